@@ -1,0 +1,143 @@
+// Package kms is the seam to whoever keeps Sandyq's keys: a directory of files (kms/local) or HashiCorp Vault
+// (kms/hashicorp).
+//
+// A subject key is [KeySize] random bytes under a random id that is never used twice. It lives with the provider and
+// nowhere else; destroying it is what erases a person. Beside the subject keys a provider keeps one index key per tenant
+// that cannot be exported and only answers [MACer], a sentinel, and the generation of the store it belongs to.
+//
+// # Absence proves nothing by itself
+//
+// An empty mount, a wrong path or a rolled-back server all answer "not found". A key counts as destroyed only when the
+// sentinel beside it, pinned at set-up, answers with its pinned value and the key does not. So [KMS.Destroy] takes a
+// [Claim] and refuses with [ErrClaim] when the sentinel is another, is missing, or the store holds another generation.
+//
+// # A copy is not the vault
+//
+// The store and the provider hold the same [Generation]. Whoever makes a store the live one advances both. A copy or a
+// restored store then holds an older generation (or, started by itself, leaves the older behind) and cannot destroy.
+package kms
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/sandyq/sandyq/crypto/secret"
+)
+
+// KeySize is the length of every subject key and epoch key in bytes.
+const KeySize = 32
+
+// MACSize is the length of every MAC in bytes (HMAC-SHA-256).
+const MACSize = 32
+
+// ID names a key: 128 random bits, never used twice and tied to nobody.
+type ID [16]byte
+
+// NewID draws an id from the operating system's randomness.
+func NewID() ID {
+	var id ID
+	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
+	return id
+}
+
+// ParseID reads the form that String writes.
+func ParseID(s string) (ID, error) {
+	var id ID
+	if len(s) != hex.EncodedLen(len(id)) {
+		return ID{}, errors.New("kms: an id is 32 hexadecimal digits")
+	}
+	if _, err := hex.Decode(id[:], []byte(s)); err != nil || id.String() != s {
+		return ID{}, errors.New("kms: an id is 32 lower-case hexadecimal digits")
+	}
+	return id, nil
+}
+
+// String is the id as 32 lower-case hexadecimal digits; it is no secret.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// IsZero reports whether id is the zero id, which names no key.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// Key is a key and its id.
+type Key struct {
+	ID     ID
+	Secret secret.Bytes // KeySize bytes; empty when the provider has no such key
+}
+
+// Missing reports that the provider answered and has no key under this id. It is not proof of destruction.
+func (k Key) Missing() bool { return k.Secret.Len() == 0 }
+
+// The ways a provider fails. All wrap one of these.
+var (
+	// ErrExists: an id was created before. Nothing was overwritten.
+	ErrExists = errors.New("kms: a key exists under this id")
+	// ErrUnavailable: the provider is away, sealed, over quota, or too slow. What was asked may or may not have happened.
+	ErrUnavailable = errors.New("kms: provider unavailable")
+	// ErrClaim: the sentinel or the generation is not the claimed one, so nothing was destroyed and no absence counts.
+	ErrClaim = errors.New("kms: sentinel or generation disagree with the claim")
+	// ErrCorrupt: what the provider stored under an id does not open.
+	ErrCorrupt = errors.New("kms: stored key does not open")
+)
+
+// KMS keeps subject keys. Implementations are safe for concurrent use and answer or fail within the context's deadline.
+type KMS interface {
+	// Create makes a key under each id. It is durable before it returns. An id is used once: after an error the keys may
+	// or may not exist, the ids are never tried again, and the caller destroys them. The keys come in the order of ids.
+	Create(ctx context.Context, ids ...ID) ([]Key, error)
+
+	// Open returns the key of each id in order; an absent one is Missing. The error speaks of the whole call.
+	Open(ctx context.Context, ids ...ID) ([]Key, error)
+
+	// Destroy removes the keys. It returns nil only when, under a claim that was checked before and after, every key has
+	// been seen to be absent. It may be repeated.
+	Destroy(ctx context.Context, claim Claim, ids ...ID) error
+}
+
+// MACer computes HMAC-SHA-256 of each input under the tenant's index key, which never leaves the provider.
+type MACer interface {
+	// MAC returns MACSize bytes for each input, in order.
+	MAC(ctx context.Context, inputs ...[]byte) ([][]byte, error)
+}
+
+// Sentinel is the random value that marks one set-up of a provider.
+type Sentinel [32]byte
+
+// Generation counts how often a store was made the live one for these keys. Instance is random, drawn anew for each.
+type Generation struct {
+	Number   uint64
+	Instance ID
+}
+
+// String is number and instance; neither is a secret.
+func (g Generation) String() string { return fmt.Sprintf("%d/%s", g.Number, g.Instance) }
+
+// Claim is a store's title to the keys: the sentinel that it pinned at set-up and the generation that it holds.
+type Claim struct {
+	Sentinel   Sentinel
+	Generation Generation
+}
+
+// Anchor is what the key side remembers about the store that it belongs to.
+type Anchor interface {
+	// Sentinel returns the sentinel, or ErrClaim when the provider has none (it was never set up, or is another).
+	Sentinel(ctx context.Context) (Sentinel, error)
+
+	// Generation returns the current generation; the zero Generation before the first Advance.
+	Generation(ctx context.Context) (Generation, error)
+
+	// Advance makes next the generation if from is the current one or next already is (a repeated call succeeds);
+	// otherwise ErrClaim. next.Number is from.Number+1. Durable before it returns; of two racing calls one wins.
+	Advance(ctx context.Context, from, next Generation) error
+}
+
+// Provider is everything Sandyq asks of a key provider.
+type Provider interface {
+	KMS
+	MACer
+	Anchor
+	// Close ends background work and forgets secrets. No other call may follow.
+	Close() error
+}
