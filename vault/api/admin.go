@@ -1,0 +1,65 @@
+package api
+
+import "github.com/go-json-experiment/json/jsontext"
+
+// AuditEntry is one entry of the audit log, as it was written.
+type AuditEntry = jsontext.Value
+
+// AuditQuery narrows GET /v1/audit/entries.
+type AuditQuery struct {
+	Subject   string
+	Actor     string
+	Operation string
+	From, To  Time
+	Limit     int
+	Cursor    string
+}
+
+// CreateServiceTokenRequest is the body of POST /v1/access/tokens.
+type CreateServiceTokenRequest struct {
+	System string `json:"system"`
+	Role   string `json:"role"` // application, staff, administrator
+}
+
+// ServiceToken is a service token; Secret only in the answer that made it.
+type ServiceToken struct {
+	ID        string `json:"id"`
+	System    string `json:"system"`
+	Role      string `json:"role"`
+	CreatedAt Time   `json:"created_at"`
+	RevokedAt Time   `json:"revoked_at,omitzero"`
+	Secret    string `json:"token,omitempty"`
+}
+
+// FieldInfo is one field of the schema, as GET /v1/fields lists it.
+type FieldInfo struct {
+	Name       string `json:"name"`
+	Type       string `json:"type"`
+	Many       bool   `json:"many,omitempty"`
+	Unique     bool   `json:"unique,omitempty"`
+	Searchable bool   `json:"searchable,omitempty"`
+	Slice      string `json:"slice"`
+	Token      string `json:"token"`
+}
+
+// Purpose is a purpose of processing, as GET /v1/purposes lists it.
+type Purpose struct {
+	Name      string   `json:"name"`
+	Basis     string   `json:"basis,omitempty"`
+	Fields    []string `json:"fields"`
+	Documents bool     `json:"documents"`
+	ManagedBy string   `json:"managed_by"`
+}
+
+// Whoami answers GET /v1/whoami.
+type Whoami struct {
+	System   string   `json:"system"`
+	Roles    []string `json:"roles"`
+	Purposes []string `json:"purposes"`
+}
+
+// Readiness answers GET /readyz.
+type Readiness struct {
+	Ready    bool     `json:"ready"`
+	Degraded []string `json:"degraded,omitempty"`
+}

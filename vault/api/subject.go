@@ -1,0 +1,71 @@
+package api
+
+// CreateSubjectRequest is the body of POST /v1/subjects: a person without fields.
+type CreateSubjectRequest struct {
+	Purpose     string `json:"purpose"`
+	ExternalRef string `json:"external_ref,omitempty"`
+}
+
+// SubjectState is where a person stands.
+type SubjectState string
+
+// The states. A blocked person is active with blocks.
+const (
+	StateActive  SubjectState = "active"
+	StateBlocked SubjectState = "blocked"
+	StateErasing SubjectState = "erasing"
+	StateErased  SubjectState = "erased"
+)
+
+// Subject is a person as GET /v1/subjects/{id} shows it: what is held, no values.
+type Subject struct {
+	Subject   string                       `json:"subject"`
+	State     SubjectState                 `json:"state"`
+	Created   bool                         `json:"created,omitempty"` // new to the calling system; on creation
+	CreatedAt Time                         `json:"created_at,omitzero"`
+	Blocks    []Block                      `json:"blocks,omitempty"`
+	Fields    map[string]HeldField         `json:"fields,omitempty"`
+	Tokens    map[string]OneOrMany[string] `json:"tokens,omitempty"` // the calling system's
+	Documents []Document                   `json:"documents,omitempty"`
+	Purposes  []string                     `json:"purposes,omitempty"`
+	Erasure   string                       `json:"erasure,omitempty"` // the erasure that is under way
+}
+
+// HeldField tells how many values of a field are held and since when.
+type HeldField struct {
+	Values    int  `json:"values"`
+	UpdatedAt Time `json:"updated_at,omitzero"`
+}
+
+// Block is why processing of a person is stopped.
+type Block struct {
+	Kind   string `json:"kind"`
+	Reason string `json:"reason"`
+	Since  Time   `json:"since"`
+}
+
+// BlockRequest is the body of POST …/block and …/unblock.
+type BlockRequest struct {
+	Kind   string `json:"kind"` // dispute, unlawful, other
+	Reason string `json:"reason"`
+}
+
+// Evidence is what a correction rests on.
+type Evidence struct {
+	Kind string `json:"kind"` // document, application, self_service
+	Ref  string `json:"ref"`
+}
+
+// RectifyRequest is the body of POST …/rectify: values are replaced, tokens stay.
+type RectifyRequest struct {
+	Purpose    string                      `json:"purpose"`
+	Evidence   Evidence                    `json:"evidence"`
+	OnBehalfOf *Actor                      `json:"on_behalf_of,omitempty"`
+	Fields     map[string]OneOrMany[Value] `json:"fields"`
+}
+
+// RectifyResponse lists the tokens of the rectified fields.
+type RectifyResponse struct {
+	Subject string                       `json:"subject"`
+	Tokens  map[string]OneOrMany[string] `json:"tokens"`
+}
