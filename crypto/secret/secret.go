@@ -1,7 +1,12 @@
 // Package secret holds values that must never be shown: keys, passwords, personal data on its way through.
 //
 // A secret prints, logs and encodes as [redacted], whatever verb or encoder meets it. The only way to the value is
-// Expose, which is easy to search for. The types are structs, so that no conversion reaches the value by accident.
+// Expose, which is easy to search for.
+//
+// Methods alone cannot promise that. The fmt package does not call them on an unexported field of another struct, nor for
+// %p, but walks the value by reflection; so do debugging printers. So the value is held by a function, whose captured
+// variables no reflection reaches: the worst that shows is a code address. It also keeps secrets from being compared with ==
+// (which would leak time) or used as map keys: that does not compile. Compare with crypto/subtle on what Expose returns.
 package secret
 
 import (
@@ -13,19 +18,24 @@ import (
 const Redacted = "[redacted]"
 
 // Bytes is a secret byte string. The zero value is empty. Copies share the bytes.
-type Bytes struct{ b []byte }
+type Bytes struct{ expose func() []byte }
 
 // New takes ownership of b.
-func New(b []byte) Bytes { return Bytes{b} }
+func New(b []byte) Bytes { return Bytes{func() []byte { return b }} }
 
 // Expose returns the bytes themselves, not a copy.
-func (s Bytes) Expose() []byte { return s.b }
+func (s Bytes) Expose() []byte {
+	if s.expose == nil {
+		return nil
+	}
+	return s.expose()
+}
 
 // Len returns the length in bytes.
-func (s Bytes) Len() int { return len(s.b) }
+func (s Bytes) Len() int { return len(s.Expose()) }
 
 // Wipe overwrites the bytes with zeros, for every copy of this value.
-func (s Bytes) Wipe() { clear(s.b) }
+func (s Bytes) Wipe() { clear(s.Expose()) }
 
 // String redacts.
 func (s Bytes) String() string { return Redacted }
@@ -43,13 +53,21 @@ func (s Bytes) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
 func (s Bytes) MarshalBinary() ([]byte, error) { return []byte(Redacted), nil }
 
 // String is a secret text. The zero value is empty.
-type String struct{ s string }
+type String struct{ expose func() string }
 
 // NewString makes a secret of s.
-func NewString(s string) String { return String{s} }
+func NewString(s string) String { return String{func() string { return s }} }
 
 // Expose returns the text.
-func (s String) Expose() string { return s.s }
+func (s String) Expose() string {
+	if s.expose == nil {
+		return ""
+	}
+	return s.expose()
+}
+
+// Len returns the length in bytes.
+func (s String) Len() int { return len(s.Expose()) }
 
 // String redacts.
 func (s String) String() string { return Redacted }
