@@ -1,7 +1,7 @@
 package api
 
-// Document is a scan as it is listed and as its upload answers. Nothing here is read from the scan's content but its
-// media type, size and digest.
+// Document is a part of a document as its upload answers. Nothing here is read from the scan's content but its media
+// type, size and digest.
 type Document struct {
 	Document  string `json:"document"`
 	Token     string `json:"token,omitempty"` // the calling system's
@@ -10,17 +10,7 @@ type Document struct {
 	MediaType string `json:"media_type"`
 	Size      int64  `json:"size"`   // bytes of the plaintext
 	SHA256    string `json:"sha256"` // hexadecimal, of the plaintext
-	Part      int    `json:"part,omitempty"`
-	Parts     []Part `json:"parts,omitempty"` // when a document has several
-}
-
-// Part is a side or a page of a document.
-type Part struct {
-	Part      int    `json:"part"` // from 1
-	Side      string `json:"side,omitempty"`
-	MediaType string `json:"media_type"`
-	Size      int64  `json:"size"`
-	SHA256    string `json:"sha256"`
+	Part      int    `json:"part"`   // which part of the document this is, from 1
 }
 
 // OpenDocumentRequest is the body of POST /v1/documents/open.

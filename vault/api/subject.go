@@ -26,7 +26,7 @@ type Subject struct {
 	Blocks    []Block                      `json:"blocks,omitempty"`
 	Fields    map[string]HeldField         `json:"fields,omitempty"`
 	Tokens    map[string]OneOrMany[string] `json:"tokens,omitempty"` // the calling system's
-	Documents []Document                   `json:"documents,omitempty"`
+	Documents []HeldDocument               `json:"documents,omitempty"`
 	Purposes  []string                     `json:"purposes,omitempty"`
 	Erasure   string                       `json:"erasure,omitempty"` // the erasure that is under way
 }
@@ -35,6 +35,22 @@ type Subject struct {
 type HeldField struct {
 	Values    int  `json:"values"`
 	UpdatedAt Time `json:"updated_at,omitzero"`
+}
+
+// HeldDocument is a document as its person's page lists it. What the scan is (type, size, digest) is sealed and comes with
+// opening it.
+type HeldDocument struct {
+	Document string     `json:"document"`
+	Token    string     `json:"token,omitempty"` // the calling system's
+	Kind     string     `json:"kind"`
+	Parts    []HeldPart `json:"parts"`
+}
+
+// HeldPart is a side or a page of a held document.
+type HeldPart struct {
+	Part    int    `json:"part"` // from 1
+	Side    string `json:"side,omitempty"`
+	AddedAt Time   `json:"added_at,omitzero"`
 }
 
 // Block is why processing of a person is stopped.

@@ -49,7 +49,8 @@ func (v Value) Parts() (m map[string]string, ok bool) {
 
 // Equal reports whether both are the same value.
 func (v Value) Equal(w Value) bool {
-	return v.text == w.text && (v.parts == nil) == (w.parts == nil) && maps.Equal(v.parts, w.parts)
+	same := func(a, b secret.String) bool { return a.Expose() == b.Expose() }
+	return same(v.text, w.text) && (v.parts == nil) == (w.parts == nil) && maps.EqualFunc(v.parts, w.parts, same)
 }
 
 // Format redacts under every verb.
