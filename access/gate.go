@@ -2,7 +2,6 @@ package access
 
 import (
 	"context"
-	"time"
 
 	"github.com/sandyq/sandyq/vault/fault"
 )
@@ -44,27 +43,21 @@ type Decider interface {
 
 // Grant is a permission that has been made durable. Only a Gate makes one; the zero Grant permits nothing.
 type Grant struct {
+	durable bool
 	action  Action
 	subject string
-	at      time.Time
 }
 
 // Permits reports whether the grant is for this action on this person.
 func (g Grant) Permits(a Action, subject string) bool {
-	return !g.at.IsZero() && g.action == a && g.subject == subject
+	return g.durable && g.action == a && g.subject == subject
 }
-
-// At is when the permission became durable; leases on what it opens run from here.
-func (g Grant) At() time.Time { return g.at }
 
 // Gate is the one door. Make it with NewGate; the zero Gate denies everything.
-type Gate struct {
-	decider Decider
-	now     func() time.Time
-}
+type Gate struct{ decider Decider }
 
 // NewGate makes a gate that asks decider.
-func NewGate(decider Decider, now func() time.Time) *Gate { return &Gate{decider, now} }
+func NewGate(decider Decider) *Gate { return &Gate{decider} }
 
 // Decide answers one request. It is for refusing early: nothing follows from a permission that no Enter made durable.
 func (g *Gate) Decide(ctx context.Context, r Request) Decision {
@@ -82,21 +75,23 @@ func (g *Gate) Decide(ctx context.Context, r Request) Decision {
 }
 
 // Enter decides the requests and hands the decisions to commit, which must make all of them, permissions and refusals
-// alike, durable in one transaction with their effect. Only when commit returns nil does Enter return grants, one for
-// each request in order: zero for a refused one.
-func (g *Gate) Enter(ctx context.Context, requests []Request, commit func([]Decision) error) ([]Grant, []Decision, error) {
+// alike, durable in one transaction with their effect, and says which it did (nil: all). A decision may have gone stale
+// meanwhile; it is not durable and the caller asks again. Enter returns grants in the order of requests, zero for what was
+// refused or is not durable, and none at all when commit fails.
+func (g *Gate) Enter(ctx context.Context, requests []Request, commit func([]Decision) (durable []bool, err error)) ([]Grant, error) {
 	decisions := make([]Decision, len(requests))
 	for i, r := range requests {
 		decisions[i] = g.Decide(ctx, r)
 	}
-	if err := commit(decisions); err != nil {
-		return nil, nil, err
+	durable, err := commit(decisions)
+	if err != nil {
+		return nil, err
 	}
 	grants := make([]Grant, len(requests))
 	for i, d := range decisions {
-		if d.allowed {
-			grants[i] = Grant{requests[i].Action, requests[i].Subject, g.now()}
+		if d.allowed && (durable == nil || durable[i]) {
+			grants[i] = Grant{true, requests[i].Action, requests[i].Subject}
 		}
 	}
-	return grants, decisions, nil
+	return grants, nil
 }
