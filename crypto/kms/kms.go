@@ -20,9 +20,11 @@ package kms
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sandyq/sandyq/crypto/secret"
 )
@@ -32,6 +34,10 @@ const KeySize = 32
 
 // MACSize is the length of every MAC in bytes (HMAC-SHA-256).
 const MACSize = 32
+
+// Settle is how long after a failed [KMS.Create] its keys may still appear: longer than HashiCorp Vault works on one
+// request (90 s unless configured otherwise).
+const Settle = 2 * time.Minute
 
 // ID names a key: 128 random bits, never used twice and tied to nobody.
 type ID [16]byte
@@ -74,7 +80,8 @@ func (k Key) Missing() bool { return k.Secret.Len() == 0 }
 var (
 	// ErrExists: an id was created before. Nothing was overwritten.
 	ErrExists = errors.New("kms: a key exists under this id")
-	// ErrUnavailable: the provider is away, sealed, over quota, or too slow. What was asked may or may not have happened.
+	// ErrUnavailable: the provider is away, sealed, over quota, too slow, closed, or refuses its caller. What was asked may
+	// or may not have happened.
 	ErrUnavailable = errors.New("kms: provider unavailable")
 	// ErrClaim: the sentinel or the generation is not the claimed one, so nothing was destroyed and no absence counts.
 	ErrClaim = errors.New("kms: sentinel or generation disagree with the claim")
@@ -84,15 +91,17 @@ var (
 
 // KMS keeps subject keys. Implementations are safe for concurrent use and answer or fail within the context's deadline.
 type KMS interface {
-	// Create makes a key under each id. It is durable before it returns. An id is used once: after an error the keys may
-	// or may not exist, the ids are never tried again, and the caller destroys them. The keys come in the order of ids.
+	// Create makes a key under each id. It is durable before it returns. An id is used once: after an error each key may or
+	// may not exist, and may yet come to exist until [Settle] has passed; the ids are never tried again, and the caller
+	// destroys them once that time is over. The keys come in the order of ids.
 	Create(ctx context.Context, ids ...ID) ([]Key, error)
 
 	// Open returns the key of each id in order; an absent one is Missing. The error speaks of the whole call.
 	Open(ctx context.Context, ids ...ID) ([]Key, error)
 
 	// Destroy removes the keys. It returns nil only when, under a claim that was checked before and after, every key has
-	// been seen to be absent. It may be repeated.
+	// been seen to be absent. It may be repeated, and is: after an error, and for ids that may never have existed. It
+	// speaks of the moment: a Create of the same id that is still under way may finish after it (see [Settle]).
 	Destroy(ctx context.Context, claim Claim, ids ...ID) error
 }
 
@@ -120,6 +129,32 @@ type Claim struct {
 	Generation Generation
 }
 
+// Check compares the claim with what the provider holds. A store that was never made the live one (generation 0) has no
+// title, so that two fresh stores do not both hold it.
+func (c Claim) Check(s Sentinel, g Generation) error {
+	if subtle.ConstantTimeCompare(c.Sentinel[:], s[:]) != 1 || s == (Sentinel{}) {
+		return fmt.Errorf("%w: another sentinel", ErrClaim)
+	}
+	if c.Generation.Number == 0 || c.Generation != g {
+		return fmt.Errorf("%w: the store holds generation %s, the keys %s", ErrClaim, c.Generation, g)
+	}
+	return nil
+}
+
+// Check reports whether a provider whose generation is current may go from from to next: nil when it may, done when next
+// is current already, otherwise [ErrClaim].
+func (g Generation) Check(from, next Generation) (done bool, err error) {
+	switch {
+	case next.Number != from.Number+1 || next.Number == 0 || next.Instance.IsZero():
+		return false, fmt.Errorf("%w: generation %s does not follow %s", ErrClaim, next, from)
+	case g == next:
+		return true, nil
+	case g != from:
+		return false, fmt.Errorf("%w: generation is %s, not %s", ErrClaim, g, from)
+	}
+	return false, nil
+}
+
 // Anchor is what the key side remembers about the store that it belongs to.
 type Anchor interface {
 	// Sentinel returns the sentinel, or ErrClaim when the provider has none (it was never set up, or is another).
@@ -138,6 +173,7 @@ type Provider interface {
 	KMS
 	MACer
 	Anchor
-	// Close ends background work and forgets secrets. No other call may follow.
+	// Close waits for calls under way, ends background work and forgets secrets. Calls that follow fail with
+	// [ErrUnavailable].
 	Close() error
 }
