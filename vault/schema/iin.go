@@ -1,0 +1,19 @@
+package schema
+
+import (
+	"errors"
+
+	"github.com/sandyq/sandyq/vault/iin"
+)
+
+// normaliseIIN takes twelve digits as they are: no spaces and no other script's digits are read as something they are not.
+func normaliseIIN(f *Field, s string) (string, string) {
+	mode := iin.Strict
+	if f.Lenient {
+		mode = iin.Lenient
+	}
+	if broken, ok := errors.AsType[*iin.Error](iin.Check(s, mode)); ok {
+		return "", string(broken.Rule)
+	}
+	return s, ""
+}
