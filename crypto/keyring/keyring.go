@@ -74,8 +74,7 @@ type Options struct {
 	// PermitLife is the age at which a permit opens nothing any more; default 5 min. Purges are remembered for twice as
 	// long, at about 100 bytes each.
 	PermitLife time.Duration
-	// Settle is longer than the longest time after which the provider may still carry out a request; default 90 s
-	// (HashiCorp Vault's default_max_request_duration).
+	// Settle is longer than the provider may take to carry out a request that was given up; default kms.Settle.
 	Settle time.Duration
 	// Observer may be nil.
 	Observer Observer
@@ -134,7 +133,7 @@ func New(o Options) (*Keyring, error) {
 	or(&o.Lease, 15*time.Second)
 	or(&o.Timeout, 2*time.Second)
 	or(&o.PermitLife, 5*time.Minute)
-	or(&o.Settle, 90*time.Second)
+	or(&o.Settle, kms.Settle)
 	if o.Lease < 0 || o.Timeout < 0 || o.PermitLife < o.Lease || o.Settle < 0 {
 		return nil, errors.New("keyring: times must be positive, and PermitLife no shorter than Lease")
 	}

@@ -74,7 +74,8 @@ func (s *shard) reach(h *held, p Permit, now time.Time, lease time.Duration) (fi
 		h.err = ErrPurged
 		return false
 	}
-	if e := s.entries[h.id]; e != nil && now.Before(e.expires) {
+	e := s.entries[h.id]
+	if e != nil && now.Before(e.expires) {
 		s.hits++
 		e.refs.Add(1)
 		h.entry = e
@@ -83,6 +84,10 @@ func (s *shard) reach(h *held, p Permit, now time.Time, lease time.Duration) (fi
 			e.expires = expires
 		}
 		return false
+	}
+	if e != nil { // its lease has run out
+		s.remove(e)
+		e.release()
 	}
 	s.misses++
 	f := s.flights[h.id]

@@ -70,7 +70,7 @@ func (id ID) IsZero() bool { return id == ID{} }
 // Key is a key and its id.
 type Key struct {
 	ID     ID
-	Secret secret.Bytes // KeySize bytes; empty when the provider has no such key
+	Secret secret.Bytes // KeySize bytes, which the receiver owns and wipes; empty when the provider has no such key
 }
 
 // Missing reports that the provider answered and has no key under this id. It is not proof of destruction.
