@@ -1,0 +1,150 @@
+package httpapi
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/clock"
+	"github.com/sandyq/sandyq/vault/fault"
+)
+
+// upload is the shape of a document's coming: the file is the body, what names it stands in the query and the headers.
+func upload() shape {
+	return shape{nil, reflect.TypeFor[api.Document](), func(x *exchange, call vault.Call) error {
+		up, err := x.upload()
+		if err != nil {
+			return err
+		}
+		if call.Key != "" {
+			call.Body = names(x.r, up)
+		}
+		body := &pacedReader{
+			pace: pace{deadline: x.control().SetReadDeadline},
+			body: x.r.Body, left: x.front.MaxDocument, limit: x.front.MaxDocument,
+		}
+		up.Body = body
+		_ = x.control().SetWriteDeadline(time.Time{}) // the answer's time begins when the body has come
+		out, err := x.front.Service.PutDocument(x.r.Context(), call, up)
+		_ = x.control().SetWriteDeadline(clock.System().Add(patience))
+		if err != nil && body.err != nil {
+			err = body.err // whatever the service made of it, this is why
+		}
+		return x.answer(out, err)
+	}}
+}
+
+// upload reads what names a document.
+func (x *exchange) upload() (vault.Upload, error) {
+	var q query
+	if err := x.query(&q, "kind", "side", "document"); err != nil {
+		return vault.Upload{}, err
+	}
+	if err := uncoded(x.r.Header); err != nil {
+		return vault.Upload{}, err
+	}
+	mediaType, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	if err != nil {
+		return vault.Upload{}, fault.New(fault.Unsupported, "the Content-Type must be the document's media type")
+	}
+	if x.r.ContentLength > x.front.MaxDocument {
+		return vault.Upload{}, tooLarge(x.front.MaxDocument)
+	}
+	return vault.Upload{
+		Subject: x.r.PathValue("subject"), Document: q.text("document"), Kind: q.text("kind"), Side: q.text("side"),
+		MediaType: mediaType, Purpose: x.r.Header.Get(api.HeaderPurpose),
+		Capture: x.r.Header.Get(api.HeaderCapture), CaptureGround: x.r.Header.Get(api.HeaderCaptureGround),
+		Length: x.r.ContentLength,
+	}, nil
+}
+
+// names is what a retried upload must repeat besides the file, whose digest is the service's business.
+func names(r *http.Request, up vault.Upload) []byte {
+	return fmt.Appendf(nil, "%s %s\n%q", r.Method, r.URL.Path,
+		[]string{up.Document, up.Kind, up.Side, up.MediaType, up.Purpose, up.Capture, up.CaptureGround})
+}
+
+// content is the shape of a document's going: GET and HEAD of a handle, with ranges.
+func content() shape {
+	return shape{nil, nil, func(x *exchange, call vault.Call) error {
+		if err := x.query(nil); err != nil {
+			return err
+		}
+		handle := x.r.PathValue("handle")
+		content, err := x.front.Service.Content(x.r.Context(), call, handle)
+		if err != nil {
+			return err
+		}
+		defer content.Close()
+		x.stream(handle, content.MediaType, content.Size, content)
+		return nil
+	}}
+}
+
+// stream sends a document of size bytes, or the range of it that was asked for. When it cannot be read to the end the
+// connection is aborted.
+func (x *exchange) stream(handle, mediaType string, size int64, document io.ReadSeeker) {
+	h := x.Header()
+	h["Content-Type"] = []string{mediaType}
+	h["Content-Disposition"] = []string{"attachment"}
+	h["Etag"] = []string{etag(handle)}
+	_ = x.control().SetReadDeadline(time.Time{}) // nothing more is to come; a deadline that passes ends the request
+	src := &watched{ReadSeeker: document}
+	if severalRanges(x.r.Header) {
+		x.r.Header.Del("Range") // answered whole, as RFC 9110 §14.2 allows
+	}
+	dst := &pacedWriter{ResponseWriter: x, pace: pace{deadline: x.control().SetWriteDeadline}}
+	http.ServeContent(dst, x.r, "", time.Time{}, src)
+	if x.foreign != 0 {
+		for _, name := range []string{"Content-Disposition", "Etag"} {
+			h.Del(name)
+		}
+		return
+	}
+	_ = x.control().SetWriteDeadline(clock.System().Add(patience))
+	want, _ := strconv.ParseInt(h.Get("Content-Length"), 10, 64)
+	whole := x.status == http.StatusNotModified || x.r.Method == http.MethodHead || x.bytes == want
+	if src.err == nil && !whole {
+		src.err = errors.New("the content or the connection ended early")
+	}
+	if src.err != nil {
+		x.fault = fault.Wrap(fault.CodeOf(src.err), src.err, "the content was cut off")
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// severalRanges reports a request for more than one range.
+func severalRanges(h http.Header) bool { return strings.Contains(h.Get("Range"), ",") }
+
+// etag names a handle's content without repeating the handle, which is a capability.
+func etag(handle string) string {
+	sum := sha256.Sum256([]byte(handle))
+	return `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+}
+
+// watched remembers a failed read, which http.ServeContent takes for an end.
+type watched struct {
+	io.ReadSeeker
+	err error
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.ReadSeeker.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		w.err = err
+	}
+	return n, err
+}
+
+// control reaches the connection's deadlines.
+func (x *exchange) control() *http.ResponseController { return http.NewResponseController(x.ResponseWriter) }
