@@ -1,0 +1,154 @@
+package hashicorp
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+)
+
+// lease is a logged-in client and how long its token lives.
+type lease struct {
+	client    *api.Client
+	ttl       time.Duration // 0: for ever
+	renewable bool
+}
+
+// session keeps one identity logged in: it renews the token after two thirds of its life, and logs in again when that
+// fails or does not help. A caller whose token was refused has it replaced at once.
+type session struct {
+	timeout time.Duration
+	login   func(context.Context) (lease, error)
+	turn    chan struct{} // holds one value while somebody logs in
+	changed chan struct{} // tells keep that a caller replaced the lease
+	done    chan struct{} // closed when keep has ended
+
+	mu  sync.Mutex
+	now lease
+}
+
+func startSession(ctx context.Context, timeout time.Duration, login func(context.Context) (lease, error)) *session {
+	s := &session{
+		timeout: timeout,
+		login:   login,
+		turn:    make(chan struct{}, 1),
+		changed: make(chan struct{}, 1),
+		done:    make(chan struct{}),
+	}
+	go func() {
+		defer close(s.done)
+		s.keep(ctx)
+	}()
+	return s
+}
+
+func (s *session) wait() { <-s.done }
+
+func (s *session) current() lease {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+func (s *session) set(l lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = l
+}
+
+// client returns the logged-in client, logging in when there is none yet.
+func (s *session) client(ctx context.Context) (*api.Client, error) {
+	if l := s.current(); l.client != nil {
+		return l.client, nil
+	}
+	return s.replace(ctx, nil)
+}
+
+// replace logs in, unless somebody else has replaced old meanwhile.
+func (s *session) replace(ctx context.Context, old *api.Client) (*api.Client, error) {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return nil, ended(ctx)
+	}
+	if l := s.current(); l.client != old {
+		return l.client, nil
+	}
+	l, err := s.login(ctx)
+	if err != nil {
+		return nil, public(err)
+	}
+	s.set(l)
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+	return l.client, nil
+}
+
+// keep runs until ctx ends.
+func (s *session) keep(ctx context.Context) {
+	failures := 0
+	for ctx.Err() == nil {
+		if err := s.keepOnce(ctx, failures > 0); err != nil {
+			failures++
+			pause(ctx, time.Second/2+rand.N(time.Second)) //nolint:gosec // jitter
+			continue
+		}
+		failures = 0
+	}
+}
+
+// keepOnce makes sure that there is a lease, waits until it is due or was replaced, and prolongs it. When it is overdue
+// (an earlier attempt failed) it does not wait.
+func (s *session) keepOnce(ctx context.Context, overdue bool) error {
+	within, cancel := context.WithTimeout(ctx, s.timeout)
+	_, err := s.client(within)
+	cancel()
+	if err != nil {
+		return err
+	}
+	l := s.current()
+	if !overdue && !s.due(ctx, l) {
+		return nil
+	}
+	within, cancel = context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	if l.renewable && s.renew(within, l) {
+		return nil
+	}
+	_, err = s.replace(within, l.client)
+	return err
+}
+
+// due waits for two thirds of the lease. It reports false when ctx ended or the lease was replaced.
+func (s *session) due(ctx context.Context, l lease) bool {
+	var timer <-chan time.Time // of a token that lives for ever: none
+	if l.ttl > 0 {
+		t := time.NewTimer(l.ttl * 2 / 3)
+		defer t.Stop()
+		timer = t.C
+	}
+	select {
+	case <-timer:
+		return true
+	case <-s.changed:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// renew prolongs the lease and reports whether that gained anything: near its maximal life a token gains less and less.
+func (s *session) renew(ctx context.Context, l lease) bool {
+	var answer tokenAnswer
+	_, err := send(ctx, l.client, request{method: "PUT", path: "auth/token/renew-self"}, []byte("{}"), &answer)
+	renewed := answer.lease(l.client)
+	if err != nil || renewed.ttl < l.ttl*2/3 {
+		return false
+	}
+	s.set(renewed)
+	return true
+}
