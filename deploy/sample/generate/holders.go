@@ -18,25 +18,29 @@ type holder struct {
 	nationality           [2]string
 	code                  string // nationality in the machine-readable zone
 	passport              string // number of the passport; the identity card or permit has the person's document_number
-	signatureTurn         float64
+	signatureTurn         float64 // −1…1: how the hand leans
 }
 
 // holders draws the four, after the people of the file so that no number of theirs occurs there. The first, second and fourth have names that
 // say what they are; the third is a citizen of Utopia, ICAO's country of specimens.
 func (c *crowd) holders() ([]holder, error) {
 	holders := []holder{
-		{place: [2]string{"ҚЫЗЫЛОРДА", "КЫЗЫЛОРДА"}, woman: true, writesKazakh: true, birth: day(1990, 4, 17), issued: day(2024, 3, 12), signatureTurn: 0.3, Person: person.Person{
-			FamilyName: "Үлгібаева", GivenName: "Айсұлу", Patronymic: "Әбдіғаниқызы",
-		}},
-		{place: [2]string{"ПАВЛОДАР", "ПАВЛОДАР"}, birth: day(1985, 11, 2), issued: day(2021, 7, 5), signatureTurn: -0.8, Person: person.Person{
-			FamilyName: "Образцов", GivenName: "Пётр", Patronymic: "Сергеевич",
-		}},
-		{place: [2]string{"УТОПИЯ", "УТОПИЯ"}, birth: day(1979, 1, 30), issued: day(2025, 2, 18), code: "UTO", signatureTurn: 0.7, Person: person.Person{
-			FamilyName: "Сандберг", GivenName: "Эмиль Аксель",
-		}},
-		{place: [2]string{"ТҮРКІСТАН", "ТУРКЕСТАН"}, writesKazakh: true, birth: day(2001, 9, 23), issued: day(2023, 10, 9), signatureTurn: -0.2, Person: person.Person{
-			FamilyName: "Үлгілі", GivenName: "Өркен", Patronymic: "Һамитұлы",
-		}},
+		{
+			Person: person.Person{FamilyName: "Үлгібаева", GivenName: "Айсұлу", Patronymic: "Әбдіғаниқызы"}, woman: true, writesKazakh: true,
+			birth: day(1990, 4, 17), issued: day(2024, 3, 12), place: [2]string{"ҚЫЗЫЛОРДА", "КЫЗЫЛОРДА"}, signatureTurn: 0.3,
+		},
+		{
+			Person: person.Person{FamilyName: "Образцов", GivenName: "Пётр", Patronymic: "Сергеевич"},
+			birth:  day(1985, 11, 2), issued: day(2021, 7, 5), place: [2]string{"ПАВЛОДАР", "ПАВЛОДАР"}, signatureTurn: -0.4,
+		},
+		{
+			Person: person.Person{FamilyName: "Сандберг", GivenName: "Эмиль Аксель"}, code: "UTO",
+			birth: day(1979, 1, 30), issued: day(2025, 2, 18), place: [2]string{"УТОПИЯ", "УТОПИЯ"}, signatureTurn: 0.7,
+		},
+		{
+			Person: person.Person{FamilyName: "Үлгілі", GivenName: "Өркен", Patronymic: "Һамитұлы"}, writesKazakh: true,
+			birth: day(2001, 9, 23), issued: day(2023, 10, 9), place: [2]string{"ТҮРКІСТАН", "ТУРКЕСТАН"}, signatureTurn: -0.2,
+		},
 	}
 	for i := range holders {
 		if err := c.complete(&holders[i]); err != nil {

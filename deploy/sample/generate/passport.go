@@ -62,7 +62,7 @@ func (s studio) passportPage(c *canvas, kind passportKind, h *holder) error {
 	if kind.issuer == "KAZ" {
 		s.field(c, point{left, 58}, kind.label("ЖСН", "Personal No."), h.IIN)
 	}
-	c.signature(middle, 59.6, 24, h.signatureTurn)
+	c.signature(middle, 60.4, 24, h.signatureTurn)
 	s.imprint(c, 1.8, point{6.6, 86})
 
 	c.fill(rectangle(0, 65.5, passportWidth, 17.5), color.NRGBA{255, 255, 255, 215})
