@@ -1,0 +1,79 @@
+package badgerdb
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// Compact rewrites the tables, so that what was deleted or overwritten before the call is in no file any more (unless a
+// View that began earlier still runs). What the disk keeps of the files it removed is beyond it. It takes as much
+// free space as the tables hold, answers store.ErrNoSpace when that would reach into the reserve, and lets Updates
+// and Views go on except for a pause while the memtable is flushed, of some hundred milliseconds.
+func (s *Store) Compact(ctx context.Context) error {
+	if s.opt.ReadOnly {
+		return ErrReadOnly
+	}
+	version, err := s.snapshots.acquire() // keeps Close from passing us
+	if err != nil {
+		return err
+	}
+	s.snapshots.release(version)
+	s.compacting.Lock()
+	defer s.compacting.Unlock()
+	if err := s.Err(); err != nil {
+		return err
+	}
+	if err := s.roomToCompact(); err != nil {
+		return fmt.Errorf("badgerdb: compacting: %w", err)
+	}
+	// The first pass empties level 0 while all goes on, so that the pause is short; the last merges what it flushed.
+	for _, step := range []func() error{s.flatten, s.flush, s.flatten} {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := step(); err != nil {
+			return fmt.Errorf("badgerdb: compacting: %w", err)
+		}
+	}
+	return s.Err()
+}
+
+func (s *Store) roomToCompact() error {
+	sp := space{db: s.db, opt: s.opt}
+	sp.sample()
+	for _, l := range s.db.Levels() {
+		sp.need += l.Size
+	}
+	return sp.check(store.Vital)
+}
+
+func (s *Store) flatten() error { return s.db.Flatten(1) }
+
+// flush writes the memtable to a table and removes its log. Badger does that when a memtable is full, when it closes,
+// and before it drops a prefix: so we write a row of our own and drop it.
+func (s *Store) flush() error {
+	s.committing.Lock()
+	defer s.committing.Unlock()
+	version, droppable := s.snapshots.state()
+	if version == 0 {
+		return nil // never written to
+	}
+	s.db.SetDiscardTs(droppable)
+	scrap := []byte{scrapPrefix}
+	txn := s.db.NewTransactionAt(version, true)
+	defer txn.Discard()
+	if err := txn.Set(scrap, nil); err != nil {
+		return err
+	}
+	if err := txn.CommitAt(version, nil); err != nil {
+		s.fail(err)
+		return err
+	}
+	if err := s.db.DropPrefix(scrap); err != nil {
+		s.fail(err) // Badger may be left without a memtable
+		return err
+	}
+	return nil
+}
