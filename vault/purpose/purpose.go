@@ -1,8 +1,7 @@
 // Package purpose holds what personal data may be used for.
 //
-// Every reading and writing names a purpose, purposes are set in advance, and a purpose reaches the fields it lists and no others: articles 7 and
-// 14 of the Law of the Republic of Kazakhstan No. 94-V. A [Registry] is read from a file or built in ([Default]); it is configuration, and
-// nothing in the code knows a purpose by its name.
+// Every reading and writing names a purpose, purposes are set in advance, and a purpose reaches the fields it lists and no others. A
+// [Registry] is read from a file or built in ([Default]); it is configuration, and nothing in the code knows a purpose by its name.
 //
 // Invariants: the zero Purpose allows nothing. A purpose names only fields of its schema, checked before a registry is used. It has a basis,
 // and when that basis is not the person's consent, a citation of what it rests on.

@@ -55,9 +55,9 @@ func (f *Field) normaliseParts(parts map[string]string) (Value, string) {
 		if rule != "" {
 			return Value{}, name + "." + rule
 		}
-		canonical = append(canonical, part{number, text})
+		canonical = append(canonical, newPart(number, text))
 	}
-	return newParts(f.Type, canonical), ""
+	return Value{typ: f.Type, parts: canonical}, ""
 }
 
 func addressText(s string, limit int) (string, string) {

@@ -16,15 +16,14 @@ const countryLength = 2
 
 // normaliseCountry upper-cases a code and looks it up.
 func normaliseCountry(_ *Field, s string) (string, string) {
-	if len(s) != countryLength || !asciiOnly(s) {
+	if len(s) != countryLength || !asciiLetter(s[0]) || !asciiLetter(s[1]) {
 		return "", RuleForm
 	}
 	s = strings.ToUpper(s)
-	if rule := codeRule(s); rule != "" {
-		return "", rule
-	}
 	if !strings.Contains(countryCodes, s+" ") {
 		return "", RuleUnassigned
 	}
 	return s, ""
 }
+
+func asciiLetter(b byte) bool { return 'a' <= b|0x20 && b|0x20 <= 'z' }

@@ -9,8 +9,8 @@ const (
 
 // normaliseDocumentNumber upper-cases, takes spaces out and makes Cyrillic letters that look Latin so.
 func normaliseDocumentNumber(_ *Field, s string) (string, string) {
-	s = codeText(s)
-	if rule := codeRule(s); rule != "" {
+	s, rule := codeText(s)
+	if rule != "" {
 		return "", rule
 	}
 	if len(s) < minDocumentNumber || len(s) > maxDocumentNumber {

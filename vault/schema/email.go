@@ -55,9 +55,8 @@ func dotAtom(s string) bool {
 		if atom == "" {
 			return false
 		}
-		for _, r := range atom {
-			letter := 'a' <= r|0x20 && r|0x20 <= 'z'
-			if !letter && !('0' <= r && r <= '9') && !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r) {
+		for i := range len(atom) {
+			if !asciiLetter(atom[i]) && !asciiDigits(atom[i:i+1]) && strings.IndexByte("!#$%&'*+-/=?^_`{|}~", atom[i]) < 0 {
 				return false
 			}
 		}

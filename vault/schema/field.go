@@ -33,7 +33,7 @@ const (
 )
 
 // maxInput bounds, in bytes, what is looked at in a text at all: more than any type accepts.
-const maxInput = 32 << 10
+const maxInput = 64 << 10
 
 // Normalise checks a value as it came in and gives its canonical form. When the value breaks a rule the rule's name comes back and the Value
 // is empty; "" is no rule broken. A rule is one of the Rule constants, for a part of an address with the part's name and a dot before it.
@@ -56,8 +56,8 @@ func (f *Field) Normalise(v api.Value) (Value, string) {
 // Mask shows of a value what the field's rule allows. A value of another type than the field's, left from before its type was changed, is
 // hidden whole.
 func (f *Field) Mask(v Value) api.Value {
-	if v.p == nil || v.p.typ != f.Type || v.p.parts != nil {
+	if v.typ != f.Type || v.parts != nil {
 		return api.Text(hidden)
 	}
-	return api.Text(f.MaskRule.apply(v.p.text))
+	return api.Text(f.MaskRule.apply(v.text.Expose()))
 }

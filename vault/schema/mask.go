@@ -31,13 +31,14 @@ func (m MaskRule) apply(text string) string {
 			return hidden + text[len(text)-shownLast:]
 		}
 	case MaskEmail:
-		local, domain, _ := strings.Cut(text, "@")
-		if len(local) > 1 {
+		local, domain, ok := strings.Cut(text, "@")
+		switch {
+		case !ok || !asciiOnly(local):
+			return hidden
+		case len(local) > 1:
 			return local[:1] + hidden + "@" + domain
 		}
-		if domain != "" {
-			return hidden + "@" + domain
-		}
+		return hidden + "@" + domain
 	case MaskInitial:
 		_, size := utf8.DecodeRuneInString(text)
 		if size < len(text) {

@@ -56,6 +56,9 @@ func fold(s string) string {
 	return norm.NFC.String(caser.String(norm.NFD.String(s)))
 }
 
+// same is the key of a text that has one spelling.
+func same(s string) string { return s }
+
 // joinSpace makes every run of white space one space and trims the ends.
 func joinSpace(s string) string { return strings.Join(strings.Fields(s), " ") }
 

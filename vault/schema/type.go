@@ -1,6 +1,10 @@
 package schema
 
-import "github.com/sandyq/sandyq/vault/token"
+import (
+	"strings"
+
+	"github.com/sandyq/sandyq/vault/token"
+)
 
 // Type says what the values of a field are. The names are those of the configuration file.
 type Type string
@@ -38,7 +42,7 @@ var kinds = map[Type]*kind{
 		masks: []MaskRule{MaskInitial, MaskFull}},
 	TypePhone: {code: 3, category: CategoryContact, normalise: normalisePhone, key: same, searchable: true,
 		masks: []MaskRule{MaskLast2, MaskFull}},
-	TypeEmail: {code: 4, category: CategoryContact, normalise: normaliseEmail, key: lower, searchable: true,
+	TypeEmail: {code: 4, category: CategoryContact, normalise: normaliseEmail, key: strings.ToLower, searchable: true,
 		masks: []MaskRule{MaskEmail, MaskFull}, tokens: token.Email},
 	TypeAddress: {code: 5, category: CategoryAddress, normalise: normaliseAddress, key: fold, hasParts: true,
 		masks: []MaskRule{MaskFull}},
@@ -54,19 +58,13 @@ var kinds = map[Type]*kind{
 		masks: []MaskRule{MaskFull}},
 }
 
-// Types lists the types in the order of their codes.
-func Types() []Type {
-	return []Type{TypeIIN, TypePersonName, TypePhone, TypeEmail, TypeAddress, TypePostalIndex, TypeCountry, TypeDate, TypeDocumentNumber, TypeText}
-}
+// typeOf finds the type of a code.
+var typeOf = func() map[byte]Type {
+	m := make(map[byte]Type, len(kinds))
+	for t, k := range kinds {
+		m[k.code] = t
+	}
+	return m
+}()
 
 func (t Type) kind() *kind { return kinds[t] }
-
-// typeOf finds the type of a code.
-func typeOf(code byte) (Type, bool) {
-	for t, k := range kinds {
-		if k.code == code {
-			return t, true
-		}
-	}
-	return "", false
-}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/sandyq/sandyq/crypto/secret"
@@ -15,47 +14,32 @@ import (
 // Value is a value of a field in canonical form: what is sealed. It shows itself to Wire, Encode and Key and to nothing else: printing and
 // logging a Value, or anything that holds one, gives no part of it. The zero value is no value.
 type Value struct {
-	// A pointer, because fmt prints what an unexported field of somebody's struct holds without asking Format, and follows no
-	// pointer there.
-	p *content
-}
-
-// content is what a value is made of. Of text and parts one is set.
-type content struct {
 	typ   Type
-	text  string
-	parts []part // in the order of partNames, none empty
+	text  secret.String
+	parts []part // of a value by parts, in the order of partNames, none empty; nil of a text
 }
 
 // part is one named part of an address.
 type part struct {
 	name int // an index of partNames
-	text string
+	text secret.String
 }
 
-func newText(t Type, text string) Value { return Value{&content{typ: t, text: text}} }
+func newText(t Type, text string) Value { return Value{typ: t, text: secret.NewString(text)} }
 
-func newParts(t Type, parts []part) Value { return Value{&content{typ: t, parts: parts}} }
+func newPart(name int, text string) part { return part{name, secret.NewString(text)} }
 
 // Type returns the type the value was normalised under, "" for no value.
-func (v Value) Type() Type {
-	if v.p == nil {
-		return ""
-	}
-	return v.p.typ
-}
+func (v Value) Type() Type { return v.typ }
 
 // Wire returns the value as the API carries it.
 func (v Value) Wire() api.Value {
-	if v.p == nil {
-		return api.Text("")
+	if v.parts == nil {
+		return api.Text(v.text.Expose())
 	}
-	if v.p.parts == nil {
-		return api.Text(v.p.text)
-	}
-	parts := make(map[string]string, len(v.p.parts))
-	for _, p := range v.p.parts {
-		parts[partNames[p.name]] = p.text
+	parts := make(map[string]string, len(v.parts))
+	for _, p := range v.parts {
+		parts[partNames[p.name]] = p.text.Expose()
 	}
 	return api.Parts(parts)
 }
@@ -66,23 +50,23 @@ func (v Value) Wire() api.Value {
 // The key of an e-mail address is lower-cased, a name's is case-folded with its hyphens and apostrophes made one kind, an address is
 // case-folded; of every other type the key is the canonical form itself. The key of parts starts with a NUL, which no text contains.
 func (v Value) Key() string {
-	if v.p == nil {
+	if v.typ == "" {
 		return ""
 	}
-	key := v.p.typ.kind().key
-	if v.p.parts == nil {
-		return key(v.p.text)
+	key := v.typ.kind().key
+	if v.parts == nil {
+		return key(v.text.Expose())
 	}
 	var b []byte
-	for _, p := range v.p.parts {
-		b = appendPart(b, p.name, key(p.text))
+	for _, p := range v.parts {
+		b = appendPart(b, p.name, key(p.text.Expose()))
 	}
 	return "\x00" + string(b)
 }
 
 // Equal reports whether both are the same value, however spelt: same type, same key. A correction that changes the spelling alone is
 // still a correction; compare Encode where that matters.
-func (v Value) Equal(w Value) bool { return v.Type() == w.Type() && v.Key() == w.Key() }
+func (v Value) Equal(w Value) bool { return v.typ == w.typ && v.Key() == w.Key() }
 
 // The bytes that open an encoded value: its version, and after the type's code its shape.
 const (
@@ -101,16 +85,16 @@ const (
 //
 // The parts are country 0, region 1, city 2, line 3, kato 4. Neither a text nor a part is empty. The zero value encodes as no bytes.
 func (v Value) Encode() []byte {
-	if v.p == nil {
+	if v.typ == "" {
 		return nil
 	}
-	b := []byte{version, v.p.typ.kind().code, shapeText}
-	if v.p.parts == nil {
-		return append(b, v.p.text...)
+	b := []byte{version, v.typ.kind().code, shapeText}
+	if v.parts == nil {
+		return append(b, v.text.Expose()...)
 	}
 	b[2] = shapeParts
-	for _, p := range v.p.parts {
-		b = appendPart(b, p.name, p.text)
+	for _, p := range v.parts {
+		b = appendPart(b, p.name, p.text.Expose())
 	}
 	return b
 }
@@ -130,24 +114,25 @@ func Decode(b []byte) (Value, error) {
 	if b[0] != version {
 		return Value{}, fmt.Errorf("schema: decode a value: version %d", b[0])
 	}
-	t, ok := typeOf(b[1])
+	t, ok := typeOf[b[1]]
 	if !ok {
 		return Value{}, fmt.Errorf("schema: decode a value: type %d", b[1])
 	}
 	body := string(b[headerSize:])
 	switch {
-	case !utf8.ValidString(body):
-		return Value{}, errors.New("schema: decode a value: not UTF-8")
 	case b[2] == shapeText:
+		if !utf8.ValidString(body) {
+			return Value{}, errors.New("schema: decode a value: not UTF-8")
+		}
 		return newText(t, body), nil
-	case b[2] != shapeParts || !t.kind().hasParts:
-		return Value{}, fmt.Errorf("schema: decode a value: shape %d", b[2])
+	case b[2] == shapeParts && t.kind().hasParts:
+		parts, ok := decodeParts(body)
+		if !ok {
+			return Value{}, errors.New("schema: decode a value: broken parts")
+		}
+		return Value{typ: t, parts: parts}, nil
 	}
-	parts, ok := decodeParts(body)
-	if !ok {
-		return Value{}, errors.New("schema: decode a value: broken parts")
-	}
-	return newParts(t, parts), nil
+	return Value{}, fmt.Errorf("schema: decode a value: shape %d", b[2])
 }
 
 func decodeParts(s string) (parts []part, ok bool) {
@@ -165,7 +150,7 @@ func decodeParts(s string) (parts []part, ok bool) {
 		if size > uint64(len(s)) || !utf8.ValidString(s[:size]) {
 			return nil, false
 		}
-		parts = append(parts, part{name, s[:size]})
+		parts = append(parts, newPart(name, s[:size]))
 		s, next = s[size:], name+1
 	}
 	return parts, true
@@ -184,9 +169,3 @@ func (v Value) MarshalText() ([]byte, error) { return nil, errEncoder }
 
 // MarshalBinary fails like MarshalText.
 func (v Value) MarshalBinary() ([]byte, error) { return nil, errEncoder }
-
-// same is the key of a text that has one spelling.
-func same(s string) string { return s }
-
-// lower is the key of an ASCII text whose case does not matter.
-func lower(s string) string { return strings.ToLower(s) }
