@@ -24,7 +24,7 @@ func (s *Server) Request(t testing.TB, method, path string, body any) (status in
 // JSON. Every status is returned; no answer at all within 30 seconds fails t.
 func (s *Server) RequestAs(t testing.TB, token, method, path string, body any) (status int, answer []byte) {
 	t.Helper()
-	status, answer, err := s.send(t.Context(), token, method, path, body)
+	status, answer, err := s.send(lasting(t), token, method, path, body)
 	if err != nil {
 		t.Fatal(err)
 	}

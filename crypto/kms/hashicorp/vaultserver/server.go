@@ -51,8 +51,10 @@ const (
 	pollEvery = 10 * time.Millisecond
 )
 
-// Server is one running server. Requests may come from any goroutine; the
-// methods that change its state (Seal to Resume) are for one at a time.
+// Server is one running server. The methods that change its state (Seal to
+// Resume) are for one goroutine at a time; other goroutines may send requests
+// meanwhile. Methods that take a t end its test when they fail, and may be
+// used in its cleanup.
 type Server struct {
 	// Address is the base URL, such as "http://127.0.0.1:41873".
 	Address string
@@ -138,7 +140,7 @@ func (s *Server) launchAnywhere(ctx context.Context, settings settings) error {
 // Seal seals the server: it answers 503 to everything but its status.
 func (s *Server) Seal(t testing.TB) {
 	t.Helper()
-	if err := s.do(t.Context(), http.MethodPut, "sys/seal", nil, nil); err != nil {
+	if err := s.do(lasting(t), http.MethodPut, "sys/seal", nil, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -146,7 +148,7 @@ func (s *Server) Seal(t testing.TB) {
 // Unseal unseals the server and returns once it serves.
 func (s *Server) Unseal(t testing.TB) {
 	t.Helper()
-	if err := s.unseal(t.Context()); err != nil {
+	if err := s.unseal(lasting(t)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -177,7 +179,7 @@ func (s *Server) Kill(t testing.TB) {
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Stop(t)
-	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
+	ctx, cancel := context.WithTimeout(lasting(t), startLimit)
 	defer cancel()
 	if err := s.launch(ctx); err != nil {
 		t.Fatal(err)
@@ -192,6 +194,9 @@ func (s *Server) Restart(t testing.TB) {
 func (s *Server) Pause(t testing.TB) {
 	t.Helper()
 	s.signal(t, syscall.SIGSTOP)
+	if err := s.process.awaitPause(); err != nil {
+		t.Fatalf("wait for the server to pause: %v", err)
+	}
 }
 
 // Resume undoes Pause.
@@ -205,6 +210,12 @@ func (s *Server) signal(t testing.TB, signal syscall.Signal) {
 	if err := s.process.signal(signal); err != nil {
 		t.Fatalf("send %s to the server: %v", signal, err)
 	}
+}
+
+// lasting is t's context without its end, which comes before t's cleanup.
+// Everything done under it has a limit of its own.
+func lasting(t testing.TB) context.Context {
+	return context.WithoutCancel(t.Context())
 }
 
 // discard kills the server and removes its data.

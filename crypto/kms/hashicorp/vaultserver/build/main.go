@@ -10,13 +10,15 @@
 //
 //	vault server -config=FILE
 //
-// FILE is an ordinary Vault server configuration (HCL or JSON). What this
-// build cannot honour it refuses at start instead of ignoring: storage other
-// than file, inmem or raft, a seal block, ha_storage, service_registration,
-// and any unknown key. The server starts sealed and uninitialised, as
-// `vault server` does, says "==> Vault server started!" on standard output
-// once it listens, logs to standard error, and seals itself on SIGINT or
-// SIGTERM.
+// FILE is an ordinary Vault server configuration (HCL or JSON). A block that
+// this build has no code for is refused at start, not ignored: storage other
+// than file, inmem or raft, seal, ha_storage, service_registration, auto_join;
+// so is any key Vault does not know. Keys for the parts left out around the
+// core (ui, plugin_directory, pid_file, log_file, log_format, license_path,
+// observations) have no effect. The server starts sealed and, on empty
+// storage, uninitialised; it says "==> Vault server started!" on standard
+// output once it listens, logs to standard error, and seals itself and ends on
+// SIGINT or SIGTERM.
 package main
 
 import (
