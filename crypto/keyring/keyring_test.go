@@ -118,7 +118,7 @@ func TestOpenReturnsTheProvidersKeysInOrder(t *testing.T) {
 			}
 			for i, id := range ids {
 				key, err := o.Key(i)
-				stored := b.provider.keys[id]
+				stored := b.provider.key(id)
 				if i == 7 {
 					want(t, err, ErrMissing, "Key of a missing key")
 				} else if err != nil || !bytes.Equal(key.Expose(), stored[:]) || o.ID(i) != id {
@@ -130,7 +130,7 @@ func TestOpenReturnsTheProvidersKeysInOrder(t *testing.T) {
 			_, err = o.Key(0)
 			want(t, err, ErrClosed, "Key after Close")
 		}
-		if n := b.provider.read[ids[8]]; n != 1 {
+		if n := b.provider.reads(ids[8]); n != 1 {
 			t.Errorf("a key asked for twice in two calls was read %d times, want once", n)
 		}
 		for i, s := range b.provider.answers {
@@ -159,7 +159,7 @@ func TestColdOpensShareFewCalls(t *testing.T) {
 			t.Errorf("%d calls for 64 keys asked for at once, want at most %d", n, callsOut+1)
 		}
 		for _, id := range ids {
-			if n := b.provider.read[id]; n != 1 {
+			if n := b.provider.reads(id); n != 1 {
 				t.Errorf("a key that three asked for at once was read %d times", n)
 			}
 		}
@@ -203,7 +203,7 @@ func TestNobodyReadsWhatNobodyWaitsFor(t *testing.T) {
 		callers.Wait()
 		close(hold)
 		synctest.Wait()
-		if n := b.provider.read[ids[callsOut]]; n != 0 {
+		if n := b.provider.reads(ids[callsOut]); n != 0 {
 			t.Error("a key was read after its only caller had left")
 		}
 		want(t, b.use(ids[callsOut]), nil, "Open of that key later")
@@ -230,7 +230,7 @@ func TestACorruptKeyFailsAlone(t *testing.T) {
 func TestTheLeaseRunsFromThePermit(t *testing.T) {
 	inBubble(t, Options{Lease: 15 * time.Second}, func(t *testing.T, b *bench) {
 		id := b.provider.add(1)[0]
-		reads := func() int { return b.provider.read[id] }
+		reads := func() int { return b.provider.reads(id) }
 
 		p := b.Permit()
 		time.Sleep(10 * time.Second)
@@ -303,10 +303,11 @@ func TestRunWipesWhatItsLeaseLeft(t *testing.T) {
 
 func TestTheCacheIsBounded(t *testing.T) {
 	inBubble(t, Options{CacheSize: 2 * shards}, func(t *testing.T, b *bench) {
-		ids := b.provider.add(20 * shards)
+		ids := b.provider.add(6 * shards)
 		for _, id := range ids {
 			want(t, b.use(id), nil, "Open")
 		}
+		synctest.Wait() // for the last call to let go of its key
 		s := b.Stats()
 		if s.Cached > 2*shards {
 			t.Errorf("%d cached, want at most %d", s.Cached, 2*shards)
@@ -329,7 +330,7 @@ func TestTheLeastRecentlyUsedGoesFirst(t *testing.T) {
 			want(t, b.use(ids[i]), nil, "Open")
 		}
 		for i, reads := range []int{1, 2, 1} {
-			if got := b.provider.read[ids[i]]; got != reads {
+			if got := b.provider.reads(ids[i]); got != reads {
 				t.Errorf("key %d was read %d times, want %d", i, got, reads)
 			}
 		}
@@ -361,13 +362,16 @@ func TestWhileTheProviderIsAway(t *testing.T) {
 		if n := b.provider.called(OpCreate) - created; n > 12 {
 			t.Errorf("%d attempts to make keys in a minute of outage, want them further and further apart", n)
 		}
-		if n := len(b.rows.rows); n > 30 {
+		if n := b.rows.count(); n > 30 {
 			t.Errorf("the outage left %d rows", n)
 		}
 		b.provider.set(func() { b.provider.down = false })
 		time.Sleep(2*lastPause + 2*b.pool.settle)
 		if s := b.Stats(); s.Ready != 8 || s.Doomed != 0 {
 			t.Errorf("after the outage %d are ready and %d doomed, want 8 and none", s.Ready, s.Doomed)
+		}
+		if n := b.rows.count(); n != 8 {
+			t.Errorf("%d rows are left of the outage beside the pool's 8", n-8)
 		}
 	})
 }
@@ -509,7 +513,7 @@ func TestAfterCloseEverythingFails(t *testing.T) {
 		b.Close()
 		b.Close()
 		key, err := o.Key(0)
-		if stored := b.provider.keys[id]; err != nil || !bytes.Equal(key.Expose(), stored[:]) {
+		if stored := b.provider.key(id); err != nil || !bytes.Equal(key.Expose(), stored[:]) {
 			t.Errorf("a key held over Close changed (%v)", err)
 		}
 		if used := b.arena.used; used != 1 {

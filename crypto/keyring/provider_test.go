@@ -65,6 +65,25 @@ func newKey() (k [kms.KeySize]byte) {
 	return k
 }
 
+// key is what is stored under an id; zeros when nothing is.
+func (p *provider) key(id kms.ID) slot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.keys[id]
+}
+
+func (p *provider) reads(id kms.ID) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.read[id]
+}
+
+func (p *provider) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.keys)
+}
+
 func (p *provider) called(op Operation) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -228,6 +247,19 @@ type row struct {
 
 func newRows(seed uint64) *rows {
 	return &rows{random: rand.New(rand.NewPCG(seed, 2)), rows: map[kms.ID]row{}, people: map[kms.ID]bool{}}
+}
+
+// fail sets the chance that an Update fails.
+func (r *rows) fail(chance float64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.faults = chance
+}
+
+func (r *rows) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.rows)
 }
 
 // update runs f like the store does: it may fail before it has any effect, and after.

@@ -1,0 +1,337 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/sandyq/sandyq/crypto/kms"
+)
+
+func TestFreshComesFromThePoolWhichFillsAgain(t *testing.T) {
+	inBubble(t, Options{PoolSize: 100}, func(t *testing.T, b *bench) {
+		defer b.run(t)()
+		synctest.Wait()
+		if s := b.Stats(); s.Ready != 100 {
+			t.Fatalf("%d keys ready, want 100", s.Ready)
+		}
+		created := b.provider.called(OpCreate)
+		b.provider.set(func() { b.provider.slow = time.Second })
+		began := bubbleTime()
+		seen := map[kms.ID]bool{}
+		fresh, err := b.Fresh(t.Context(), 60)
+		if err != nil || !bubbleTime().Equal(began) {
+			t.Fatalf("Fresh = %v after %v, want no wait", err, bubbleTime().Sub(began))
+		}
+		for _, o := range fresh {
+			key, err := o.Key(0)
+			if stored := b.provider.key(o.ID(0)); err != nil || slot(key.Expose()) != stored || seen[o.ID(0)] {
+				t.Fatalf("a fresh key is not the provider's, or was handed out twice (%v)", err)
+			}
+			seen[o.ID(0)] = true
+			want(t, b.rows.consume(t.Context(), o.ID(0)), nil, "consume")
+			b.Keep(o, b.Permit())
+			o.Close()
+			want(t, b.use(o.ID(0)), nil, "Open of a kept key")
+		}
+		if n := b.provider.called(OpOpen); n != 0 {
+			t.Errorf("kept keys were read %d times", n)
+		}
+		time.Sleep(10 * time.Second)
+		if s := b.Stats(); s.Ready != 100 {
+			t.Errorf("%d keys ready later, want 100", s.Ready)
+		}
+		if n := b.provider.called(OpCreate) - created; n > 2 {
+			t.Errorf("%d calls to make 60 keys", n)
+		}
+	})
+}
+
+func TestFreshMakesWhatThePoolLacks(t *testing.T) {
+	inBubble(t, Options{PoolSize: -1}, func(t *testing.T, b *bench) {
+		hold := make(chan struct{})
+		b.provider.set(func() { b.provider.hold = hold })
+		var callers sync.WaitGroup
+		var mu sync.Mutex
+		seen := map[kms.ID]bool{}
+		for range 64 {
+			callers.Go(func() {
+				fresh, err := b.Fresh(t.Context(), 2)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				for _, o := range fresh {
+					seen[o.ID(0)] = true
+					o.Close()
+				}
+			})
+		}
+		synctest.Wait()
+		close(hold)
+		callers.Wait()
+		if n := b.provider.called(OpCreate); len(seen) != 128 || n > callsOut+2 {
+			t.Errorf("%d different keys in %d calls, want 128 in a few", len(seen), n)
+		}
+	})
+}
+
+func TestAKeyMadeForOneWhoLeftGoesToThePool(t *testing.T) {
+	inBubble(t, Options{PoolSize: -1}, func(t *testing.T, b *bench) {
+		hold := make(chan struct{})
+		b.provider.set(func() { b.provider.hold = hold })
+		ctx, cancel := context.WithCancel(t.Context())
+		var caller sync.WaitGroup
+		caller.Go(func() {
+			_, err := b.Fresh(ctx, 2)
+			want(t, err, context.Canceled, "Fresh")
+		})
+		synctest.Wait()
+		cancel()
+		caller.Wait()
+		close(hold)
+		synctest.Wait()
+		if s := b.Stats(); s.Ready != 2 {
+			t.Errorf("%d keys ready, want the 2 that nobody fetched", s.Ready)
+		}
+		if n := len(orphans(b.provider, b.rows)); n != 0 {
+			t.Errorf("%d orphans", n)
+		}
+	})
+}
+
+func TestCloseWithoutKeepDestroysTheKeyUnlessItIsUsed(t *testing.T) {
+	inBubble(t, Options{PoolSize: 4, Settle: time.Minute}, func(t *testing.T, b *bench) {
+		defer b.run(t)()
+		fresh, err := b.Fresh(t.Context(), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unused, used := fresh[0].ID(0), fresh[1].ID(0)
+		want(t, b.rows.consume(t.Context(), used), nil, "consume") // of which the caller does not hear
+		for _, o := range fresh {
+			o.Close()
+		}
+		synctest.Wait()
+		if b.provider.key(unused) != (slot{}) {
+			t.Error("the unused key is still there")
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if b.rows.count() != 4 || b.Stats().Doomed != 0 {
+			t.Errorf("%d rows, want those of the 4 keys in the pool", b.rows.count())
+		}
+		want(t, b.use(used), nil, "Open of the key that was used")
+		if n := b.provider.called(OpDestroy); n != 2 {
+			t.Errorf("%d calls to destroy one key, want one at once and one after it has settled", n)
+		}
+	})
+}
+
+func TestACreationThatLandsLateIsDestroyed(t *testing.T) {
+	inBubble(t, Options{PoolSize: -1, Settle: time.Minute}, func(t *testing.T, b *bench) {
+		defer b.run(t)()
+		b.provider.set(func() { b.provider.down = true })
+		_, err := b.Fresh(t.Context(), 1)
+		want(t, err, kms.ErrUnavailable, "Fresh")
+		b.provider.set(func() { b.provider.down = false })
+		time.Sleep(50 * time.Second) // the id was destroyed long ago
+		b.rows.mu.Lock()
+		var late []kms.ID
+		for id := range b.rows.rows {
+			late = append(late, id)
+		}
+		b.rows.mu.Unlock()
+		if len(late) != 1 {
+			t.Fatalf("%d rows, want the one", len(late))
+		}
+		b.provider.set(func() { b.provider.create(late) })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if b.provider.count() != 0 || b.rows.count() != 0 {
+			t.Errorf("%d keys and %d rows are left", b.provider.count(), b.rows.count())
+		}
+	})
+}
+
+func TestAnEarlierProcessesKeysAreDestroyed(t *testing.T) {
+	inBubble(t, Options{PoolSize: 4, Settle: time.Minute}, func(t *testing.T, b *bench) {
+		left := b.provider.add(3 * reapBatch)
+		for _, id := range left {
+			b.rows.rows[id] = row{process: 0}
+		}
+		defer b.run(t)()
+		synctest.Wait()
+		if n := b.provider.count(); n != 4 {
+			t.Errorf("%d keys, want the pool's alone", n)
+		}
+		if n := b.rows.count(); n != len(left)+4 {
+			t.Errorf("%d rows: some were forgotten before they had settled", n)
+		}
+		time.Sleep(90 * time.Second)
+		synctest.Wait()
+		if n := b.rows.count(); n != 4 {
+			t.Errorf("%d rows, want the pool's alone", n)
+		}
+	})
+}
+
+func TestAStoreThatIsAwayIsTriedAgainInPeace(t *testing.T) {
+	inBubble(t, Options{PoolSize: 4}, func(t *testing.T, b *bench) {
+		defer b.run(t)()
+		fresh, err := b.Fresh(t.Context(), 1)
+		want(t, err, nil, "Fresh")
+		b.rows.fail(2)
+		fresh[0].Close()
+		time.Sleep(time.Minute)
+		b.rows.fail(0)
+		b.heard.mu.Lock()
+		if n := len(b.heard.errs); n == 0 || n > 60 {
+			t.Errorf("%d failures in a minute, want them told and far apart", n)
+		}
+		b.heard.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		if n := len(orphans(b.provider, b.rows)); n != 0 {
+			t.Errorf("%d orphans", n)
+		}
+		if s := b.Stats(); s.Ready != 4 {
+			t.Errorf("%d ready, want 4", s.Ready)
+		}
+	})
+}
+
+// Whatever fails and wherever a process dies, every key at the provider is named by a row or a person at every moment, no
+// person's key is ever destroyed, and a process that is left in peace ends with nothing but its pool and the people.
+func TestEveryKeyIsAccountedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rapid.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) { // wrapped: a bubble has no deadline to ask for
+			w := &world{
+				provider: newProvider(rapid.Uint64().Draw(rt, "provider")),
+				rows:     newRows(rapid.Uint64().Draw(rt, "rows")),
+			}
+			w.provider.latest, w.provider.slow = 50*time.Second, 3*time.Second
+			for range rapid.IntRange(1, 3).Draw(rt, "processes") {
+				w.provider.set(func() { w.provider.faults = rapid.Float64Range(0, 0.9).Draw(rt, "provider faults") })
+				w.rows.fail(rapid.Float64Range(0, 0.5).Draw(rt, "store faults"))
+				w.start(rt)
+				for range rapid.IntRange(1, 6).Draw(rt, "steps") {
+					w.register(rapid.IntRange(0, 10).Draw(rt, "people"))
+					time.Sleep(time.Duration(rapid.IntRange(0, 40_000).Draw(rt, "ms")) * time.Millisecond)
+					w.check(rt)
+				}
+				w.crash()
+				w.check(rt)
+			}
+			w.provider.set(func() { w.provider.faults = 0; w.provider.slow = time.Second })
+			w.rows.fail(0)
+			w.start(rt)
+			time.Sleep(4 * time.Minute)
+			w.check(rt)
+			if stats, keys, rows := w.ring.Stats(), w.provider.count(), w.rows.count(); stats.Ready != worldPool ||
+				stats.Doomed != 0 || keys != worldPool+len(w.rows.people) || rows != worldPool {
+				rt.Errorf("%d ready, %d doomed, %d keys, %d rows, %d people", stats.Ready, stats.Doomed, keys, rows, len(w.rows.people))
+			}
+			w.crash()
+		})
+	})
+}
+
+// worldPool is the size of the pool of every process of a world.
+const worldPool = 5
+
+// world is a provider and a store, and the process that uses them now.
+type world struct {
+	provider *provider
+	rows     *rows
+	number   int
+	ring     *Keyring
+	stop     context.CancelFunc
+	work     sync.WaitGroup // Run and the registrations under way
+	ctx      context.Context
+}
+
+// start begins a new process.
+func (w *world) start(rt *rapid.T) {
+	w.number++
+	ring, err := New(Options{
+		KMS: w.provider, MAC: w.provider, Pool: process{w.rows, w.number}, Now: bubbleTime, PoolSize: worldPool,
+		Settle: time.Minute, Claim: func() (kms.Claim, bool) { return w.provider.claim, true },
+	})
+	if err != nil {
+		rt.Fatal(err)
+	}
+	w.ring = ring
+	w.ctx, w.stop = context.WithCancel(context.Background())
+	w.work.Go(func() { ring.Run(w.ctx) })
+}
+
+// register registers people at once, each as the vault does; some are kept though their Update failed after the commit.
+func (w *world) register(n int) {
+	ring, ctx := w.ring, w.ctx
+	for range n {
+		w.work.Go(func() {
+			permit := ring.Permit()
+			fresh, err := ring.Fresh(ctx, 1)
+			if err != nil {
+				return
+			}
+			defer fresh[0].Close()
+			if err := w.rows.consume(ctx, fresh[0].ID(0)); err == nil {
+				ring.Keep(fresh[0], permit)
+			}
+		})
+	}
+}
+
+// crash ends the process where it stands: what it asked for may still happen, and it does nothing more.
+func (w *world) crash() {
+	w.stop()
+	w.ring.Close()
+	w.work.Wait()
+}
+
+// check checks what must be true at every moment.
+func (w *world) check(rt *rapid.T) {
+	if ids := orphans(w.provider, w.rows); len(ids) != 0 {
+		rt.Fatalf("%d keys are named by no row and no person", len(ids))
+	}
+	w.provider.mu.Lock()
+	defer w.provider.mu.Unlock()
+	w.rows.mu.Lock()
+	defer w.rows.mu.Unlock()
+	for id := range w.rows.people {
+		if _, ok := w.provider.keys[id]; !ok {
+			rt.Fatalf("the key of a person is gone")
+		}
+	}
+}
+
+func TestSpoiledIdsAreNotTheKeyringsToDestroy(t *testing.T) {
+	inBubble(t, Options{PoolSize: -1}, func(t *testing.T, b *bench) {
+		defer b.run(t)()
+		fresh, err := b.Fresh(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := fresh[0].ID(0)
+		b.rows.fail(1)
+		for !b.rows.people[id] {
+			if err := b.rows.consume(t.Context(), id); err == nil {
+				t.Fatal("the store does not fail")
+			}
+		}
+		b.rows.fail(0)
+		fresh[0].Close()
+		time.Sleep(10 * time.Minute)
+		if err := b.use(id); errors.Is(err, ErrMissing) {
+			t.Error("the key of a person whose registration seemed to fail was destroyed")
+		}
+	})
+}
