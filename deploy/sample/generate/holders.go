@@ -16,8 +16,8 @@ type holder struct {
 	birth, issued, expiry time.Time
 	place                 [2]string // of birth, in Kazakh and in Russian
 	nationality           [2]string
-	code                  string // nationality in the machine-readable zone
-	passport              string // number of the passport; the identity card or permit has the person's document_number
+	code                  string  // nationality in the machine-readable zone
+	passport              string  // number of the passport; the identity card or permit has the person's document_number
 	signatureTurn         float64 // −1…1: how the hand leans
 }
 
