@@ -147,4 +147,6 @@ func (w *watched) Read(p []byte) (int, error) {
 }
 
 // control reaches the connection's deadlines.
-func (x *exchange) control() *http.ResponseController { return http.NewResponseController(x.ResponseWriter) }
+func (x *exchange) control() *http.ResponseController {
+	return http.NewResponseController(x.ResponseWriter)
+}

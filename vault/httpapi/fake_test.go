@@ -68,7 +68,9 @@ func (s *service) PutDocument(ctx context.Context, c vault.Call, up vault.Upload
 	return s.put(ctx, c, up)
 }
 
-func (s *service) Whoami(ctx context.Context, c vault.Call) (*api.Whoami, error) { return s.whoami(ctx, c) }
+func (s *service) Whoami(ctx context.Context, c vault.Call) (*api.Whoami, error) {
+	return s.whoami(ctx, c)
+}
 
 // journal is a log that a test reads.
 type journal struct {
