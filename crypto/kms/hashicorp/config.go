@@ -31,7 +31,7 @@ type Config struct {
 	Namespace string        `yaml:"namespace"`  // of Vault Enterprise; empty elsewhere
 	Mount     string        `yaml:"mount"`      // KV mount, and the stem of the two beside it; DefaultMount when empty
 	Tenant    string        `yaml:"tenant"`     // whose Transit keys; DefaultTenant when empty
-	Timeout   time.Duration `yaml:"timeout"`    // for each hundred keys of a call, 100 ms to 30 s; DefaultTimeout when 0
+	Timeout   time.Duration `yaml:"timeout"`    // for each fifty keys of a call, 100 ms to 30 s; DefaultTimeout when 0
 	Auth      Auth          `yaml:"auth"`       // who creates and opens
 	EraseAuth *Auth         `yaml:"erase_auth"` // who destroys and advances the generation; Auth when nil
 }

@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	chunk     = 100      // keys or MAC inputs to one timeout and one Transit request
+	keyChunk  = 50       // keys to one timeout and one Transit request
+	macChunk  = 500      // MAC inputs to one timeout and one Transit request
 	parallel  = 16       // KV requests of one call at once
 	attempts  = 3        // of one request that may be repeated
 	maxAnswer = 16 << 20 // bytes
@@ -183,10 +184,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// chunks calls f for each stretch of at most chunk of 0 … n-1, one after another, each as one operation.
-func (c *conn) chunks(ctx context.Context, n int, f func(ctx context.Context, from, to int) error) error {
-	for from := 0; from < n; from += chunk {
-		err := c.operate(ctx, func(ctx context.Context) error { return f(ctx, from, min(from+chunk, n)) })
+// chunks calls f for each stretch of at most size of 0 … n-1, one after another, each as one operation.
+func (c *conn) chunks(ctx context.Context, n, size int, f func(ctx context.Context, from, to int) error) error {
+	for from := 0; from < n; from += size {
+		err := c.operate(ctx, func(ctx context.Context) error { return f(ctx, from, min(from+size, n)) })
 		if err != nil {
 			return err
 		}

@@ -30,8 +30,8 @@
 //   - Destroyed means: sentinel and generation as claimed, entry deleted, entry answers absent, sentinel and generation
 //     as claimed again.
 //   - Creating is never retried once the request may have arrived.
-//   - A call fails within [Config.Timeout] for each hundred keys; a server that failed twice running is asked again only
-//     every half second, and meanwhile calls fail at once.
+//   - A call gives up when fifty keys, or five hundred MACs, take longer than [Config.Timeout]. A server that failed twice
+//     running is asked again only every half second, and meanwhile calls fail at once.
 //   - Errors hold statuses, ids and paths; never a token, a key, or text that a server chose.
 package hashicorp
 

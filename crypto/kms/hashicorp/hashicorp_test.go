@@ -129,6 +129,7 @@ func TestConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			kmstest.Run(t, func(t *testing.T) kmstest.Opener {
 				p := setUp(t, server, two)
+				p.config.Timeout = 20 * time.Second // a busy machine is not what this is about
 				return func(t *testing.T) kms.Provider {
 					v, err := hashicorp.Open(p.config)
 					if err != nil {

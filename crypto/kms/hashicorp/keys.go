@@ -74,7 +74,7 @@ func (v *Vault) Create(ctx context.Context, ids ...kms.ID) ([]kms.Key, error) {
 		_, _ = rand.Read(b) // never fails (crypto/rand)
 		keys[i] = kms.Key{ID: id, Secret: secret.New(b)}
 	}
-	err = v.serve.chunks(ctx, len(keys), func(ctx context.Context, from, to int) error {
+	err = v.serve.chunks(ctx, len(keys), keyChunk, func(ctx context.Context, from, to int) error {
 		return v.createChunk(ctx, keys[from:to])
 	})
 	if err != nil {
@@ -151,7 +151,7 @@ func (v *Vault) Open(ctx context.Context, ids ...kms.ID) ([]kms.Key, error) {
 	}
 	defer end()
 	keys := make([]kms.Key, len(ids))
-	err = v.serve.chunks(ctx, len(ids), func(ctx context.Context, from, to int) error {
+	err = v.serve.chunks(ctx, len(ids), keyChunk, func(ctx context.Context, from, to int) error {
 		return v.openChunk(ctx, ids[from:to], keys[from:to])
 	})
 	if err != nil {
@@ -235,7 +235,7 @@ func (v *Vault) destroy(ctx context.Context, claim kms.Claim, ids []kms.ID) erro
 	if err := v.erase.check(ctx, v.names, claim); err != nil {
 		return err
 	}
-	err := v.erase.chunks(ctx, len(ids), func(ctx context.Context, from, to int) error {
+	err := v.erase.chunks(ctx, len(ids), keyChunk, func(ctx context.Context, from, to int) error {
 		return each(ctx, to-from, func(ctx context.Context, i int) error { return v.destroyOne(ctx, ids[from+i]) })
 	})
 	if err != nil {

@@ -26,8 +26,8 @@ func (v *Vault) MAC(ctx context.Context, inputs ...[]byte) ([][]byte, error) {
 	}
 	defer end()
 	sums := make([][]byte, len(inputs))
-	err = v.serve.chunks(ctx, len(inputs), func(ctx context.Context, from, to int) error {
-		return v.macChunk(ctx, inputs[from:to], sums[from:to])
+	err = v.serve.chunks(ctx, len(inputs), macChunk, func(ctx context.Context, from, to int) error {
+		return v.macBatch(ctx, inputs[from:to], sums[from:to])
 	})
 	if err != nil {
 		return nil, fmt.Errorf("hashicorp: MAC: %w", err)
@@ -35,7 +35,7 @@ func (v *Vault) MAC(ctx context.Context, inputs ...[]byte) ([][]byte, error) {
 	return sums, nil
 }
 
-func (v *Vault) macChunk(ctx context.Context, inputs, sums [][]byte) error {
+func (v *Vault) macBatch(ctx context.Context, inputs, sums [][]byte) error {
 	items := make([]macInput, len(inputs))
 	for i, input := range inputs {
 		items[i].Input = input
