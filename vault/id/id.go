@@ -20,6 +20,22 @@ const Length = 26
 // Alphabet is lower-case Crockford base32: the character of each 5-bit digit.
 const Alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 
+const noDigit = 0xff
+
+// digits holds what each character stands for, and noDigit for those outside the alphabet.
+var digits = func() (table [256]byte) {
+	for i := range table {
+		table[i] = noDigit
+	}
+	for i := range len(Alphabet) {
+		table[Alphabet[i]] = byte(i)
+	}
+	return table
+}()
+
+// Digit returns the 5-bit digit that c stands for, and false when c is not in the alphabet.
+func Digit(c byte) (byte, bool) { return digits[c], digits[c] != noDigit }
+
 // ErrMalformed reports a text that is not an identifier. What wraps it names the rule that failed, never the text.
 var ErrMalformed = errors.New("id: malformed")
 
@@ -34,38 +50,38 @@ func New() [16]byte {
 func Encode(prefix string, b [16]byte) string {
 	out := make([]byte, len(prefix)+Length)
 	copy(out, prefix)
-	digits := out[len(prefix):]
+	text := out[len(prefix):]
 	var acc, held uint // the low held bits of acc are still to be written
 	at := Length
 	for i := len(b) - 1; i >= 0; i-- {
 		acc |= uint(b[i]) << held
 		for held += 8; held >= 5; held -= 5 {
 			at--
-			digits[at] = Alphabet[acc&31]
+			text[at] = Alphabet[acc&31]
 			acc >>= 5
 		}
 	}
-	digits[0] = Alphabet[acc] // 128 = 25·5 + 3: three bits remain
+	text[0] = Alphabet[acc] // 128 = 25·5 + 3: three bits remain
 	return string(out)
 }
 
 // Decode returns the identifier whose text is s, which must be exactly what Encode writes.
 func Decode(prefix, s string) ([16]byte, error) {
 	var b [16]byte
-	digits, ok := strings.CutPrefix(s, prefix)
+	text, ok := strings.CutPrefix(s, prefix)
 	switch {
 	case !ok:
 		return b, fmt.Errorf("%w: does not begin with %q", ErrMalformed, prefix)
-	case len(digits) != Length:
+	case len(text) != Length:
 		return b, fmt.Errorf("%w: not %d characters after the prefix", ErrMalformed, Length)
-	case digits[0] > '7':
+	case text[0] > '7':
 		return b, fmt.Errorf("%w: first character above 7", ErrMalformed)
 	}
 	var acc, held uint
 	at := len(b)
 	for i := Length - 1; i >= 0; i-- {
-		digit := strings.IndexByte(Alphabet, digits[i])
-		if digit < 0 {
+		digit, ok := Digit(text[i])
+		if !ok {
 			return [16]byte{}, fmt.Errorf("%w: character outside lower-case Crockford base32", ErrMalformed)
 		}
 		acc |= uint(digit) << held

@@ -1,10 +1,6 @@
 package token
 
-import (
-	"strings"
-
-	"github.com/sandyq/sandyq/vault/id"
-)
+import "github.com/sandyq/sandyq/vault/id"
 
 // The check characters make the 31 characters of a body a codeword of the Reed–Solomon code over GF(32) of length 31 and
 // dimension 27, whose minimum distance is 5. GF(32) is GF(2)[x]/(x⁵+x²+1), α = x, and the generator polynomial
@@ -14,8 +10,8 @@ const (
 	bodyLength  = 1 + id.Length + checkLength // environment letter, random characters, check characters
 )
 
-// generator holds the coefficients of z³, z², z and 1 in the generator polynomial, whose z⁴ is 1.
-var generator = func() [checkLength]byte {
+// feedback holds, for each symbol, its products with the coefficients of z³, z², z and 1 in the generator polynomial, whose z⁴ is 1.
+var feedback = func() (table [32][checkLength]byte) {
 	g := [checkLength + 1]byte{checkLength: 1} // highest power first; begins as the polynomial 1
 	root := byte(1)
 	for range checkLength {
@@ -25,7 +21,12 @@ var generator = func() [checkLength]byte {
 		}
 		g[checkLength] = multiply(g[checkLength], root)
 	}
-	return [checkLength]byte(g[1:])
+	for symbol := range table {
+		for i, coefficient := range g[1:] {
+			table[symbol][i] = multiply(byte(symbol), coefficient)
+		}
+	}
+	return table
 }()
 
 // multiply returns the product of a and b in GF(32).
@@ -44,22 +45,18 @@ func multiply(a, b byte) byte {
 
 // check returns the four check characters of an environment letter and the random characters after it: the remainder of
 // data·z⁴ by the generator polynomial, the letter's place in the alphabet (a is 0) being the highest coefficient.
-func check(data string) string {
-	var rem [checkLength]byte
+func check(data string) [checkLength]byte {
+	var rest [checkLength]byte
 	for i := range len(data) {
-		digit := data[i] - 'a'
+		symbol := data[i] - 'a'
 		if i > 0 {
-			digit = byte(strings.IndexByte(id.Alphabet, data[i]))
+			symbol, _ = id.Digit(data[i])
 		}
-		lead := digit ^ rem[0]
-		copy(rem[:], rem[1:])
-		rem[checkLength-1] = 0
-		for j, c := range generator {
-			rem[j] ^= multiply(lead, c)
-		}
+		f := &feedback[symbol^rest[0]]
+		rest = [checkLength]byte{rest[1] ^ f[0], rest[2] ^ f[1], rest[3] ^ f[2], f[3]}
 	}
-	for i, digit := range rem {
-		rem[i] = id.Alphabet[digit]
+	for i, symbol := range rest {
+		rest[i] = id.Alphabet[symbol]
 	}
-	return string(rem[:])
+	return rest
 }

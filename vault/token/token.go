@@ -4,7 +4,7 @@
 //
 //	opaque  sdq_ body                  35 ASCII characters
 //	email   body @token.invalid        45 ASCII characters, never deliverable (RFC 2606)
-//	iin     YYMM DDCNNNN K             12 digits, month 13–99, valid check digit
+//	iin     12 digits                  digits 3–4 are 13–99, digit 5 is 7–9, the last is an IIN's check digit
 //
 // A body is an environment letter (a–z, so that a token of a test system is refused in production), 26 characters of
 // lower-case Crockford base32 that are 128 random bits as in package id, and 4 check characters.
@@ -15,8 +15,8 @@
 // without asking anyone, and so is one with any two characters swapped; other damage passes with chance 2⁻²⁰. Each token has
 // one spelling: Parse refuses upper case, aliases and space.
 //
-// An iin token is neither a person's IIN nor a firm's BIN, whose digits 3–4 are both a month. It holds about 36 random bits,
-// so it may collide: whoever issues one makes sure it is new. Opaque and email tokens need no such care. None is a bearer
+// An iin token is neither a person's IIN nor a firm's BIN, twice over: in both digits 3–4 are a month, and digit 5 is 0–3 in an
+// IIN, being of a day, and 4–6 in a BIN. It holds about 34 random bits, so it may collide: whoever issues one makes sure it is new. Opaque and email tokens need no such care. None is a bearer
 // secret: a token opens nothing to whoever is not authorised.
 package token
 
@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"strconv"
 	"strings"
 
 	"github.com/sandyq/sandyq/vault/id"
@@ -49,7 +50,8 @@ const (
 	suffix = "@token.invalid"
 
 	iinLength  = 12
-	firstMonth = 13 // the first of the 87 two-digit numbers that no month has
+	firstMonth = 13 // the first of the 87 two-digit numbers that are no month
+	firstFifth = 7  // the first of the 3 fifth digits that neither an IIN nor a BIN has
 )
 
 // ErrMistyped reports a text that is not a token. What wraps it names the rule that failed, never the text.
@@ -103,7 +105,8 @@ func (t Token) Environment() (byte, bool) {
 
 func newBody(env byte) string {
 	data := id.Encode(string(env), id.New())
-	return data + check(data)
+	sum := check(data)
+	return data + string(sum[:])
 }
 
 func parseBody(body string) error {
@@ -117,23 +120,23 @@ func parseBody(body string) error {
 	if _, err := id.Decode(data[:1], data); err != nil {
 		return fmt.Errorf("%w: not 26 characters of lower-case Crockford base32, the first at most 7", ErrMistyped)
 	}
-	if check(data) != body[len(data):] {
+	if sum := check(data); string(sum[:]) != body[len(data):] {
 		return fmt.Errorf("%w: check characters do not match", ErrMistyped)
 	}
 	return nil
 }
 
-// newIIN draws until the number has a check digit; one in eleven first weightings and about one in a hundred numbers fail.
+// newIIN draws again in the one case of about a hundred where no check digit exists.
 func newIIN() (Token, error) {
+	const years, months, fifths, serials = 100, 100 - firstMonth, 10 - firstFifth, 1_000_000
 	for {
-		n, err := rand.Int(rand.Reader, big.NewInt(100*87*10_000_000))
+		drawn, err := rand.Int(rand.Reader, big.NewInt(years*months*fifths*serials))
 		if err != nil {
 			return "", fmt.Errorf("token: drawing an iin token: %w", err)
 		}
-		rest := n.Int64()
-		serial, rest := rest%10_000_000, rest/10_000_000
-		month, year := firstMonth+rest%87, rest/87
-		first11 := fmt.Sprintf("%02d%02d%07d", year, month, serial)
+		n := drawn.Int64()
+		first11 := fmt.Sprintf("%02d%02d%d%06d",
+			n/serials/fifths/months, firstMonth+n/serials/fifths%months, firstFifth+n/serials%fifths, n%serials)
 		if digit, ok := iin.CheckDigit(first11); ok {
 			return Token(first11 + string(digit)), nil
 		}
@@ -144,8 +147,11 @@ func parseIIN(s string) error {
 	if len(s) != iinLength || strings.Trim(s, "0123456789") != "" {
 		return fmt.Errorf("%w: of no known format", ErrMistyped)
 	}
-	if s[2:4] < "13" {
+	if s[2:4] < strconv.Itoa(firstMonth) {
 		return fmt.Errorf("%w: twelve digits whose month could be real", ErrMistyped)
+	}
+	if s[4] < '0'+firstFifth {
+		return fmt.Errorf("%w: twelve digits whose fifth is not 7–9", ErrMistyped)
 	}
 	if digit, ok := iin.CheckDigit(s[:iinLength-1]); !ok || digit != s[iinLength-1] {
 		return fmt.Errorf("%w: check digit does not match", ErrMistyped)
