@@ -26,10 +26,10 @@ func normalisePersonName(_ *Field, s string) (string, string) {
 	before := ' '
 	for _, r := range s + " " {
 		switch {
+		case strings.ContainsRune(apostrophes, r):
 		case unicode.IsLetter(r):
 			letters++
 		case unicode.IsMark(r) && (unicode.IsLetter(before) || unicode.IsMark(before)):
-		case strings.ContainsRune(apostrophes, r):
 		case r == ' ' && !strings.ContainsRune(hyphens, before):
 		case strings.ContainsRune(hyphens, r) && before != ' ' && !strings.ContainsRune(hyphens, before):
 		default:
@@ -43,8 +43,8 @@ func normalisePersonName(_ *Field, s string) (string, string) {
 	return s, ""
 }
 
-// What joins letters into a name, by the spellings that keyboards and documents give it. U+02BC, the apostrophe that is a letter, is
-// both.
+// What joins letters into a name, by the spellings that keyboards and documents give it. U+02BC, a letter to
+// Unicode, is a joiner here.
 const (
 	hyphens     = "-\u2010\u2011"
 	apostrophes = "'\u2018\u2019\u02bc"

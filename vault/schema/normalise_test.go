@@ -137,6 +137,7 @@ func TestNormaliseRefuses(t *testing.T) {
 		{"hyphen last", "family_name", "Иванов-", "letters"},
 		{"two hyphens", "family_name", "Иванов--Петров", "letters"},
 		{"apostrophe alone", "family_name", "'", "letters"},
+		{"letter apostrophe alone", "family_name", "\u02bc", "letters"},
 		{"initials", "given_name", "А.", "letters"},
 		{"markup", "given_name", "<b>Айгүл</b>", "letters"},
 		{"101 characters", "given_name", long("ы", 101), "length"},

@@ -30,7 +30,7 @@ type kind struct {
 	normalise  func(f *Field, text string) (canonical, rule string)
 	key        func(canonical string) string
 	hasParts   bool
-	searchable bool         // may be in the blind index: a value says little about how many share it
+	searchable bool         // may be in the blind index: a value is of one person or a few
 	masks      []MaskRule   // the allowed, the default first
 	tokens     token.Format // allowed beside token.Opaque, or ""
 }
