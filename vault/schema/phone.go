@@ -7,9 +7,8 @@ import (
 )
 
 const (
-	// homeRegion is where a number without a country code is dialled: a leading 8 there is +7.
+	// homeRegion is where a number without a country code is dialled.
 	homeRegion   = "KZ"
-	homeCode     = 7
 	homeDigits   = 10
 	homePrefixes = "67" // +7 is Russia's as well; Kazakhstan has the numbers that go on with 6 and 7
 
@@ -19,8 +18,8 @@ const (
 // normalisePhone reads digits with the usual punctuation as a number and gives its E.164 form. Letters, extensions and other scripts' digits
 // are refused.
 //
-// A number must be in its country's plan as the library knows it. For Kazakhstan the shape is enough, +7 6… or +7 7… with ten digits: ranges are
-// opened there more often than libraries are updated, and a subscriber turned away costs more than a number that nobody has.
+// Of a number of Kazakhstan the shape is enough: ranges are opened there more often than libraries are updated, and a subscriber turned away costs
+// more than a number that nobody has. Any other number must be in its country's plan as the library knows it.
 func normalisePhone(_ *Field, s string) (string, string) {
 	if len(s) > maxPhoneInput {
 		return "", RuleLength
@@ -29,8 +28,11 @@ func normalisePhone(_ *Field, s string) (string, string) {
 	if !ok {
 		return "", RuleCharacters
 	}
+	if number, ok := homeNumber(dialled); ok {
+		return number, ""
+	}
 	number, err := phonenumbers.Parse(dialled, homeRegion)
-	if err != nil || !phonenumbers.IsValidNumber(number) && !atHome(number) {
+	if err != nil || !phonenumbers.IsValidNumber(number) {
 		return "", RulePlan // the error may quote the number
 	}
 	return phonenumbers.Format(number, phonenumbers.E164), ""
@@ -51,7 +53,16 @@ func dialledDigits(s string) (string, bool) {
 	return b.String(), true
 }
 
-func atHome(n *phonenumbers.PhoneNumber) bool {
-	national := phonenumbers.GetNationalSignificantNumber(n)
-	return n.GetCountryCode() == homeCode && len(national) == homeDigits && strings.Contains(homePrefixes, national[:1])
+// homeNumber reads a number of Kazakhstan: ten digits that begin with 6 or 7, alone or after +7, 7 or the 8 of a call inside the country.
+func homeNumber(dialled string) (string, bool) {
+	national := dialled
+	for _, prefix := range []string{"+7", "7", "8"} {
+		if rest, ok := strings.CutPrefix(dialled, prefix); ok && len(rest) == homeDigits {
+			national = rest
+		}
+	}
+	if len(national) != homeDigits || !strings.Contains(homePrefixes, national[:1]) {
+		return "", false
+	}
+	return "+7" + national, true
 }
