@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/crypto/secret"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -188,7 +189,38 @@ func TestACallerWhoLeavesDoesNotFailTheOthers(t *testing.T) {
 	})
 }
 
-func TestNobodyReadsWhatNobodyWaitsFor(t *testing.T) {
+func TestNobodyAsksForWhatNobodyWaitsFor(t *testing.T) {
+	for op, ask := range map[Operation]func(context.Context, *bench) error{
+		OpOpen: func(ctx context.Context, b *bench) error {
+			_, err := b.Open(ctx, b.Permit(), b.provider.add(1)[0])
+			return err
+		},
+		OpMAC:    func(ctx context.Context, b *bench) error { _, err := b.MAC(ctx, []byte("x")); return err },
+		OpCreate: func(ctx context.Context, b *bench) error { _, err := b.Fresh(ctx, 1); return err },
+	} {
+		t.Run(string(op), func(t *testing.T) {
+			inBubble(t, Options{PoolSize: -1}, func(t *testing.T, b *bench) {
+				hold := make(chan struct{})
+				b.provider.set(func() { b.provider.hold = hold })
+				ctx, cancel := context.WithCancel(t.Context())
+				var callers sync.WaitGroup
+				for range callsOut + 3 {
+					callers.Go(func() { want(t, ask(ctx, b), context.Canceled, "asking") })
+					synctest.Wait()
+				}
+				cancel()
+				callers.Wait()
+				close(hold)
+				synctest.Wait()
+				if n := b.provider.called(op); n != callsOut {
+					t.Errorf("%d calls, want only the %d that were out when the callers left", n, callsOut)
+				}
+			})
+		})
+	}
+}
+
+func TestAFlightThatEverybodyLeftStillTakesLaterCallers(t *testing.T) {
 	inBubble(t, Options{}, func(t *testing.T, b *bench) {
 		hold := make(chan struct{})
 		b.provider.set(func() { b.provider.hold = hold })
@@ -201,12 +233,52 @@ func TestNobodyReadsWhatNobodyWaitsFor(t *testing.T) {
 		}
 		cancel()
 		callers.Wait()
-		close(hold)
+		callers.Go(func() { want(t, b.use(ids[callsOut]), nil, "Open before the flight took off") })
 		synctest.Wait()
-		if n := b.provider.reads(ids[callsOut]); n != 0 {
-			t.Error("a key was read after its only caller had left")
+		close(hold)
+		callers.Wait()
+		want(t, b.use(ids[0]), nil, "Open later")
+	})
+}
+
+func TestAProviderThatBreaksItsContractIsNotBelieved(t *testing.T) {
+	for name, mangle := range map[string]func([]kms.Key) []kms.Key{
+		"another id":  func(k []kms.Key) []kms.Key { k[0].ID = kms.NewID(); return k },
+		"short key":   func(k []kms.Key) []kms.Key { k[0].Secret = secret.New([]byte("short")); return k },
+		"no keys":     func([]kms.Key) []kms.Key { return nil },
+		"a key extra": func(k []kms.Key) []kms.Key { return append(k, k[0]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, Options{}, func(t *testing.T, b *bench) {
+				b.provider.mangle = mangle
+				want(t, b.use(b.provider.add(1)[0]), kms.ErrCorrupt, "Open")
+				_, err := b.Fresh(t.Context(), 1)
+				want(t, err, kms.ErrCorrupt, "Fresh")
+			})
+		})
+	}
+	t.Run("no fresh key", func(t *testing.T) {
+		inBubble(t, Options{}, func(t *testing.T, b *bench) {
+			b.provider.mangle = func(k []kms.Key) []kms.Key { k[0].Secret = secret.Bytes{}; return k }
+			_, err := b.Fresh(t.Context(), 1)
+			want(t, err, kms.ErrCorrupt, "Fresh")
+		})
+	})
+}
+
+func TestAClockSetBackLengthensNoLease(t *testing.T) {
+	now := time.Unix(1000, 0)
+	inBubble(t, Options{Now: func() time.Time { return now }}, func(t *testing.T, b *bench) {
+		p := b.Permit()
+		now = now.Add(-time.Minute)
+		o, err := b.open(t.Context(), p, b.provider.add(1)[0])
+		if err != nil {
+			t.Fatal(err)
 		}
-		want(t, b.use(ids[callsOut]), nil, "Open of that key later")
+		o.Close()
+		if b.Stats().Cached != 0 {
+			t.Error("a key was cached under a permit from the future")
+		}
 	})
 }
 
@@ -394,7 +466,14 @@ func TestAProviderThatHangsIsAwayInTime(t *testing.T) {
 		want(t, err2, kms.ErrUnavailable, "Key of the cold one")
 		for range 3 * callsOut {
 			for name, call := range map[string]func() error{
-				"Open":  func() error { return b.use(b.provider.add(1)[0]) },
+				"Open": func() error {
+					o, err := b.Open(t.Context(), b.Permit(), b.provider.add(2)...)
+					if err == nil {
+						defer o.Close()
+						err = o.Err()
+					}
+					return err
+				},
 				"MAC":   func() error { _, err := b.MAC(t.Context(), []byte("x")); return err },
 				"Fresh": func() error { _, err := b.Fresh(t.Context(), 3); return err },
 			} {

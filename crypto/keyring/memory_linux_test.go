@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"unsafe"
@@ -91,6 +92,7 @@ func TestMemoryThatCannotBeLockedIsToldAndUsed(t *testing.T) {
 		}
 		return
 	}
+	runtime.LockOSThread() // capabilities are a thread's
 	dropLockRight(t)
 	var told []error
 	a := newArena(func(err error) { told = append(told, err) })

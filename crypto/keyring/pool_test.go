@@ -197,12 +197,65 @@ func TestAStoreThatIsAwayIsTriedAgainInPeace(t *testing.T) {
 			t.Errorf("%d failures in a minute, want them told and far apart", n)
 		}
 		b.heard.mu.Unlock()
-		time.Sleep(10 * time.Second)
+		time.Sleep(lastPause + 2*b.pool.settle)
 		if n := len(orphans(b.provider, b.rows)); n != 0 {
 			t.Errorf("%d orphans", n)
 		}
-		if s := b.Stats(); s.Ready != 4 {
-			t.Errorf("%d ready, want 4", s.Ready)
+		if s := b.Stats(); s.Ready != 4 || b.rows.count() != 4 {
+			t.Errorf("%d ready and %d rows, want 4", s.Ready, b.rows.count())
+		}
+	})
+}
+
+func TestARowOfAReservationThatSeemedToFailIsForgotten(t *testing.T) {
+	inBubble(t, Options{PoolSize: -1, Settle: time.Minute}, func(t *testing.T, b *bench) {
+		b.rows.lose(true)
+		if _, err := b.Fresh(t.Context(), 1); err == nil {
+			t.Error("Fresh succeeded though its reservation seemed to fail")
+		}
+		if n := b.rows.count(); n != 1 || b.provider.called(OpCreate) != 0 {
+			t.Errorf("%d rows and %d creations, want one row and no key", n, b.provider.called(OpCreate))
+		}
+		b.rows.lose(false)
+		defer b.run(t)()
+		time.Sleep(3 * time.Minute)
+		if n := b.rows.count(); n != 0 {
+			t.Errorf("%d rows are left", n)
+		}
+	})
+}
+
+func TestKeysMadeInVainGoToThePool(t *testing.T) {
+	inBubble(t, Options{PoolSize: -1}, func(t *testing.T, b *bench) {
+		hold := make(chan struct{})
+		b.provider.set(func() { b.provider.hold, b.provider.free = hold, 1 })
+		_, err := b.Fresh(t.Context(), makeBatch+10) // of which the second call hangs
+		want(t, err, kms.ErrUnavailable, "Fresh")
+		if n := b.Stats().Ready; n != makeBatch && n != 10 {
+			t.Errorf("%d ready after one of the calls", n)
+		}
+		if n := len(orphans(b.provider, b.rows)); n != 0 {
+			t.Errorf("%d orphans", n)
+		}
+		close(hold)
+		synctest.Wait()
+	})
+}
+
+func TestKeepDoesNotOverfillTheCache(t *testing.T) {
+	inBubble(t, Options{PoolSize: -1, CacheSize: shards}, func(t *testing.T, b *bench) {
+		fresh, err := b.Fresh(t.Context(), 5*shards)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range fresh {
+			b.Keep(o, b.Permit())
+			b.Keep(o, b.Permit())
+			o.Close()
+		}
+		synctest.Wait()
+		if s := b.Stats(); s.Cached > shards || b.arena.used != s.Cached {
+			t.Errorf("%d cached in %d slots, want at most %d", s.Cached, b.arena.used, shards)
 		}
 	})
 }

@@ -23,10 +23,12 @@ type provider struct {
 	keys    map[kms.ID][kms.KeySize]byte
 	corrupt map[kms.ID]bool
 	down    bool
-	faults  float64       // the chance that a call fails
-	latest  time.Duration // until when a failed creation may land; zero: never
-	slow    time.Duration // calls take up to so long
-	hold    chan struct{} // calls wait until it is closed, whatever their context says
+	faults  float64                   // the chance that a call fails
+	latest  time.Duration             // until when a failed creation may land; zero: never
+	slow    time.Duration             // calls take up to so long
+	hold    chan struct{}             // calls wait until it is closed, whatever their context says,
+	free    int                       // but not so many of each kind
+	mangle  func([]kms.Key) []kms.Key // what becomes of an answer; nil: nothing
 	calls   map[Operation]int
 	read    map[kms.ID]int // how often a key was read
 	answers []secret.Bytes // every secret answered: the keyring must have wiped them
@@ -105,6 +107,9 @@ func (p *provider) begin(ctx context.Context, op Operation) outcome {
 	p.mu.Lock()
 	p.calls[op]++
 	hold, slow := p.hold, time.Duration(0)
+	if p.calls[op] <= p.free {
+		hold = nil
+	}
 	if p.slow > 0 {
 		slow = time.Duration(p.random.Int64N(int64(p.slow)))
 	}
@@ -158,7 +163,14 @@ func (p *provider) create(ids []kms.ID) []kms.Key {
 		p.keys[id] = newKey()
 		keys[i] = p.answer(id)
 	}
-	return keys
+	return p.mangled(keys)
+}
+
+func (p *provider) mangled(keys []kms.Key) []kms.Key {
+	if p.mangle == nil {
+		return keys
+	}
+	return p.mangle(keys)
 }
 
 // answer returns a key of its own for the caller to wipe. The lock is held.
@@ -187,7 +199,7 @@ func (p *provider) Open(ctx context.Context, ids ...kms.ID) ([]kms.Key, error) {
 		}
 		keys[i] = p.answer(id)
 	}
-	return keys, nil
+	return p.mangled(keys), nil
 }
 
 func (p *provider) Destroy(ctx context.Context, claim kms.Claim, ids ...kms.ID) error {
@@ -235,6 +247,7 @@ type rows struct {
 	mu     sync.Mutex
 	random *rand.Rand
 	faults float64 // the chance that an Update fails, half of them after it committed
+	lossy  bool    // every Update commits, and its answer is lost
 	rows   map[kms.ID]row
 	people map[kms.ID]bool
 }
@@ -256,6 +269,13 @@ func (r *rows) fail(chance float64) {
 	r.faults = chance
 }
 
+// lose sets whether the answers of Updates are lost.
+func (r *rows) lose(lossy bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lossy = lossy
+}
+
 func (r *rows) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -270,7 +290,7 @@ func (r *rows) update(ctx context.Context, f func()) error {
 		return fmt.Errorf("update: injected failure")
 	}
 	f()
-	if r.random.Float64() < r.faults/2 {
+	if r.lossy || r.random.Float64() < r.faults/2 {
 		return fmt.Errorf("update: injected failure after the commit")
 	}
 	return nil

@@ -23,6 +23,9 @@ func TestPurgeRefusesThePermitsBeforeIt(t *testing.T) {
 		b.Purge(id)
 		_, err := b.open(t.Context(), before, id)
 		want(t, err, ErrPurged, "Open under a permit from before the purge")
+		if b.Stats().Cached != 0 {
+			t.Error("a permit from before the purge brought the key back into the cache")
+		}
 		want(t, b.use(id), nil, "Open under one from after it") // which caches the key again
 		_, err = b.open(t.Context(), before, id)
 		want(t, err, ErrPurged, "Open under the old permit with the key cached under a new one")
