@@ -202,10 +202,10 @@ func rule(t reflect.Type) string {
 	}
 }
 
-// known returns the part of a JSON pointer into a t that the API defines: members of its types and places in their
-// lists. It ends where the client chooses names, for those may be anything.
+// known returns the part of a JSON pointer into a t that the API defines, as items[3].fields: members of its types and
+// places in their lists. It ends where the client chooses names, for those may be anything.
 func known(t reflect.Type, p jsontext.Pointer) string {
-	var path []string
+	var path strings.Builder
 	for token := range p.Tokens() {
 		for t.Kind() == reflect.Pointer {
 			t = t.Elem()
@@ -214,20 +214,24 @@ func known(t reflect.Type, p jsontext.Pointer) string {
 		case reflect.Struct:
 			member, ok := member(t, token)
 			if !ok {
-				return strings.Join(path, "/")
+				return path.String()
 			}
+			if path.Len() > 0 {
+				path.WriteByte('.')
+			}
+			path.WriteString(token)
 			t = member
 		case reflect.Slice:
 			if _, err := strconv.ParseUint(token, 10, 32); err != nil {
-				return strings.Join(path, "/")
+				return path.String()
 			}
+			path.WriteString("[" + token + "]")
 			t = t.Elem()
 		default:
-			return strings.Join(path, "/")
+			return path.String()
 		}
-		path = append(path, token)
 	}
-	return strings.Join(path, "/")
+	return path.String()
 }
 
 // member finds the type of a struct's JSON member.
@@ -240,7 +244,7 @@ func member(t reflect.Type, name string) (reflect.Type, bool) {
 	return nil, false
 }
 
-// place is how a problem names a place: the path of members, or "body" for all of it.
+// place is how a problem names a place: its path, or "body" for all of it.
 func place(path string) string {
 	if path == "" {
 		return "body"

@@ -26,21 +26,21 @@ func TestABodyThatBreaksARuleIsRefusedByPlaceAndRule(t *testing.T) {
 		field, rule string
 	}{
 		"unknown member":              {`{"purpose":"x","850312113646":"850312113646"}`, "body", "unknown member"},
-		"unknown member inside":       {`{"items":[{},{"850312113646":1}]}`, "items/1", "unknown member"},
+		"unknown member inside":       {`{"items":[{},{"850312113646":1}]}`, "items[1]", "unknown member"},
 		"wrong case":                  {`{"Purpose":"850312113646"}`, "body", "unknown member"},
 		"duplicate member":            {`{"purpose":"x","purpose":"850312113646"}`, "body", "a member is named once"},
-		"duplicate field":             {`{"items":[{"fields":{"850312113646":"a","850312113646":"b"}}]}`, "items/0/fields", "a member is named once"},
-		"duplicate part":              {`{"items":[{"fields":{"x":{"850312113646":"a","850312113646":"b"}}}]}`, "items/0/fields", "a text, or an object of texts"},
+		"duplicate field":             {`{"items":[{"fields":{"850312113646":"a","850312113646":"b"}}]}`, "items[0].fields", "a member is named once"},
+		"duplicate part":              {`{"items":[{"fields":{"x":{"850312113646":"a","850312113646":"b"}}}]}`, "items[0].fields", "a text, or an object of texts"},
 		"number for a text":           {`{"purpose":850312113646}`, "purpose", "a text"},
-		"number for a value":          {`{"items":[{"fields":{"850312113646":850312113646}}]}`, "items/0/fields", "a text, or an object of texts"},
+		"number for a value":          {`{"items":[{"fields":{"850312113646":850312113646}}]}`, "items[0].fields", "a text, or an object of texts"},
 		"object for a list":           {`{"items":{"850312113646":1}}`, "items", "a list"},
-		"list for an object":          {`{"items":[["850312113646"]]}`, "items/0", "an object"},
+		"list for an object":          {`{"items":[["850312113646"]]}`, "items[0]", "an object"},
 		"list for the body":           {`["850312113646"]`, "body", "an object"},
 		"text for the body":           {`"850312113646"`, "body", "an object"},
 		"null for the body":           {`null`, "body", "null is not a value here; leave the member out"},
 		"null member":                 {`{"purpose":null}`, "purpose", "null is not a value here; leave the member out"},
-		"null item":                   {`{"items":[{},null]}`, "items/1", "null is not a value here; leave the member out"},
-		"null field":                  {`{"items":[{"fields":{"850312113646":null}}]}`, "items/0/fields", "null is not a value here; leave the member out"},
+		"null item":                   {`{"items":[{},null]}`, "items[1]", "null is not a value here; leave the member out"},
+		"null field":                  {`{"items":[{"fields":{"850312113646":null}}]}`, "items[0].fields", "null is not a value here; leave the member out"},
 		"nothing":                     {``, "body", "one well-formed JSON value"},
 		"cut":                         {`{"purpose":"850312113646`, "purpose", "one well-formed JSON value"},
 		"trailing data":               {`{"purpose":"x"} 850312113646`, "body", "one well-formed JSON value"},
@@ -51,7 +51,7 @@ func TestABodyThatBreaksARuleIsRefusedByPlaceAndRule(t *testing.T) {
 		"lone surrogate":              {`{"purpose":"\ud800850312113646"}`, "purpose", "one well-formed JSON value"},
 		"1,001 items":                 {`{"items":[` + many(1001, "{}") + `]}`, "items", "at most 1000"},
 		"1,001 items, null in a text": {`{"purpose":"null","items":[` + many(1001, "{}") + `]}`, "items", "at most 1000"},
-		"1,001 values":                {`{"items":[{"fields":{"phone":[` + many(1001, `"850312113646"`) + `]}}]}`, "items/0/fields", "at most 1000"},
+		"1,001 values":                {`{"items":[{"fields":{"phone":[` + many(1001, `"850312113646"`) + `]}}]}`, "items[0].fields", "at most 1000"},
 		"a million items":             {`{"items":[` + many(1_000_000, "{}") + `]}`, "items", "at most 1000"},
 	}
 	url, log := serve(t, &service{})
@@ -176,8 +176,12 @@ func FuzzDecode(f *testing.F) {
 		if err.Code != fault.Invalid || len(err.Fields) != 1 {
 			t.Fatalf("not one broken rule: %v", err)
 		}
-		for name := range strings.SplitSeq(err.Fields[0].Field, "/") {
-			if _, nan := strconv.Atoi(name); nan != nil && name != "body" && !httpapi.Known(request, name) {
+		for step := range strings.SplitSeq(err.Fields[0].Field, ".") {
+			name, index, listed := strings.Cut(step, "[")
+			if _, nan := strconv.Atoi(strings.TrimSuffix(index, "]")); listed && nan != nil {
+				t.Fatalf("the place has an index that is no number")
+			}
+			if name != "body" && !httpapi.Known(request, name) {
 				t.Fatalf("the place has a name that the API does not define")
 			}
 		}

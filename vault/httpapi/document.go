@@ -21,7 +21,7 @@ import (
 
 // upload is the shape of a document's coming: the file is the body, what names it stands in the query and the headers.
 func upload() shape {
-	return shape{nil, reflect.TypeFor[api.Document](), func(x *exchange, call vault.Call) error {
+	return shape{out: reflect.TypeFor[api.Document](), query: []string{"kind", "side", "document"}, handle: func(x *exchange, call vault.Call) error {
 		up, err := x.upload()
 		if err != nil {
 			return err
@@ -46,10 +46,6 @@ func upload() shape {
 
 // upload reads what names a document.
 func (x *exchange) upload() (vault.Upload, error) {
-	var q query
-	if err := x.query(&q, "kind", "side", "document"); err != nil {
-		return vault.Upload{}, err
-	}
 	if err := uncoded(x.r.Header); err != nil {
 		return vault.Upload{}, err
 	}
@@ -61,7 +57,7 @@ func (x *exchange) upload() (vault.Upload, error) {
 		return vault.Upload{}, tooLarge(x.front.MaxDocument)
 	}
 	return vault.Upload{
-		Subject: x.r.PathValue("subject"), Document: q.text("document"), Kind: q.text("kind"), Side: q.text("side"),
+		Subject: x.r.PathValue("subject"), Document: x.query.text("document"), Kind: x.query.text("kind"), Side: x.query.text("side"),
 		MediaType: mediaType, Purpose: x.r.Header.Get(api.HeaderPurpose),
 		Capture: x.r.Header.Get(api.HeaderCapture), CaptureGround: x.r.Header.Get(api.HeaderCaptureGround),
 		Length: x.r.ContentLength,
@@ -76,10 +72,7 @@ func names(r *http.Request, up vault.Upload) []byte {
 
 // content is the shape of a document's going: GET and HEAD of a handle, with ranges.
 func content() shape {
-	return shape{nil, nil, func(x *exchange, call vault.Call) error {
-		if err := x.query(nil); err != nil {
-			return err
-		}
+	return shape{handle: func(x *exchange, call vault.Call) error {
 		handle := x.r.PathValue("handle")
 		content, err := x.front.Service.Content(x.r.Context(), call, handle)
 		if err != nil {

@@ -44,6 +44,7 @@ type exchange struct {
 
 	route     *Route // nil until the mux has chosen
 	principal access.Principal
+	query     query
 	in        *bytes.Buffer // the body, pooled; nil when none was read
 
 	status  int          // as sent; zero before
@@ -68,7 +69,7 @@ func newExchange(f *front, w http.ResponseWriter, r *http.Request) *exchange {
 	return x
 }
 
-// serve answers over a route: who asks, with which key, and then the handler.
+// serve answers over a route: who asks, with which key and parameters, and then the handler.
 func (x *exchange) serve(route *Route) {
 	x.route = route
 	call, err := x.call()
@@ -80,7 +81,7 @@ func (x *exchange) serve(route *Route) {
 	}
 }
 
-// call authenticates and reads the headers that every operation shares. No body has been read when it fails.
+// call authenticates and reads the headers and parameters. No body has been read when it fails.
 func (x *exchange) call() (vault.Call, error) {
 	bearer, err := bearer(x.r.Header)
 	if err != nil {
@@ -90,6 +91,9 @@ func (x *exchange) call() (vault.Call, error) {
 		return vault.Call{}, err
 	}
 	call := vault.Call{Principal: x.principal, RequestID: x.id}
+	if x.query, err = readQuery(x.r.URL.RawQuery, x.route.Query); err != nil {
+		return vault.Call{}, err
+	}
 	if x.route.Idempotent {
 		call.Key, err = idempotencyKey(x.r.Header)
 	}

@@ -11,31 +11,28 @@ import (
 	"github.com/sandyq/sandyq/vault/fault"
 )
 
-// query holds the parameters of a request, each known and named once.
+// query holds the parameters of a request, each known to its route and named once.
 type query struct{ values url.Values }
 
-// query reads the request's query into q. A parameter that is not among the known ones, or comes twice, is refused; its
-// name is the client's and is not repeated.
-func (x *exchange) query(q *query, known ...string) error {
-	if x.r.URL.RawQuery == "" {
-		return nil
+// readQuery reads a raw query. A parameter that is not among the known ones, or comes twice, is refused; the name of an
+// unknown one is the client's and is not repeated.
+func readQuery(raw string, known []string) (query, error) {
+	if raw == "" {
+		return query{}, nil
 	}
-	values, err := url.ParseQuery(x.r.URL.RawQuery)
+	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return fault.Bad("query", "well-formed, percent-encoded")
+		return query{}, fault.Bad("query", "well-formed, percent-encoded")
 	}
 	for name, v := range values {
 		switch {
 		case !slices.Contains(known, name):
-			return fault.Bad("query", "unknown parameter")
+			return query{}, fault.Bad("query", "unknown parameter")
 		case len(v) != 1:
-			return fault.Bad(name, "named once")
+			return query{}, fault.Bad(name, "named once")
 		}
 	}
-	if q != nil {
-		q.values = values
-	}
-	return nil
+	return query{values}, nil
 }
 
 func (q query) text(name string) string { return q.values.Get(name) }
@@ -62,35 +59,29 @@ func (q query) time(name string) (time.Time, error) {
 	return t.UTC(), nil
 }
 
-var auditEntries = list[api.AuditEntry]{
-	[]string{"subject", "actor", "operation", "from", "to", "limit", "cursor"},
-	func(x *exchange, call vault.Call, q query) (*api.Page[api.AuditEntry], error) {
-		limit, err := q.limit()
-		if err != nil {
-			return nil, err
-		}
-		from, err := q.time("from")
-		if err != nil {
-			return nil, err
-		}
-		to, err := q.time("to")
-		if err != nil {
-			return nil, err
-		}
-		return x.front.Service.AuditEntries(x.r.Context(), call, api.AuditQuery{
-			Subject: q.text("subject"), Actor: q.text("actor"), Operation: q.text("operation"),
-			From: from, To: to, Limit: limit, Cursor: q.text("cursor"),
-		})
-	},
+func auditEntries(x *exchange, call vault.Call) (*api.Page[api.AuditEntry], error) {
+	limit, err := x.query.limit()
+	if err != nil {
+		return nil, err
+	}
+	from, err := x.query.time("from")
+	if err != nil {
+		return nil, err
+	}
+	to, err := x.query.time("to")
+	if err != nil {
+		return nil, err
+	}
+	return x.front.Service.AuditEntries(x.r.Context(), call, api.AuditQuery{
+		Subject: x.query.text("subject"), Actor: x.query.text("actor"), Operation: x.query.text("operation"),
+		From: from, To: to, Limit: limit, Cursor: x.query.text("cursor"),
+	})
 }
 
-var serviceTokens = list[api.ServiceToken]{
-	[]string{"limit", "cursor"},
-	func(x *exchange, call vault.Call, q query) (*api.Page[api.ServiceToken], error) {
-		limit, err := q.limit()
-		if err != nil {
-			return nil, err
-		}
-		return x.front.Service.ServiceTokens(x.r.Context(), call, limit, q.text("cursor"))
-	},
+func serviceTokens(x *exchange, call vault.Call) (*api.Page[api.ServiceToken], error) {
+	limit, err := x.query.limit()
+	if err != nil {
+		return nil, err
+	}
+	return x.front.Service.ServiceTokens(x.r.Context(), call, limit, x.query.text("cursor"))
 }

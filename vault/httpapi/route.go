@@ -22,8 +22,9 @@ type Route struct {
 	// Personal routes take or give personal data or tokens.
 	Personal bool
 
-	In  reflect.Type // of the JSON body; nil when there is none
-	Out reflect.Type // of the JSON answer; nil when the answer is a document's bytes
+	In    reflect.Type // of the JSON body; nil when there is none
+	Out   reflect.Type // of the JSON answer; nil when the answer is a document's bytes
+	Query []string     // the parameters that it knows; others are refused
 
 	handle handler
 }
@@ -72,7 +73,7 @@ func Routes() []Route {
 		route(post, "/v1/erasures/{erasure}/approve", access.ApproveErasure, ok, changes, bare, about("erasure", Service.ApproveErasure)),
 		route(post, "/v1/erasures/{erasure}/cancel", access.CancelErasure, ok, changes, bare, about("erasure", Service.CancelErasure)),
 
-		route(get, "/v1/audit/entries", access.ReadAudit, ok, reads, bare, listing(auditEntries)),
+		route(get, "/v1/audit/entries", access.ReadAudit, ok, reads, bare, listing(auditEntries, "subject", "actor", "operation", "from", "to")),
 
 		route(post, "/v1/access/tokens", access.CreateCredential, created, changes, bare, body(Service.CreateServiceToken)),
 		route(get, "/v1/access/tokens", access.ListCredentials, ok, reads, bare, listing(serviceTokens)),
@@ -85,16 +86,17 @@ func Routes() []Route {
 	}
 }
 
-// shape is a handler and the types of what it takes and gives.
+// shape is a handler and what it takes and gives.
 type shape struct {
 	in, out reflect.Type
+	query   []string
 	handle  handler
 }
 
 func route(method, pattern string, op access.Action, status int, idempotent, personal bool, s shape) Route {
 	return Route{
 		Method: method, Pattern: pattern, Operation: string(op), Status: status,
-		Idempotent: idempotent, Personal: personal, In: s.in, Out: s.out, handle: s.handle,
+		Idempotent: idempotent, Personal: personal, In: s.in, Out: s.out, Query: s.query, handle: s.handle,
 	}
 }
 
@@ -113,11 +115,8 @@ func bodyAbout[In, Out any](segment string, do func(Service, context.Context, va
 }
 
 func jsonShape[In, Out any](do func(*exchange, vault.Call, *In) (*Out, error)) shape {
-	return shape{reflect.TypeFor[In](), reflect.TypeFor[Out](), func(x *exchange, call vault.Call) error {
+	return shape{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), handle: func(x *exchange, call vault.Call) error {
 		in := new(In)
-		if err := x.query(nil); err != nil {
-			return err
-		}
 		if err := x.decode(&call, in); err != nil {
 			return err
 		}
@@ -128,38 +127,33 @@ func jsonShape[In, Out any](do func(*exchange, vault.Call, *In) (*Out, error)) s
 
 // about is the shape of a call about the thing that a path segment names, without a body.
 func about[Out any](segment string, do func(Service, context.Context, vault.Call, string) (*Out, error)) shape {
-	return bodiless(nil, func(x *exchange, call vault.Call, _ query) (*Out, error) {
+	return bodiless(func(x *exchange, call vault.Call) (*Out, error) {
 		return do(x.front.Service, x.r.Context(), call, x.r.PathValue(segment))
 	})
 }
 
 // plain is the shape of a call about nothing in particular, without a body.
 func plain[Out any](do func(Service, context.Context, vault.Call) (*Out, error)) shape {
-	return bodiless(nil, func(x *exchange, call vault.Call, _ query) (*Out, error) {
+	return bodiless(func(x *exchange, call vault.Call) (*Out, error) {
 		return do(x.front.Service, x.r.Context(), call)
 	})
 }
 
-func bodiless[Out any](parameters []string, do func(*exchange, vault.Call, query) (*Out, error)) shape {
-	return shape{nil, reflect.TypeFor[Out](), func(x *exchange, call vault.Call) error {
-		var q query
-		if err := x.query(&q, parameters...); err != nil {
-			return err
-		}
+// listing is the shape of a call that answers a page, narrowed by query parameters.
+func listing[T any](do func(*exchange, vault.Call) (*api.Page[T], error), parameters ...string) shape {
+	s := bodiless(do)
+	s.query = append(parameters, "limit", "cursor")
+	return s
+}
+
+func bodiless[Out any](do func(*exchange, vault.Call) (*Out, error)) shape {
+	return shape{out: reflect.TypeFor[Out](), handle: func(x *exchange, call vault.Call) error {
 		if x.r.Method == http.MethodPost {
 			if err := x.decodeNothing(&call); err != nil {
 				return err
 			}
 		}
-		out, err := do(x, call, q)
+		out, err := do(x, call)
 		return x.answer(out, err)
 	}}
 }
-
-// list is a call that answers one page, and the query parameters that it knows.
-type list[T any] struct {
-	parameters []string
-	do         func(x *exchange, call vault.Call, q query) (*api.Page[T], error)
-}
-
-func listing[T any](l list[T]) shape { return bodiless(l.parameters, l.do) }
