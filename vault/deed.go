@@ -1,0 +1,164 @@
+package vault
+
+import (
+	"context"
+	"errors"
+
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/vault/audit"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// deed is one step about one person or about nobody: what the gate is asked, what is written when it permits, and what
+// the audit entry says beside the request.
+type deed struct {
+	request access.Request
+	effect  *draft // nil: nothing but the entry
+	entry   audit.Entry
+}
+
+// outcome is what became of a deed.
+type outcome struct {
+	grant access.Grant // good for opening keys, if permitted
+	err   error        // why the gate refused
+	stale bool         // what it rested on changed meanwhile: nothing was written, decide again
+}
+
+// perform is the one door: it has the gate decide on every deed, commits what it permits together with an audit entry for
+// each, permitted or refused, in one Update, and returns what became of each. After an error the outcome is unknown.
+func (s *Service) perform(ctx context.Context, call Call, deeds ...deed) ([]outcome, error) {
+	outcomes := make([]outcome, len(deeds))
+	requests := make([]access.Request, len(deeds))
+	for i := range deeds {
+		deeds[i].request.Principal = call.Principal
+		requests[i] = deeds[i].request
+	}
+	grants, err := s.gate.Enter(ctx, requests, func(decisions []access.Decision) ([]bool, error) {
+		drafts := make([]*draft, len(deeds))
+		for i, d := range decisions {
+			outcomes[i].err = d.Err()
+			written, err := s.recorded(call, &deeds[i], d)
+			if err != nil {
+				return nil, err
+			}
+			drafts[i] = written
+		}
+		return commit(ctx, s.Store, drafts...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range outcomes {
+		outcomes[i].grant = grants[i]
+		outcomes[i].stale = outcomes[i].err == nil && grants[i] == (access.Grant{})
+	}
+	return outcomes, nil
+}
+
+// recorded is the effect of a deed, if it is permitted, with the audit entry.
+func (s *Service) recorded(call Call, d *deed, decision access.Decision) (*draft, error) {
+	written := &draft{}
+	if decision.Allowed() && d.effect != nil {
+		written = &draft{expects: d.effect.expects, writes: d.effect.writes[:len(d.effect.writes):len(d.effect.writes)]}
+	}
+	r := d.request
+	e := d.entry
+	e.At = s.Clock().UTC()
+	e.RequestID = call.RequestID
+	e.System, e.Credential, e.Role = call.Principal.System, call.Principal.Credential, string(call.Principal.Role)
+	e.OnBehalfOf, e.Operation, e.Subject = r.Behalf, string(r.Action), r.Subject
+	e.Fields, e.Purpose, e.Reason, e.Form = r.Fields, r.Purpose, r.Reason, r.Form
+	e.Decision, e.Policies = audit.Allow, decision.Policies
+	if err := decision.Err(); err != nil {
+		e.Decision, e.Outcome = audit.Deny, fault.CodeOf(err)
+	}
+	return written, s.log(written, &e)
+}
+
+// log has a draft write an audit entry.
+func (s *Service) log(d *draft, e *audit.Entry) error {
+	if e.At.IsZero() {
+		e.At = s.Clock().UTC()
+	}
+	id := audit.NewID(e.At)
+	e.ID = id.String()
+	b, err := e.Encode()
+	if err != nil {
+		return err
+	}
+	d.set(s.rows.audit(id), b)
+	if e.Subject != "" {
+		subject, err := parseID(subjectPrefix, e.Subject)
+		if err != nil {
+			return err
+		}
+		d.set(s.rows.auditOf(subject, id), nil)
+	}
+	return nil
+}
+
+// maxRounds bounds how often a deed that went stale is decided anew. Each round lost means that another was won.
+const maxRounds = 12
+
+// errContended ends a call that lost every round.
+var errContended = fault.New(fault.Unavailable, "this person is being changed by too many at once: ask again")
+
+// act performs one deed, prepared anew as often as it goes stale, and returns its outcome. A refusal is the error.
+func (s *Service) act(ctx context.Context, call Call, prepare func() (deed, error)) (outcome, error) {
+	for range maxRounds {
+		d, err := prepare()
+		if err != nil {
+			return outcome{}, err
+		}
+		outcomes, err := s.perform(ctx, call, d)
+		if err != nil {
+			return outcome{}, err
+		}
+		if o := outcomes[0]; !o.stale {
+			return o, o.err
+		}
+	}
+	return outcome{}, errContended
+}
+
+// meet reads a person for a caller within one snapshot. When the person is nobody to the caller, or gone, that is recorded
+// like every other refusal.
+func (s *Service) meet(ctx context.Context, call Call, r access.Request, subject string, f func(store.Reader, *person) error) (*person, error) {
+	var found *person
+	err := s.Store.View(ctx, func(rd store.Reader) error {
+		p, err := s.resolve(rd, call.Principal, subject)
+		if err != nil {
+			return err
+		}
+		found = p
+		if f == nil {
+			return nil
+		}
+		return f(rd, p)
+	})
+	if refused, ok := errors.AsType[*fault.Error](err); ok {
+		return nil, s.refuse(ctx, call, r, refused)
+	}
+	return found, err
+}
+
+// refuse records a refusal and returns it; when it can't be recorded, that is the error.
+func (s *Service) refuse(ctx context.Context, call Call, r access.Request, refusal *fault.Error) error {
+	r.Refusal = refusal
+	outcomes, err := s.perform(ctx, call, deed{request: r})
+	if err != nil {
+		return err
+	}
+	return outcomes[0].err
+}
+
+// admit refuses early what the gate would refuse whatever it is about, so that nothing is looked up for it.
+func (s *Service) admit(ctx context.Context, call Call, r access.Request) error {
+	r.Principal = call.Principal
+	if d := s.gate.Decide(ctx, r); !d.Allowed() {
+		refused := fault.From(d.Err())
+		return s.refuse(ctx, call, r, refused)
+	}
+	return nil
+}

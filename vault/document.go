@@ -1,0 +1,269 @@
+package vault
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/crypto/document"
+	"github.com/sandyq/sandyq/crypto/envelope"
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/crypto/secret"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/blob"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/store"
+	"github.com/sandyq/sandyq/vault/token"
+)
+
+// documentRow is a document: one or more parts, each a blob.
+type documentRow struct {
+	Kind  string    `cbor:"1,keyasint"`
+	Parts []partRow `cbor:"2,keyasint"`
+}
+
+// partRow is one scan: a side or a page.
+type partRow struct {
+	Blob    blob.ID `cbor:"1,keyasint"`
+	Key     kms.ID  `cbor:"2,keyasint"`
+	Side    string  `cbor:"3,keyasint,omitempty"`
+	Capture string  `cbor:"4,keyasint"`
+	Ground  string  `cbor:"5,keyasint,omitempty"` // why a paper copy was made
+	Added   stamp   `cbor:"6,keyasint"`
+	Meta    []byte  `cbor:"7,keyasint"` // partMeta, sealed
+}
+
+// partMeta is what a scan is. It is sealed like a field.
+type partMeta struct {
+	MediaType string `cbor:"1,keyasint"`
+	Size      int64  `cbor:"2,keyasint"`
+	SHA256    []byte `cbor:"3,keyasint"`
+}
+
+// maxParts is how many parts a document may have.
+const maxParts = 100
+
+func partName(d DocumentID, blobID blob.ID) string { return d.String() + "/" + blobID.String() }
+
+func (s *Service) partContext(kind string, who SubjectID, d DocumentID, b blob.ID) envelope.Context {
+	return s.context(kind, who, partName(d, b), 1)
+}
+
+func (s *Service) openMeta(key secret.Bytes, who SubjectID, d DocumentID, row partRow) (partMeta, error) {
+	plain, err := envelope.Open(key, s.partContext(sealedMeta, who, d, row.Blob), row.Meta)
+	if err != nil {
+		return partMeta{}, fmt.Errorf("open what a document is: %w", err)
+	}
+	meta, err := decodeRow[partMeta](plain)
+	if err != nil {
+		return partMeta{}, err
+	}
+	return *meta, nil
+}
+
+// OpenDocument permits one caller to read one part of a document for a short time.
+func (s *Service) OpenDocument(ctx context.Context, call Call, req *api.OpenDocumentRequest) (*api.OpenDocumentResponse, error) {
+	resp, err := s.openDocument(ctx, call, req)
+	return resp, edge(err)
+}
+
+func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocumentRequest) (*api.OpenDocumentResponse, error) {
+	r, p, err := s.reading(access.OpenDocument, req.Purpose, req.Reason, "", req.OnBehalfOf)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkNote(req.Note); err != nil {
+		return nil, err
+	}
+	if req.Part < 0 || req.Part > maxParts {
+		return nil, fault.Bad("part", fmt.Sprintf("1 to %d", maxParts))
+	}
+	r.Fields = []string{documentsField}
+	if !p.AllowsDocuments() {
+		r.Refusal = &fault.Error{
+			Code: fault.Denied, Detail: "the purpose does not need this", Fields: []fault.Field{{Field: documentsField, Rule: rulePurpose}},
+		}
+	}
+	if err := s.admit(ctx, call, r); err != nil {
+		return nil, err
+	}
+	ctx = store.With(ctx, store.Reading)
+	o := &handle{caller: call.Principal, part: max(req.Part, 1)}
+	var parts int
+	var permit permit
+	outcome, err := s.act(ctx, call, func() (deed, error) {
+		permit = s.keyring.Permit()
+		who, n, err := s.locate(ctx, call, r, req.Token, o)
+		if err != nil {
+			return deed{}, err
+		}
+		parts = n
+		d := deed{request: r, effect: &draft{}}
+		d.request.Subject, d.entry.Objects, d.entry.Items = who.id.String(), []string{o.document.String()}, 1
+		d.effect.expectPrefix(s.rows.subject(who.id), who.row.standing())
+		if d.request.Refusal = who.row.refusal(); d.request.Refusal == nil {
+			d.entry.Note, err = s.sealNote(ctx, permit, who, req.Note)
+		}
+		return d, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.disclose(ctx, permit, access.OpenDocument, []wanted{{outcome.grant, o.subject, o.key}})
+	if err != nil {
+		return nil, err
+	}
+	defer keys.Close()
+	return s.handOut(keys, o, parts)
+}
+
+// handOut reads what the part is and registers the handle.
+func (s *Service) handOut(keys *disclosed, o *handle, parts int) (*api.OpenDocumentResponse, error) {
+	key, err := keys.of(o.key)
+	if err != nil {
+		return nil, err
+	}
+	if o.meta, err = s.openMeta(key, o.subject, o.document, o.row); err != nil {
+		return nil, err
+	}
+	o.expires = s.Clock().Add(s.handles.life)
+	return &api.OpenDocumentResponse{
+		Content: "/v1/content/" + s.handles.add(o), ExpiresAt: o.expires.UTC(), Document: o.document.String(), Part: o.part,
+		Parts: parts, MediaType: o.meta.MediaType, Size: o.meta.Size, SHA256: hex.EncodeToString(o.meta.SHA256),
+	}, nil
+}
+
+// locate finds the part that a token and a number stand for, fills in the handle and says how many parts there are.
+func (s *Service) locate(ctx context.Context, call Call, r access.Request, text string, o *handle) (*person, int, error) {
+	var who *person
+	var parts int
+	err := s.Store.View(ctx, func(rd store.Reader) error {
+		t, err := s.tokenAt(rd, call.Principal, text)
+		switch {
+		case err != nil:
+			return err
+		case t.refusal != nil:
+			return t.refusal
+		case t.row.Field != documentsField:
+			return fault.New(fault.NotFound, "this token does not stand for a document")
+		}
+		row, err := getRow[documentRow](rd, s.rows.document(t.row.Subject, t.row.Document))
+		switch {
+		case err != nil:
+			return err
+		case row == nil:
+			return errors.New("a token in the store names no document")
+		case o.part > len(row.Parts):
+			return fault.New(fault.NotFound, "the document does not have this part")
+		}
+		who, parts = t.person, len(row.Parts)
+		o.subject, o.standing, o.document = who.id, who.row.standing(), t.row.Document
+		o.row = row.Parts[o.part-1]
+		o.key = o.row.Key
+		return nil
+	})
+	if refusal, ok := errors.AsType[*fault.Error](err); ok {
+		return nil, 0, s.refuse(ctx, call, r, refusal)
+	}
+	return who, parts, err
+}
+
+// Content gives the bytes that a handle permits its caller to read. The person must stand as when it was permitted.
+func (s *Service) Content(ctx context.Context, call Call, name string) (*Content, error) {
+	c, err := s.content(ctx, call, name)
+	return c, edge(err)
+}
+
+func (s *Service) content(ctx context.Context, call Call, name string) (*Content, error) {
+	nothing := fault.New(fault.NotFound, "this handle has expired or is another caller's")
+	o := s.handles.get(name, call.Principal, s.Clock())
+	if o == nil {
+		return nil, nothing
+	}
+	permit := s.keyring.Permit()
+	var stands bool
+	err := s.Store.View(ctx, func(r store.Reader) error {
+		var check draft
+		check.expectPrefix(s.rows.subject(o.subject), o.standing)
+		var err error
+		stands, err = check.holds(r)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !stands {
+		return nil, nothing
+	}
+	opened, err := s.keyring.Open(ctx, permit, o.key)
+	if err != nil {
+		return nil, err
+	}
+	defer opened.Close()
+	key, err := opened.Key(0)
+	if err := s.keyTrouble(err); err != nil {
+		return nil, err
+	}
+	b, err := s.Blobs.Open(ctx, o.row.Blob)
+	if err != nil {
+		return nil, fmt.Errorf("open a document's blob: %w", err)
+	}
+	r, err := document.Open(b, b.Size(), key, s.partContext(sealedDocument, o.subject, o.document, o.row.Blob), o.meta.Size)
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return newContent(o, b, r, s.Clock), nil
+}
+
+// heldDocuments lists a person's documents: for an application, those it has tokens of.
+func (s *Service) heldDocuments(r store.Reader, who SubjectID, caller access.Principal) ([]api.HeldDocument, error) {
+	var all []api.HeldDocument
+	prefix := s.rows.of(kindDocument, who)
+	return all, scanAll(r, prefix, func(p store.Pair) error {
+		d := DocumentID(p.Key[len(prefix):])
+		issued, err := r.Get(s.rows.issuedDocument(who, caller.System, d))
+		if err != nil || issued[0] == nil && !caller.Role.VaultWide() {
+			return err
+		}
+		row, err := decodeRow[documentRow](p.Value)
+		if err != nil {
+			return err
+		}
+		held := api.HeldDocument{Document: d.String(), Token: string(issued[0]), Kind: row.Kind}
+		for i, part := range row.Parts {
+			held.Parts = append(held.Parts, api.HeldPart{Part: i + 1, Side: part.Side, AddedAt: part.Added.time()})
+		}
+		all = append(all, held)
+		return nil
+	})
+}
+
+// removeBlobs removes the blobs of a document row.
+func (s *Service) removeBlobs(ctx context.Context, raw []byte) error {
+	row, err := decodeRow[documentRow](raw)
+	if err != nil {
+		return err
+	}
+	for _, part := range row.Parts {
+		if err := s.Blobs.Remove(ctx, part.Blob); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// issueDocument has the change give a system a token for a document.
+func (s *Service) issueDocument(c *change, h *holdingRow, system string, d DocumentID) (token.Token, error) {
+	t, err := token.New(token.Opaque, s.Environment)
+	if err != nil {
+		return "", err
+	}
+	c.set(s.rows.token(t), encodeRow(tokenRow{
+		System: system, Subject: c.id, Pairwise: h.Pairwise, Field: documentsField, Document: d,
+	}))
+	c.set(s.rows.issuedDocument(c.id, system, d), []byte(t))
+	c.row.Counts.Tokens++
+	return t, nil
+}

@@ -1,0 +1,105 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// draft is a change made ready outside the transaction: what must still stand, and what is then written. It may be
+// committed with others in one Update, each by itself: a draft whose expectations fail writes nothing and is stale.
+type draft struct {
+	expects []expectation
+	writes  []store.Pair // a nil value deletes
+}
+
+// expectation is that a row is exactly value (nil: absent), or begins with it.
+type expectation struct {
+	key, value []byte
+	prefix     bool
+}
+
+// expect demands that the row under key is exactly value; nil demands that there is none.
+func (d *draft) expect(key, value []byte) {
+	d.expects = append(d.expects, expectation{key: key, value: value})
+}
+
+// expectPrefix demands that the row under key begins with prefix.
+func (d *draft) expectPrefix(key, prefix []byte) {
+	d.expects = append(d.expects, expectation{key: key, value: prefix, prefix: true})
+}
+
+func (d *draft) set(key, value []byte) {
+	if value == nil {
+		value = []byte{}
+	}
+	d.writes = append(d.writes, store.Pair{Key: key, Value: value})
+}
+
+func (d *draft) delete(key []byte) { d.writes = append(d.writes, store.Pair{Key: key}) }
+
+// holds reports whether all that the draft expects still stands.
+func (d *draft) holds(r store.Reader) (bool, error) {
+	if len(d.expects) == 0 {
+		return true, nil
+	}
+	keys := make([][]byte, len(d.expects))
+	for i, e := range d.expects {
+		keys[i] = e.key
+	}
+	rows, err := r.Get(keys...)
+	if err != nil {
+		return false, err
+	}
+	for i, e := range d.expects {
+		switch {
+		case e.value == nil && rows[i] != nil, e.value != nil && rows[i] == nil:
+			return false, nil
+		case e.prefix && !bytes.HasPrefix(rows[i], e.value), !e.prefix && !bytes.Equal(rows[i], e.value):
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func (d *draft) write(w store.Writer) error {
+	for _, p := range d.writes {
+		var err error
+		if p.Value == nil {
+			err = w.Delete(p.Key)
+		} else {
+			err = w.Set(p.Key, p.Value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commit writes every draft that still holds, in order, in one Update, and reports for each whether it was written. A
+// later draft sees what an earlier one wrote. After an error it is unknown what was written.
+func commit(ctx context.Context, s store.Store, drafts ...*draft) ([]bool, error) {
+	written := make([]bool, len(drafts))
+	err := s.Update(ctx, func(w store.Writer) error {
+		for i, d := range drafts {
+			ok, err := d.holds(w)
+			if err != nil {
+				return err
+			}
+			written[i] = ok
+			if !ok {
+				continue
+			}
+			if err := d.write(w); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return written, nil
+}

@@ -1,0 +1,173 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/audit"
+	"github.com/sandyq/sandyq/vault/store"
+	"github.com/sandyq/sandyq/vault/token"
+)
+
+// itself is who acts when the vault does its own work.
+const itself = "sandyq"
+
+// proceed carries an erasure to its end, or as far as it goes now, and returns for how long it has been unfinished.
+func (s *Service) proceed(ctx context.Context, id ErasureID) (time.Duration, error) {
+	row, err := s.erasureRow(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	age := s.Clock().Sub(row.At[string(api.ErasureErasing)].time())
+	if row.State == api.ErasureErasing {
+		if err := s.destroyKeys(ctx, id, row); err != nil {
+			return age, fmt.Errorf("erasure %s: destroy the keys: %w", id, err)
+		}
+	}
+	if row.State == api.ErasureKeyDestroyed {
+		if err := s.removeAll(ctx, row); err != nil {
+			return age, fmt.Errorf("erasure %s: remove what the keys sealed: %w", id, err)
+		}
+		if err := s.finishErasure(ctx, id, row); err != nil {
+			return age, fmt.Errorf("erasure %s: finish: %w", id, err)
+		}
+	}
+	return age, nil
+}
+
+// destroyKeys destroys the person's keys. Only when the provider has shown every one to be gone is that written.
+func (s *Service) destroyKeys(ctx context.Context, id ErasureID, row *erasureRow) error {
+	keys := make([]kms.ID, 0, len(row.Keys))
+	for _, k := range row.Keys {
+		keys = append(keys, k)
+	}
+	if _, live := s.title.claim(); !live {
+		return fmt.Errorf("the store is not known to be the live one: %w", kms.ErrUnavailable)
+	}
+	if len(keys) > 0 {
+		if err := s.keyring.Destroy(ctx, keys...); err != nil {
+			return err
+		}
+	}
+	return s.advanceErasure(ctx, id, row, api.ErasureKeyDestroyed, &draft{})
+}
+
+// finishErasure leaves of the person a row that says erased.
+func (s *Service) finishErasure(ctx context.Context, id ErasureID, row *erasureRow) error {
+	var d draft
+	var was *subject
+	err := s.Store.View(ctx, func(r store.Reader) error {
+		rows, err := r.Get(s.rows.subject(row.Subject))
+		if err != nil {
+			return err
+		}
+		if rows[0] == nil {
+			return errors.New("the person's row is gone")
+		}
+		was, err = decodeSubject(rows[0])
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	gone := subject{stateErased, was.epoch + 1, subjectRow{Revision: was.Revision + 1, Created: was.Created, Erasure: id}}
+	d.set(s.rows.subject(row.Subject), gone.encode())
+	d.delete(s.rows.open(id))
+	return s.advanceErasure(ctx, id, row, api.ErasureErased, &d)
+}
+
+// advanceErasure writes the next state, if the erasure still stands where it was read, with an entry in the log.
+func (s *Service) advanceErasure(ctx context.Context, id ErasureID, row *erasureRow, to api.ErasureState, d *draft) error {
+	d.expect(s.rows.erasure(id), encodeRow(row))
+	row.State = to
+	row.At[string(to)] = stampOf(s.Clock())
+	d.set(s.rows.erasure(id), encodeRow(row))
+	err := s.log(d, &audit.Entry{
+		System: itself, Operation: "erasure." + string(to), Subject: row.Subject.String(), Objects: []string{id.String()},
+		Decision: audit.Allow, Reason: row.Reason, Kind: row.Ground,
+	})
+	if err != nil {
+		return err
+	}
+	written, err := commit(ctx, s.Store, d)
+	if err == nil && !written[0] {
+		err = errors.New("somebody else carried it on")
+	}
+	return err
+}
+
+// removeAll removes what the destroyed keys sealed, and what points at it. Of a token there remains which system it was
+// given to, so that this system, and no other, is told that the person is erased.
+func (s *Service) removeAll(ctx context.Context, row *erasureRow) error {
+	steps := []struct {
+		kind byte
+		drop func(*draft, store.Pair) error
+	}{
+		{kindDocument, func(_ *draft, p store.Pair) error { return s.removeBlobs(ctx, p.Value) }},
+		{kindRecord, func(*draft, store.Pair) error { return nil }},
+		{kindIssued, s.tombToken},
+		{kindHolding, func(d *draft, p store.Pair) error { return s.tombHolding(d, row.Subject, p) }},
+	}
+	for _, step := range steps {
+		if err := s.removeKind(ctx, s.rows.of(step.kind, row.Subject), step.drop); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeKind deletes all rows under a prefix, in pages, after drop has dealt with what each points at.
+func (s *Service) removeKind(ctx context.Context, prefix []byte, drop func(*draft, store.Pair) error) error {
+	for {
+		pairs, err := s.page(ctx, prefix)
+		if err != nil || len(pairs) == 0 {
+			return err
+		}
+		var d draft
+		for _, p := range pairs {
+			if err := drop(&d, p); err != nil {
+				return err
+			}
+			d.delete(p.Key)
+		}
+		if _, err := commit(ctx, s.Store, &d); err != nil {
+			return err
+		}
+	}
+}
+
+// page reads the first rows under a prefix.
+func (s *Service) page(ctx context.Context, prefix []byte) (pairs []store.Pair, err error) {
+	const rows = 200
+	err = s.Store.View(ctx, func(r store.Reader) error {
+		found, err := r.Scan(prefix, nil, rows)
+		pairs = pairs[:0]
+		for _, p := range found {
+			pairs = append(pairs, store.Pair{Key: bytes.Clone(p.Key), Value: bytes.Clone(p.Value)})
+		}
+		return err
+	})
+	return pairs, err
+}
+
+func (s *Service) tombToken(d *draft, p store.Pair) error {
+	system, _ := s.rows.issuedParts(p.Key)
+	d.set(s.rows.token(token.Token(p.Value)), encodeRow(tokenRow{System: system, Erased: true}))
+	return nil
+}
+
+func (s *Service) tombHolding(d *draft, id SubjectID, p store.Pair) error {
+	h, err := decodeRow[holdingRow](p.Value)
+	if err != nil {
+		return err
+	}
+	prefix := s.rows.of(kindHolding, id)
+	system := string(p.Key[len(prefix) : len(p.Key)-1])
+	d.set(s.rows.pairwise(h.Pairwise), encodeRow(pairwiseRow{System: system, Erased: true}))
+	return nil
+}

@@ -1,0 +1,343 @@
+package vault
+
+import (
+	"context"
+	"slices"
+
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/id"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// erasureRow is an erasure. It goes through its states in order and never back; each step may be repeated, so a crash
+// anywhere is followed by the same step again (see sweep):
+//
+//	requested ─▶ erasing ─▶ key_destroyed ─▶ erased
+//	    └─▶ cancelled
+//
+// requested waits for approvals, under a block of its own. The Update that enters erasing takes the person out of the
+// index and makes them unreadable; the keys it lists are then destroyed, verified gone, and only then is key_destroyed
+// written; then rows and blobs go.
+type erasureRow struct {
+	Subject   SubjectID           `cbor:"1,keyasint"`
+	State     api.ErasureState    `cbor:"2,keyasint"`
+	Ground    string              `cbor:"3,keyasint"`
+	Reason    string              `cbor:"4,keyasint"`
+	System    string              `cbor:"5,keyasint"` // who requested
+	By        string              `cbor:"6,keyasint"` // with which credential
+	Needed    int                 `cbor:"7,keyasint"`
+	Approvals []string            `cbor:"8,keyasint,omitempty"` // credentials that approved
+	Keys      map[string]kms.ID   `cbor:"9,keyasint,omitempty"` // slice → key, as of erasing
+	Destroys  counts              `cbor:"10,keyasint"`
+	At        map[string]stamp    `cbor:"11,keyasint"`           // state → when it was entered
+	Pairwise  map[string][16]byte `cbor:"12,keyasint,omitempty"` // system → its id of the person, to answer by
+}
+
+var grounds = []string{"request", "withdrawal", "purpose_reached", "unlawful", "court", "other"}
+
+// RequestErasure asks for the erasure of a person. When nobody has to approve, the person is unreadable when this answers.
+func (s *Service) RequestErasure(ctx context.Context, call Call, req *api.ErasureRequest) (*api.Erasure, error) {
+	resp, err := s.requestErasure(ctx, call, req)
+	return resp, edge(err)
+}
+
+func (s *Service) requestErasure(ctx context.Context, call Call, req *api.ErasureRequest) (*api.Erasure, error) {
+	r := access.Request{Action: access.RequestErasure, Reason: req.Reason}
+	if err := checkErasure(req); err != nil {
+		return nil, err
+	}
+	ctx = store.With(ctx, store.Vital)
+	if err := s.admit(ctx, call, r); err != nil {
+		return nil, err
+	}
+	if err := s.writable(); err != nil && !req.DryRun {
+		return nil, err
+	}
+	var answer *api.Erasure
+	err := s.onceIfPossible(ctx, call, access.RequestErasure, func(o *once) error {
+		if e := o.earlier(0); e != nil {
+			row, err := s.erasureRow(ctx, ErasureID(e.Object))
+			if err != nil {
+				return err
+			}
+			answer = s.erasureWire(call.Principal, ErasureID(e.Object), row)
+			return nil
+		}
+		var who *person
+		_, err := s.act(ctx, call, func() (d deed, err error) {
+			permit := s.keyring.Permit()
+			if who, err = s.meet(ctx, call, r, req.Subject, nil); err != nil {
+				return d, err
+			}
+			d = deed{request: r}
+			d.request.Subject, d.entry.Kind = who.id.String(), req.Ground
+			if d.request.Refusal = unerasable(who.row); d.request.Refusal != nil {
+				return d, nil
+			}
+			if d.entry.Note, err = s.sealNote(ctx, permit, who, req.Note); err != nil {
+				return d, err
+			}
+			if req.DryRun {
+				answer = s.wouldErase(call.Principal, who, req)
+				return d, nil
+			}
+			d.effect, answer, err = s.beginErasure(ctx, call, who, req, o)
+			return d, err
+		})
+		if err == nil && !req.DryRun {
+			s.cut(who)
+			s.wake()
+		}
+		return err
+	})
+	return answer, err
+}
+
+func checkErasure(req *api.ErasureRequest) error {
+	if err := checkOneOf("ground", req.Ground, grounds...); err != nil {
+		return err
+	}
+	if err := checkCode("reason", req.Reason); err != nil {
+		return err
+	}
+	if req.Scope != nil && (req.Scope.Slices != nil || req.Scope.Fields != nil || req.Scope.Documents != nil) {
+		return fault.Bad("scope", "only the whole person can be erased")
+	}
+	return checkNote(req.Note)
+}
+
+// unerasable is what forbids that an erasure of the person begins.
+func unerasable(row *subject) *fault.Error {
+	switch {
+	case row.state != stateActive:
+		return fault.New(fault.Erased, "this person is erased")
+	case row.Erasure != (ErasureID{}):
+		return conflict("subject", "an erasure is waiting already")
+	case slices.ContainsFunc(row.Blocks, func(b block) bool { return b.Kind != blockErasure }):
+		return fault.New(fault.Blocked, "a block suspends destruction: lift it first")
+	default:
+		return nil
+	}
+}
+
+// wouldErase answers a dry run.
+func (s *Service) wouldErase(caller access.Principal, who *person, req *api.ErasureRequest) *api.Erasure {
+	return &api.Erasure{
+		Subject: who.name(caller), DryRun: true, Ground: req.Ground, Reason: req.Reason, ApprovalsNeeded: s.Approvals,
+		State: api.ErasureRequested, WillDestroy: willDestroy(who.row.Counts, len(who.row.Keys)), Kept: []api.Kept{},
+	}
+}
+
+func willDestroy(c counts, keys int) *api.Counts {
+	return &api.Counts{
+		Keys: keys, Fields: c.Fields, Documents: c.Documents, Parts: c.Parts, Tokens: c.Tokens, IndexEntries: c.Index,
+	}
+}
+
+// beginErasure drafts the request, which goes on to erasing at once when nobody has to approve.
+func (s *Service) beginErasure(ctx context.Context, call Call, who *person, req *api.ErasureRequest, o *once) (*draft, *api.Erasure, error) {
+	erasure := ErasureID(id.New())
+	row := &erasureRow{
+		Subject: who.id, State: api.ErasureRequested, Ground: req.Ground, Reason: req.Reason, System: call.Principal.System,
+		By: call.Principal.Credential, Needed: s.Approvals, Destroys: who.row.Counts,
+		At: map[string]stamp{string(api.ErasureRequested): stampOf(s.Clock())},
+	}
+	if who.holding != nil {
+		row.Pairwise = map[string][16]byte{call.Principal.System: who.holding.Pairwise}
+	}
+	c := s.changed(who)
+	c.row.Erasure = erasure
+	c.decided()
+	if row.Needed > 0 {
+		c.row.Blocks = append(c.row.Blocks, block{blockErasure, req.Reason, stampOf(s.Clock())})
+	} else if err := s.enterErasing(ctx, c, erasure, row); err != nil {
+		return nil, nil, err
+	}
+	c.set(s.rows.erasure(erasure), encodeRow(row))
+	o.keep(&c.draft, 0, done{Subject: who.id, Object: erasure})
+	return s.done(c), s.erasureWire(call.Principal, erasure, row), nil
+}
+
+// enterErasing drafts the step from which the person is unreadable and unfindable. Records and documents are left to be
+// removed after the keys, so the step costs the same however much there is.
+func (s *Service) enterErasing(ctx context.Context, c *change, id ErasureID, row *erasureRow) error {
+	row.State = api.ErasureErasing
+	row.Keys, row.Destroys = c.row.Keys, c.row.Counts
+	row.At[string(api.ErasureErasing)] = stampOf(s.Clock())
+	c.row.state = stateErasing
+	c.row.Blocks = nil
+	c.decided()
+	c.set(s.rows.open(id), nil)
+	return s.Store.View(ctx, func(r store.Reader) error { return s.unindexAll(r, c) })
+}
+
+// ApproveErasure is a second person's word that the erasure may go on. Nobody approves what they requested.
+func (s *Service) ApproveErasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
+	resp, err := s.decideErasure(ctx, call, access.ApproveErasure, erasure, func(c *change, id ErasureID, row *erasureRow) error {
+		by := call.Principal.Credential
+		if row.By == by || slices.Contains(row.Approvals, by) {
+			return fault.New(fault.Denied, "somebody else has to approve")
+		}
+		row.Approvals = append(row.Approvals, by)
+		if len(row.Approvals) < row.Needed {
+			return nil
+		}
+		if blocked := unerasable(withoutErasure(&c.row)); blocked != nil {
+			return blocked
+		}
+		row.At[string(api.ErasureApproved)] = stampOf(s.Clock())
+		return s.enterErasing(ctx, c, id, row)
+	})
+	return resp, edge(err)
+}
+
+// withoutErasure is the row as if the erasure in question were not waiting.
+func withoutErasure(row *subject) *subject {
+	other := *row
+	other.Erasure = ErasureID{}
+	return &other
+}
+
+// CancelErasure takes back an erasure that has not begun to destroy.
+func (s *Service) CancelErasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
+	resp, err := s.decideErasure(ctx, call, access.CancelErasure, erasure, func(c *change, _ ErasureID, row *erasureRow) error {
+		row.State = api.ErasureCancelled
+		row.At[string(api.ErasureCancelled)] = stampOf(s.Clock())
+		c.row.Erasure = ErasureID{}
+		c.row.Blocks = slices.DeleteFunc(c.row.Blocks, func(b block) bool { return b.Kind == blockErasure })
+		c.decided()
+		return nil
+	})
+	return resp, edge(err)
+}
+
+// decideErasure changes an erasure that waits for approval.
+func (s *Service) decideErasure(ctx context.Context, call Call, a access.Action, erasure string, f func(*change, ErasureID, *erasureRow) error) (*api.Erasure, error) {
+	r := access.Request{Action: a}
+	ctx = store.With(ctx, store.Vital)
+	if err := s.admit(ctx, call, r); err != nil {
+		return nil, err
+	}
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
+	var answer *api.Erasure
+	err := s.onceIfPossible(ctx, call, a, func(o *once) error {
+		var who *person
+		_, err := s.act(ctx, call, func() (d deed, err error) {
+			id, row, met, err := s.meetErasure(ctx, call, r, erasure)
+			if err != nil {
+				return d, err
+			}
+			who = met
+			d = deed{request: r}
+			d.request.Subject, d.entry.Objects = who.id.String(), []string{id.String()}
+			if o.earlier(0) != nil {
+				answer = s.erasureWire(call.Principal, id, row)
+				return d, nil
+			}
+			if row.State != api.ErasureRequested {
+				d.request.Refusal = conflict("erasure", "it is not waiting for approval: it is "+string(row.State))
+				return d, nil
+			}
+			c := s.changed(who)
+			if err := f(c, id, row); err != nil {
+				d.request.Refusal = fault.From(edge(err))
+				return d, nil
+			}
+			c.set(s.rows.erasure(id), encodeRow(row))
+			o.keep(&c.draft, 0, done{Subject: who.id, Object: id})
+			d.effect, answer = s.done(c), s.erasureWire(call.Principal, id, row)
+			return d, nil
+		})
+		if err == nil {
+			s.cut(who)
+			s.wake()
+		}
+		return err
+	})
+	return answer, err
+}
+
+// Erasure shows how far an erasure has come.
+func (s *Service) Erasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
+	resp, err := s.showErasure(ctx, call, erasure)
+	return resp, edge(err)
+}
+
+func (s *Service) showErasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
+	r := access.Request{Action: access.ShowErasure}
+	ctx = store.With(ctx, store.Reading)
+	if err := s.admit(ctx, call, r); err != nil {
+		return nil, err
+	}
+	id, row, who, err := s.meetErasure(ctx, call, r, erasure)
+	if err != nil {
+		return nil, err
+	}
+	d := deed{request: r}
+	d.request.Subject, d.entry.Objects = who.id.String(), []string{id.String()}
+	outcomes, err := s.perform(ctx, call, d)
+	if err != nil {
+		return nil, err
+	}
+	if outcomes[0].err != nil {
+		return nil, outcomes[0].err
+	}
+	return s.erasureWire(call.Principal, id, row), nil
+}
+
+// meetErasure reads an erasure for a caller: the system that requested it, or a vault-wide role.
+func (s *Service) meetErasure(ctx context.Context, call Call, r access.Request, text string) (id ErasureID, row *erasureRow, who *person, err error) {
+	nothing := fault.New(fault.NotFound, "there is no such erasure")
+	raw, err := parseID(erasurePrefix, text)
+	if err != nil {
+		return id, nil, nil, s.refuse(ctx, call, r, nothing)
+	}
+	id = ErasureID(raw)
+	err = s.Store.View(ctx, func(rd store.Reader) (err error) {
+		if row, err = getRow[erasureRow](rd, s.rows.erasure(id)); err != nil || row == nil {
+			return err
+		}
+		who, err = s.load(rd, row.Subject, call.Principal.System)
+		return err
+	})
+	if err != nil {
+		return id, nil, nil, err
+	}
+	if row == nil || who == nil || row.System != call.Principal.System && !call.Principal.Role.VaultWide() {
+		return id, nil, nil, s.refuse(ctx, call, r, nothing)
+	}
+	return id, row, who, nil
+}
+
+func (s *Service) erasureRow(ctx context.Context, id ErasureID) (row *erasureRow, err error) {
+	err = s.Store.View(ctx, func(r store.Reader) error {
+		row, err = getRow[erasureRow](r, s.rows.erasure(id))
+		if err == nil && row == nil {
+			err = fault.New(fault.NotFound, "there is no such erasure")
+		}
+		return err
+	})
+	return row, err
+}
+
+// erasureWire is an erasure as a caller sees it.
+func (s *Service) erasureWire(caller access.Principal, id ErasureID, row *erasureRow) *api.Erasure {
+	at := func(state api.ErasureState) api.Time { return row.At[string(state)].time() }
+	out := &api.Erasure{
+		Erasure: id.String(), State: row.State, Ground: row.Ground, Reason: row.Reason,
+		ApprovalsNeeded: max(row.Needed-len(row.Approvals), 0), WillDestroy: willDestroy(row.Destroys, len(row.Keys)),
+		Kept: []api.Kept{}, RequestedAt: at(api.ErasureRequested), ErasingAt: at(api.ErasureErasing),
+		KeyDestroyedAt: at(api.ErasureKeyDestroyed), ErasedAt: at(api.ErasureErased),
+	}
+	if pairwise, ok := row.Pairwise[caller.System]; ok && !caller.Role.VaultWide() {
+		out.Subject = PairwiseID(pairwise).String()
+	} else if caller.Role.VaultWide() {
+		out.Subject = row.Subject.String()
+	}
+	return out
+}

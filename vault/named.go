@@ -1,0 +1,96 @@
+package vault
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/crypto/secret"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// namedKeys are the vault's own keys, kept by the provider as people's keys are: a row names each. They are made at first
+// need.
+type namedKeys struct {
+	service *Service
+	mu      sync.Mutex // one maker at a time; held while making, which is rare
+}
+
+// namedRow points at a key.
+type namedRow struct {
+	Key kms.ID `cbor:"1,keyasint"`
+}
+
+// use calls f with the key of a name, making it when there is none. f must not keep the bytes.
+func (n *namedKeys) use(ctx context.Context, name string, f func(secret.Bytes) error) error {
+	s := n.service
+	permit := s.keyring.Permit()
+	row, err := n.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	if row == nil {
+		if row, err = n.make(ctx, name); err != nil {
+			return fmt.Errorf("make the key %q: %w", name, err)
+		}
+	}
+	opened, err := s.keyring.Open(ctx, permit, row.Key)
+	if err != nil {
+		return err
+	}
+	defer opened.Close()
+	key, err := opened.Key(0)
+	if err != nil {
+		return fmt.Errorf("open the key %q: %w", name, err)
+	}
+	return f(key)
+}
+
+func (n *namedKeys) find(ctx context.Context, name string) (row *namedRow, err error) {
+	err = n.service.Store.View(ctx, func(r store.Reader) error {
+		row, err = getRow[namedRow](r, n.service.rows.meta(name))
+		return err
+	})
+	return row, err
+}
+
+func (n *namedKeys) make(ctx context.Context, name string) (*namedRow, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.service
+	fresh, err := s.keyring.Fresh(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer fresh[0].Close()
+	var d draft
+	row := &namedRow{fresh[0].ID(0)}
+	d.expect(s.rows.meta(name), nil)
+	d.set(s.rows.meta(name), encodeRow(row))
+	s.consumeKey(&d, row.Key)
+	permit := s.keyring.Permit()
+	written, err := commit(ctx, s.Store, &d)
+	if err != nil {
+		return nil, err
+	}
+	if written[0] {
+		s.keyring.Keep(fresh[0], permit)
+		return row, nil
+	}
+	return n.find(ctx, name) // somebody was faster
+}
+
+// forget destroys a named key and then its row.
+func (n *namedKeys) forget(ctx context.Context, name string) error {
+	row, err := n.find(ctx, name)
+	if err != nil || row == nil {
+		return err
+	}
+	if err := n.service.keyring.Destroy(ctx, row.Key); err != nil {
+		return err
+	}
+	return n.service.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+		return w.Delete(n.service.rows.meta(name))
+	})
+}

@@ -1,0 +1,109 @@
+package vault
+
+import (
+	"context"
+
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// poolRows is the durable record of keys made ahead (keyring.Pool): a row of 17 bytes for each, its state and the process
+// that made it.
+type poolRows struct {
+	*Service
+	owner kms.ID // drawn anew by every process
+}
+
+const (
+	poolReady  = 'r' // may be consumed by an Update
+	poolDoomed = 'd' // is to be destroyed
+)
+
+func poolRow(state byte, owner kms.ID) []byte { return append([]byte{state}, owner[:]...) }
+
+// consumeKey has a draft take a key out of the pool: it must not have been flipped meanwhile.
+func (s *Service) consumeKey(d *draft, k kms.ID) {
+	d.expectPrefix(s.rows.pool(k), []byte{poolReady})
+	d.delete(s.rows.pool(k))
+}
+
+// Reserve writes the rows of keys that are about to be made.
+func (p *poolRows) Reserve(ctx context.Context, ids ...kms.ID) error {
+	return p.Store.Update(ctx, func(w store.Writer) error {
+		for _, k := range ids {
+			if err := w.Set(p.rows.pool(k), poolRow(poolReady, p.owner)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Spoil flips rows of keys that nobody will use.
+func (p *poolRows) Spoil(ctx context.Context, ids ...kms.ID) error {
+	return p.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+		for _, k := range ids {
+			key := p.rows.pool(k)
+			rows, err := w.Get(key)
+			if err != nil {
+				return err
+			}
+			if rows[0] == nil {
+				continue
+			}
+			if err := w.Set(key, poolRow(poolDoomed, p.owner)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Reclaim flips what an earlier process left and names all that is flipped.
+func (p *poolRows) Reclaim(ctx context.Context) ([]kms.ID, error) {
+	doomed, left, err := p.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	const most = 200 // rows flipped in one Update
+	for len(left) > 0 {
+		some := left[:min(most, len(left))]
+		left = left[len(some):]
+		if err := p.Spoil(ctx, some...); err != nil {
+			return nil, err
+		}
+		doomed = append(doomed, some...)
+	}
+	return doomed, nil
+}
+
+// list tells flipped rows from those that another process left ready.
+func (p *poolRows) list(ctx context.Context) (doomed, left []kms.ID, err error) {
+	prefix := p.rows.key(kindPool)
+	err = p.Store.View(ctx, func(r store.Reader) error {
+		doomed, left = nil, nil
+		return scanAll(r, prefix, func(pair store.Pair) error {
+			k := kms.ID(pair.Key[len(prefix):])
+			switch {
+			case pair.Value[0] == poolDoomed:
+				doomed = append(doomed, k)
+			case kms.ID(pair.Value[1:]) != p.owner:
+				left = append(left, k)
+			}
+			return nil
+		})
+	})
+	return doomed, left, err
+}
+
+// Forget removes the rows of keys that are verifiably gone.
+func (p *poolRows) Forget(ctx context.Context, ids ...kms.ID) error {
+	return p.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+		for _, k := range ids {
+			if err := w.Delete(p.rows.pool(k)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

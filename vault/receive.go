@@ -1,0 +1,395 @@
+package vault
+
+import (
+	"context"
+	"crypto/hmac"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/crypto/document"
+	"github.com/sandyq/sandyq/crypto/envelope"
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/blob"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/id"
+	"github.com/sandyq/sandyq/vault/schema"
+	"github.com/sandyq/sandyq/vault/store"
+	"github.com/sandyq/sandyq/vault/token"
+)
+
+// upload is a document on its way into the vault. The person's key for documents is there before the first byte is
+// sealed; a row keeps the blob from being taken for abandoned while it streams; the Update that commits the document
+// consumes that row.
+type upload struct {
+	*Service
+	call     Call
+	request  access.Request
+	from     *Upload
+	in       *incoming
+	once     *once
+	who      *person
+	document DocumentID
+	blob     blob.ID
+	key      kms.ID
+	meta     []byte // partMeta, sealed
+
+	row   *documentRow // as of the last look
+	token token.Token  // the system's, of the document
+	part  int          // from 1, once committed
+}
+
+// uploadRow is an upload under way: until its time its blob is not abandoned.
+type uploadRow struct {
+	Until stamp `cbor:"1,keyasint"`
+	Taken bool  `cbor:"2,keyasint,omitempty"` // by the sweeper, which removes the blob
+}
+
+// uploadHeld is what a row begins with that was not taken: a map of one member.
+var uploadHeld = encodeRow(uploadRow{Until: 1})[:1]
+
+func (up *upload) receive(ctx context.Context) (*api.Document, error) {
+	up.document = DocumentID(id.New())
+	if up.from.Document != "" {
+		raw, err := parseID(documentPrefix, up.from.Document)
+		if err != nil {
+			return nil, up.refuse(ctx, up.call, up.request, fault.From(err))
+		}
+		up.document = DocumentID(raw)
+	}
+	if err := up.mayGoOn(ctx); err != nil {
+		return nil, err
+	}
+	if err := up.ensureKey(ctx); err != nil {
+		return nil, err
+	}
+	stop, err := up.lease(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	if err := up.store(ctx); err != nil {
+		return nil, err
+	}
+	if err := up.commit(ctx); err != nil {
+		return nil, err
+	}
+	return &api.Document{
+		Document: up.document.String(), Token: string(up.token), Kind: up.from.Kind, Side: up.from.Side, Part: up.part,
+		MediaType: up.in.mediaType, Size: up.in.size, SHA256: hex.EncodeToString(up.in.sum.Sum(nil)),
+	}, nil
+}
+
+// mayGoOn refuses, and records, what would be refused at the end.
+func (up *upload) mayGoOn(ctx context.Context) error {
+	err := up.look(ctx)
+	if refusal, ok := errors.AsType[*fault.Error](err); ok {
+		r := up.request
+		r.Subject = up.who.id.String()
+		return up.refuse(ctx, up.call, r, refusal)
+	}
+	return err
+}
+
+// ensureKey gives the person a key for documents before anything is sealed under it.
+func (up *upload) ensureKey(ctx context.Context) error {
+	for range maxRounds {
+		if key, ok := up.who.row.Keys[schema.DocumentsSlice]; ok {
+			up.key = key
+			return nil
+		}
+		if err := up.makeKey(ctx); err != nil {
+			return err
+		}
+		if err := up.mayGoOn(ctx); err != nil {
+			return err
+		}
+	}
+	return errContended
+}
+
+func (up *upload) makeKey(ctx context.Context) error {
+	fresh, err := up.keyring.Fresh(ctx, 1)
+	if err != nil {
+		return err
+	}
+	defer fresh[0].Close()
+	c := up.changed(up.who)
+	c.row.Keys[schema.DocumentsSlice] = fresh[0].ID(0)
+	up.consumeKey(&c.draft, fresh[0].ID(0))
+	permit := up.keyring.Permit()
+	written, err := commit(ctx, up.Store, up.done(c))
+	if err == nil && written[0] {
+		up.keyring.Keep(fresh[0], permit)
+	}
+	return err
+}
+
+// lease writes the upload's row and renews it until stop is called, which waits for the last renewal.
+func (up *upload) lease(ctx context.Context) (stop func(), err error) {
+	if err := up.renew(ctx); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var renewing sync.WaitGroup
+	renewing.Go(func() {
+		tick := time.NewTicker(up.UploadLife / 4)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if err := up.renewLeased(ctx); err != nil {
+					return // the commit will find the row lapsed, or the store stopped
+				}
+			}
+		}
+	})
+	return func() { cancel(); renewing.Wait() }, nil
+}
+
+func (up *upload) renew(ctx context.Context) error {
+	return up.Store.Update(ctx, func(w store.Writer) error {
+		return w.Set(up.rows.upload(up.blob), encodeRow(uploadRow{Until: stampOf(up.Clock().Add(up.UploadLife))}))
+	})
+}
+
+// renewLeased renews a row that is still there: one that the sweeper took is never brought back.
+func (up *upload) renewLeased(ctx context.Context) error {
+	key := up.rows.upload(up.blob)
+	return up.Store.Update(ctx, func(w store.Writer) error {
+		row, err := getRow[uploadRow](w, key)
+		if err != nil || row == nil || row.Taken {
+			return err
+		}
+		return w.Set(key, encodeRow(uploadRow{Until: stampOf(up.Clock().Add(up.UploadLife))}))
+	})
+}
+
+// store streams the plaintext through encryption into the blob, and seals what it is.
+func (up *upload) store(ctx context.Context) error {
+	permit := up.keyring.Permit()
+	if err := up.mayGoOn(ctx); err != nil {
+		return err
+	}
+	opened, err := up.keyring.Open(ctx, permit, up.key)
+	if err != nil {
+		return err
+	}
+	defer opened.Close()
+	key, err := opened.Key(0)
+	if err := up.keyTrouble(err); err != nil {
+		return err
+	}
+	w, err := up.Blobs.Create(ctx, up.blob)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	sealed, err := document.NewWriter(w, key, up.partContext(sealedDocument, up.who.id, up.document, up.blob))
+	if err != nil {
+		return err
+	}
+	if err := up.in.copyTo(sealed, up.MaxDocument); err != nil {
+		return err
+	}
+	if err := sealed.Close(); err != nil {
+		return err
+	}
+	meta := encodeRow(partMeta{up.in.mediaType, up.in.size, up.in.sum.Sum(nil)})
+	up.meta, err = envelope.Seal(key, up.partContext(sealedMeta, up.who.id, up.document, up.blob), meta)
+	if err != nil {
+		return err
+	}
+	return w.Commit()
+}
+
+// look reads the person and the document that is added to, and finds out whether the upload may go on.
+func (up *upload) look(ctx context.Context) error {
+	return up.Store.View(ctx, func(r store.Reader) error {
+		who, err := up.load(r, up.who.id, up.call.Principal.System)
+		switch {
+		case err != nil:
+			return err
+		case who == nil:
+			return errNobody()
+		}
+		up.who = who
+		if refusal := who.row.refusal(); refusal != nil {
+			return refusal
+		}
+		return up.lookAtDocument(r)
+	})
+}
+
+func (up *upload) lookAtDocument(r store.Reader) error {
+	up.row, up.token = &documentRow{Kind: up.from.Kind}, ""
+	if up.from.Document == "" {
+		return nil
+	}
+	row, err := getRow[documentRow](r, up.rows.document(up.who.id, up.document))
+	if err != nil {
+		return err
+	}
+	issued, err := r.Get(up.rows.issuedDocument(up.who.id, up.call.Principal.System, up.document))
+	switch {
+	case err != nil:
+		return err
+	case row == nil, issued[0] == nil && !up.call.Principal.Role.VaultWide():
+		return fault.New(fault.NotFound, "this person has no such document")
+	case row.Kind != up.from.Kind:
+		return conflict("kind", "the document is of another kind")
+	case len(row.Parts) >= maxParts:
+		return conflict("document", fmt.Sprintf("at most %d parts", maxParts))
+	}
+	up.row, up.token = row, token.Token(issued[0])
+	return nil
+}
+
+// commit makes the part the person's, if they may still be written to.
+func (up *upload) commit(ctx context.Context) error {
+	_, err := up.act(ctx, up.call, func() (deed, error) {
+		d := deed{request: up.request}
+		d.request.Subject, d.entry.Objects, d.entry.Items = up.who.id.String(), []string{up.document.String()}, 1
+		d.entry.Kind = up.from.Kind
+		err := up.look(ctx)
+		if err == nil {
+			d.effect, err = up.draft()
+		}
+		if refusal, ok := errors.AsType[*fault.Error](err); ok {
+			d.request.Refusal, err = refusal, nil
+		}
+		return d, err
+	})
+	return err
+}
+
+// draft drafts the document with its new part.
+func (up *upload) draft() (*draft, error) {
+	c := up.changed(up.who)
+	if up.who.holding == nil {
+		up.hold(c, up.who, up.call.Principal.System)
+	}
+	lease := up.rows.upload(up.blob)
+	c.expectPrefix(lease, uploadHeld) // the sweeper has not taken the blob
+	c.delete(lease)
+	up.row.Parts = append(up.row.Parts, partRow{
+		Blob: up.blob, Key: up.key, Side: up.from.Side, Capture: up.from.Capture, Ground: up.from.CaptureGround,
+		Added: stampOf(up.Clock()), Meta: up.meta,
+	})
+	up.part = len(up.row.Parts)
+	c.set(up.rows.document(up.who.id, up.document), encodeRow(up.row))
+	if up.from.Document == "" {
+		c.row.Counts.Documents++
+	}
+	c.row.Counts.Parts++
+	if !slices.Contains(c.row.Purposes, up.from.Purpose) {
+		c.row.Purposes = append(c.row.Purposes, up.from.Purpose)
+	}
+	if up.token == "" {
+		var err error
+		if up.token, err = up.issueDocument(c, up.who.holding, up.call.Principal.System, up.document); err != nil {
+			return nil, err
+		}
+	}
+	up.once.keep(&c.draft, 0, done{Subject: up.who.id, Object: up.document, Part: up.part})
+	return up.done(c), nil
+}
+
+// uploadedBefore answers a retry from what the first try came to, once the same bytes have come again.
+func (s *Service) uploadedBefore(ctx context.Context, call Call, e *done, in *incoming) (*api.Document, error) {
+	if err := in.copyTo(io.Discard, s.MaxDocument); err != nil {
+		return nil, err
+	}
+	permit := s.keyring.Permit()
+	var row *documentRow
+	var issued [][]byte
+	err := s.Store.View(ctx, func(r store.Reader) (err error) {
+		if row, err = getRow[documentRow](r, s.rows.document(e.Subject, e.Object)); err != nil {
+			return err
+		}
+		issued, err = r.Get(s.rows.issuedDocument(e.Subject, call.Principal.System, e.Object))
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case row == nil:
+		return nil, fault.New(fault.Erased, "this person is erased")
+	}
+	part := row.Parts[e.Part-1]
+	opened, err := s.keyring.Open(ctx, permit, part.Key)
+	if err != nil {
+		return nil, err
+	}
+	defer opened.Close()
+	key, err := opened.Key(0)
+	if err := s.keyTrouble(err); err != nil {
+		return nil, err
+	}
+	meta, err := s.openMeta(key, e.Subject, e.Object, part)
+	if err != nil {
+		return nil, err
+	}
+	if !hmac.Equal(meta.SHA256, in.sum.Sum(nil)) {
+		return nil, fault.New(fault.Unprocessable, "this idempotency key came before with another body")
+	}
+	return &api.Document{
+		Document: DocumentID(e.Object).String(), Token: string(issued[0]), Kind: row.Kind, Side: part.Side, Part: e.Part,
+		MediaType: meta.MediaType, Size: meta.Size, SHA256: hex.EncodeToString(meta.SHA256),
+	}, nil
+}
+
+// sweepUploads removes the blobs of uploads that were abandoned.
+func (s *Service) sweepUploads(ctx context.Context) error {
+	prefix := s.rows.key(kindUpload)
+	now := stampOf(s.Clock())
+	var lapsed []blob.ID
+	err := s.Store.View(ctx, func(r store.Reader) error {
+		lapsed = nil
+		return scanAll(r, prefix, func(p store.Pair) error {
+			row, err := decodeRow[uploadRow](p.Value)
+			if err == nil && row.Until < now {
+				lapsed = append(lapsed, blob.ID(p.Key[len(prefix):]))
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range lapsed {
+		if err := s.dropUpload(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropUpload marks an upload as taken, so that it can't be committed any more, removes its blob, and then the row.
+func (s *Service) dropUpload(ctx context.Context, id blob.ID) error {
+	key := s.rows.upload(id)
+	taken := false
+	err := s.Store.Update(ctx, func(w store.Writer) error {
+		row, err := getRow[uploadRow](w, key)
+		taken = err == nil && row != nil && row.Until < stampOf(s.Clock())
+		if !taken {
+			return err
+		}
+		return w.Set(key, encodeRow(uploadRow{Taken: true}))
+	})
+	if err != nil || !taken {
+		return err
+	}
+	if err := s.Blobs.Remove(ctx, id); err != nil {
+		return err
+	}
+	return s.Store.Update(ctx, func(w store.Writer) error { return w.Delete(key) })
+}

@@ -1,0 +1,118 @@
+package vault
+
+import (
+	"fmt"
+	"regexp"
+	"unicode/utf8"
+
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/purpose"
+)
+
+var (
+	codePattern  = regexp.MustCompile(`^[a-z0-9_]{1,40}$`)
+	actorPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+	refPattern   = regexp.MustCompile(`^[\x21-\x7e]([\x20-\x7e]{0,126}[\x21-\x7e])?$`)
+)
+
+const (
+	ruleCode     = "1 to 40 of a–z, 0–9 and _"
+	ruleActor    = "1 to 64 of A–Z, a–z, 0–9, dot, hyphen and _"
+	ruleRef      = "1 to 128 printable ASCII characters, no space at the ends"
+	ruleUnknown  = "unknown"
+	ruleRequired = "required"
+	rulePurpose  = "outside the purpose"
+)
+
+// purposeNamed finds the purpose that a request must name.
+func (s *Service) purposeNamed(n string) (*purpose.Purpose, error) {
+	if n == "" {
+		return nil, fault.Bad("purpose", ruleRequired)
+	}
+	p, ok := s.Options.Purposes.Get(n)
+	if !ok {
+		return nil, fault.Bad("purpose", ruleUnknown)
+	}
+	return p, nil
+}
+
+func checkCode(field, code string) error {
+	if !codePattern.MatchString(code) {
+		return fault.Bad(field, ruleCode)
+	}
+	return nil
+}
+
+func checkOneOf(field, value string, allowed ...string) error {
+	for _, a := range allowed {
+		if value == a {
+			return nil
+		}
+	}
+	return fault.Bad(field, fmt.Sprintf("one of %q", allowed))
+}
+
+// behalf checks who is said to stand behind the caller.
+func behalf(a *api.Actor) (string, error) {
+	switch {
+	case a == nil:
+		return "", nil
+	case a.Token != "":
+		return "", fault.Bad("on_behalf_of.token", "not accepted: no issuer is configured to verify it")
+	case !actorPattern.MatchString(a.Actor):
+		return "", fault.Bad("on_behalf_of.actor", ruleActor)
+	default:
+		return a.Actor, nil
+	}
+}
+
+func checkItems(field string, n int) error {
+	switch {
+	case n == 0:
+		return fault.Bad(field, "at least 1")
+	case n > api.MaxItems:
+		return fault.Bad(field, fmt.Sprintf("at most %d", api.MaxItems))
+	}
+	return nil
+}
+
+func checkNote(note string) error {
+	if utf8.RuneCountInString(note) > api.MaxNote {
+		return fault.Bad("note", fmt.Sprintf("at most %d characters", api.MaxNote))
+	}
+	return nil
+}
+
+// reading checks what every reading must say, and makes the request to the gate of it.
+func (s *Service) reading(a access.Action, purposeName, reason string, form api.Form, actor *api.Actor) (access.Request, *purpose.Purpose, error) {
+	r := access.Request{Action: a, Purpose: purposeName, Reason: reason, Form: string(form)}
+	p, err := s.purposeNamed(purposeName)
+	if err != nil {
+		return r, nil, err
+	}
+	if err := checkCode("reason", reason); err != nil {
+		return r, nil, err
+	}
+	r.Behalf, err = behalf(actor)
+	return r, p, err
+}
+
+// formOf reads the form that a reading asks for; plain unless said.
+func formOf(f api.Form) (api.Form, error) {
+	switch f {
+	case "", api.Plain:
+		return api.Plain, nil
+	case api.Masked, api.Allowed:
+		return f, nil
+	default:
+		return "", fault.Bad("form", `one of ["plain" "masked" "allowed"]`)
+	}
+}
+
+// itemError is how an item of a batch tells a failure.
+func itemError(err error) *api.ItemError {
+	f := fault.From(edge(err))
+	return &api.ItemError{Code: f.Code, Detail: f.Detail, Errors: f.Fields}
+}

@@ -1,0 +1,185 @@
+package vault
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/crypto/envelope"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/purpose"
+	"github.com/sandyq/sandyq/vault/schema"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// Reveal shows fields of one person, without tokens. An application is shown what it holds tokens of and nothing that
+// other systems collected.
+func (s *Service) Reveal(ctx context.Context, call Call, subject string, req *api.RevealRequest) (*api.RevealResponse, error) {
+	resp, err := s.reveal(ctx, call, subject, req)
+	return resp, edge(err)
+}
+
+func (s *Service) reveal(ctx context.Context, call Call, subject string, req *api.RevealRequest) (*api.RevealResponse, error) {
+	form, err := formOf(req.Form)
+	if err != nil {
+		return nil, err
+	}
+	r, p, err := s.reading(access.Reveal, req.Purpose, req.Reason, form, req.OnBehalfOf)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkNote(req.Note); err != nil {
+		return nil, err
+	}
+	fields, err := s.fieldsNamed(req.Fields)
+	if err != nil {
+		return nil, err
+	}
+	r.Fields = req.Fields
+	if err := s.admit(ctx, call, r); err != nil {
+		return nil, err
+	}
+	ctx = store.With(ctx, store.Reading)
+	var readings []reading
+	var permit permit
+	outcome, err := s.act(ctx, call, func() (deed, error) {
+		permit = s.keyring.Permit()
+		readings = nil
+		who, err := s.meet(ctx, call, r, subject, func(rd store.Reader, who *person) (err error) {
+			readings, err = s.readable(rd, call.Principal, who, fields)
+			return err
+		})
+		if err != nil {
+			return deed{}, err
+		}
+		return s.revealDeed(ctx, permit, r, p, who, fields, req.Note, len(readings))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.revealed(ctx, permit, outcome.grant, readings, form)
+}
+
+// fieldsNamed finds the fields that a request names.
+func (s *Service) fieldsNamed(names []string) ([]*schema.Field, error) {
+	if len(names) == 0 || len(names) > len(s.Schema.Fields()) {
+		return nil, fault.Bad("fields", fmt.Sprintf("1 to %d field names", len(s.Schema.Fields())))
+	}
+	fields := make([]*schema.Field, len(names))
+	for i, n := range names {
+		f, ok := s.Schema.Field(n)
+		if !ok {
+			return nil, &fault.Error{Code: fault.Invalid, Detail: "the request breaks a rule", Fields: []fault.Field{unknownField(n)}}
+		}
+		fields[i] = f
+	}
+	return fields, nil
+}
+
+// readable lists the values of a person that the caller may be shown at all.
+func (s *Service) readable(r store.Reader, caller access.Principal, who *person, fields []*schema.Field) ([]reading, error) {
+	var all []reading
+	for _, f := range fields {
+		records, err := s.loadRecords(r, who.id, f.Name)
+		if err != nil {
+			return nil, err
+		}
+		issued, err := s.loadIssued(r, who.id, caller.System, f.Name)
+		if err != nil {
+			return nil, err
+		}
+		for _, rec := range records {
+			if _, ok := issued[rec.slot]; ok || caller.Role.VaultWide() {
+				all = append(all, reading{subject: who.id, field: f, record: rec})
+			}
+		}
+	}
+	return all, nil
+}
+
+func (s *Service) revealDeed(ctx context.Context, p permit, r access.Request, purpose *purpose.Purpose, who *person, fields []*schema.Field, note string, values int) (deed, error) {
+	d := deed{request: r, effect: &draft{}}
+	d.request.Subject = who.id.String()
+	d.entry.Items = values
+	d.effect.expectPrefix(s.rows.subject(who.id), who.row.standing())
+	if d.request.Refusal = who.row.refusal(); d.request.Refusal == nil {
+		d.request.Refusal = outsidePurpose(purpose, fields)
+	}
+	if d.request.Refusal != nil {
+		return d, nil
+	}
+	var err error
+	d.entry.Note, err = s.sealNote(ctx, p, who, note)
+	return d, err
+}
+
+func outsidePurpose(p *purpose.Purpose, fields []*schema.Field) *fault.Error {
+	var outside []fault.Field
+	for _, f := range fields {
+		if !p.Allows(f.Name) {
+			outside = append(outside, fault.Field{Field: f.Name, Rule: rulePurpose})
+		}
+	}
+	if outside == nil {
+		return nil
+	}
+	return &fault.Error{Code: fault.Denied, Detail: "the purpose does not need this", Fields: outside}
+}
+
+// revealed opens the values that were granted.
+func (s *Service) revealed(ctx context.Context, p permit, g access.Grant, readings []reading, form api.Form) (*api.RevealResponse, error) {
+	things := make([]wanted, len(readings))
+	for i, r := range readings {
+		things[i] = wanted{g, r.subject, r.record.Key}
+	}
+	keys, err := s.disclose(ctx, p, access.Reveal, things)
+	if err != nil {
+		return nil, err
+	}
+	defer keys.Close()
+	resp := &api.RevealResponse{Fields: map[string]api.OneOrMany[api.Value]{}}
+	for _, r := range readings {
+		r.form = form
+		if form == api.Allowed {
+			r.form = api.Plain // roles permit both forms or none
+			if resp.Forms == nil {
+				resp.Forms = map[string]api.Form{}
+			}
+			resp.Forms[r.field.Name] = r.form
+		}
+		v, err := s.show(keys, r)
+		if err != nil {
+			return nil, err
+		}
+		values := resp.Fields[r.field.Name]
+		values.List = r.field.Many
+		values.Items = append(values.Items, v)
+		resp.Fields[r.field.Name] = values
+	}
+	return resp, nil
+}
+
+// sealNote seals a caller's free text under the person's key, so that it dies with the person. A person without a key yet
+// has nothing to be asked about, and takes no note.
+func (s *Service) sealNote(ctx context.Context, p permit, who *person, note string) ([]byte, error) {
+	if note == "" {
+		return nil, nil
+	}
+	key, ok := who.row.Keys[schema.IdentitySlice]
+	if !ok {
+		if key, ok = who.row.Keys[schema.DocumentsSlice]; !ok {
+			return nil, fault.Bad("note", "this person has no data to make a note on")
+		}
+	}
+	opened, err := s.keyring.Open(ctx, p, key)
+	if err != nil {
+		return nil, err
+	}
+	defer opened.Close()
+	k, err := opened.Key(0)
+	if err := s.keyTrouble(err); err != nil {
+		return nil, err
+	}
+	return envelope.Seal(k, s.context(sealedNote, who.id, "", 1), []byte(note))
+}

@@ -1,0 +1,179 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/crypto/keyring"
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/blob"
+	"github.com/sandyq/sandyq/vault/clock"
+	"github.com/sandyq/sandyq/vault/purpose"
+	"github.com/sandyq/sandyq/vault/schema"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// Options are what a Service is made of. Tenant, Store, Blobs, Keys, Clock and Log are required.
+type Options struct {
+	Tenant string // [a-z0-9-]{1,40}; part of every key and of every sealed value's context
+	Store  store.Store
+	Place  string // where the store lies: another place is a copy
+	Blobs  blob.Store
+	Keys   kms.Provider
+	Clock  clock.Clock
+	Log    *slog.Logger
+
+	Schema   *schema.Schema    // default: the built-in one
+	Purposes *purpose.Registry // default: the built-in ones
+	Decider  access.Decider    // default: by role
+
+	Environment byte          // letter in every token, a–z; default 'p'
+	Approvals   int           // approvals that an erasure needs by others than who requested it; default none
+	MaxDocument int64         // bytes of a document part; default api.MaxDocument
+	HandleLife  time.Duration // how long an opened document may be read; default 2 min
+	SweepEvery  time.Duration // how often unfinished work is taken up again; default 5 s
+	UploadLife  time.Duration // how long an upload that has stopped moving keeps its blob; default 5 min
+
+	Keyring  keyring.Options // sizes and times only; the rest is filled in
+	Observer Observer        // may be nil
+}
+
+// Observer hears what is worth counting. It must not block and is told no ids and no values.
+type Observer interface {
+	// Backlog reports how many erasures are unfinished and for how long the oldest has been.
+	Backlog(open int, oldest time.Duration)
+	// MissingKey reports that a living person's key was not at the provider.
+	MissingKey()
+	// Live reports whether the store is the live one for its keys.
+	Live(bool)
+}
+
+// Service is the vault. It is safe for concurrent use.
+type Service struct {
+	Options
+	rows layout
+
+	gate     *access.Gate
+	keyring  *keyring.Keyring
+	title    title
+	names    namedKeys
+	index    index
+	handles  handles
+	inFlight inFlight
+	kick     chan struct{} // holds one when the sweeper should look at once
+
+	stop context.CancelFunc
+	work sync.WaitGroup
+}
+
+var tenantPattern = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
+
+// Open makes a service of its parts and starts its background work, which ends with Close. It fails when the keys belong
+// to another store; with the provider away it starts, and serves what needs no keys.
+func Open(ctx context.Context, o Options) (*Service, error) {
+	if o.Store == nil || o.Blobs == nil || o.Keys == nil || o.Clock == nil || o.Log == nil {
+		return nil, errors.New("vault: Store, Blobs, Keys, Clock and Log are required")
+	}
+	if !tenantPattern.MatchString(o.Tenant) {
+		return nil, fmt.Errorf("vault: a tenant is %s", tenantPattern)
+	}
+	o.defaults()
+	s := &Service{
+		Options: o, rows: layout{o.Tenant}, gate: access.NewGate(o.Decider), kick: make(chan struct{}, 1),
+	}
+	s.title.init(s)
+	s.names.service, s.index.service = s, s
+	s.handles.init(o.HandleLife)
+	s.inFlight.init()
+
+	k := o.Keyring
+	k.KMS, k.MAC, k.Pool, k.Claim, k.Now = o.Keys, o.Keys, &poolRows{s, kms.NewID()}, s.title.claim, o.Clock
+	var err error
+	if s.keyring, err = keyring.New(k); err != nil {
+		return nil, fmt.Errorf("vault: %w", err)
+	}
+	if err := s.title.settle(ctx); err != nil && !errors.Is(err, kms.ErrUnavailable) {
+		s.keyring.Close()
+		return nil, fmt.Errorf("vault: open: %w", err)
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	s.work.Go(func() { s.keyring.Run(background) })
+	s.work.Go(func() { s.sweepUntil(background) })
+	return s, nil
+}
+
+func (o *Options) defaults() {
+	if o.Schema == nil {
+		o.Schema = schema.Default()
+	}
+	if o.Purposes == nil {
+		o.Purposes = purpose.Default()
+	}
+	if o.Decider == nil {
+		o.Decider = access.Roles{}
+	}
+	if o.Environment == 0 {
+		o.Environment = 'p'
+	}
+	if o.MaxDocument == 0 {
+		o.MaxDocument = api.MaxDocument
+	}
+	if o.HandleLife == 0 {
+		o.HandleLife = 2 * time.Minute
+	}
+	if o.SweepEvery == 0 {
+		o.SweepEvery = 5 * time.Second
+	}
+	if o.UploadLife == 0 {
+		o.UploadLife = 5 * time.Minute
+	}
+	if o.Observer == nil {
+		o.Observer = nobody{}
+	}
+}
+
+// Close ends the background work, waits for it, and forgets every open key. The store, the blobs and the key provider are
+// their owner's to close. Calls in flight must have ended.
+func (s *Service) Close() {
+	s.stop()
+	s.work.Wait()
+	s.handles.closeAll()
+	s.keyring.Close()
+}
+
+// Keyring reports on the keys, for metrics.
+func (s *Service) Keyring() keyring.Stats { return s.keyring.Stats() }
+
+// Ready reports what the vault can do: it is ready while blocks can be served.
+func (s *Service) Ready(ctx context.Context) api.Readiness {
+	err := s.Store.View(ctx, func(r store.Reader) error {
+		_, err := r.Get(s.rows.meta(metaTitle))
+		return err
+	})
+	ready := api.Readiness{Ready: err == nil}
+	if !ready.Ready {
+		ready.Degraded = append(ready.Degraded, "store")
+	}
+	switch standing := s.title.standing(); {
+	case standing == titleCopy:
+		ready.Degraded = append(ready.Degraded, "copy")
+	case standing == titleUnknown, s.title.away():
+		ready.Degraded = append(ready.Degraded, "keys")
+	}
+	return ready
+}
+
+// nobody is the Observer of those who have none.
+type nobody struct{}
+
+func (nobody) Backlog(int, time.Duration) {}
+func (nobody) MissingKey()                {}
+func (nobody) Live(bool)                  {}

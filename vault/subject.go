@@ -1,0 +1,233 @@
+package vault
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/id"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// state is where a person stands. The numbers are in the store.
+type state byte
+
+const (
+	stateActive  state = 1
+	stateErasing state = 2 // unreadable; the keys are about to be destroyed
+	stateErased  state = 3
+)
+
+// subject is a person's row. It begins with state and epoch, so that a reading can expect just these to stand.
+type subject struct {
+	state state
+	epoch uint64 // grows with every change that a decision rests on
+	subjectRow
+}
+
+// subjectRow is what follows state and epoch.
+type subjectRow struct {
+	Revision uint64            `cbor:"1,keyasint"` // grows with every write to anything of the person
+	Created  stamp             `cbor:"2,keyasint"`
+	Keys     map[string]kms.ID `cbor:"3,keyasint,omitempty"` // slice → key
+	Blocks   []block           `cbor:"4,keyasint,omitempty"`
+	Erasure  ErasureID         `cbor:"5,keyasint"` // the one that is under way or done
+	Counts   counts            `cbor:"6,keyasint"`
+	Purposes []string          `cbor:"7,keyasint,omitempty"` // for which data was collected
+}
+
+// counts says how much is held, so that an erasure need not count.
+type counts struct {
+	Fields    int `cbor:"1,keyasint,omitempty"`
+	Documents int `cbor:"2,keyasint,omitempty"`
+	Parts     int `cbor:"3,keyasint,omitempty"`
+	Tokens    int `cbor:"4,keyasint,omitempty"`
+	Index     int `cbor:"5,keyasint,omitempty"`
+}
+
+// block is why processing is stopped.
+type block struct {
+	Kind   string `cbor:"1,keyasint"`
+	Reason string `cbor:"2,keyasint"`
+	Since  stamp  `cbor:"3,keyasint"`
+}
+
+const standingSize = 1 + 8 // bytes of state and epoch
+
+// standing is the beginning of the row that a decision rests on.
+func (s *subject) standing() []byte {
+	return binary.BigEndian.AppendUint64([]byte{byte(s.state)}, s.epoch)
+}
+
+func (s *subject) encode() []byte { return append(s.standing(), encodeRow(s.subjectRow)...) }
+
+func decodeSubject(b []byte) (*subject, error) {
+	if len(b) < standingSize {
+		return nil, fmt.Errorf("a subject in the store is damaged")
+	}
+	row, err := decodeRow[subjectRow](b[standingSize:])
+	if err != nil {
+		return nil, err
+	}
+	return &subject{state(b[0]), binary.BigEndian.Uint64(b[1:standingSize]), *row}, nil
+}
+
+// refusal is what forbids any use of the person's data, or nil.
+func (s *subject) refusal() *fault.Error {
+	switch {
+	case s.state != stateActive:
+		return fault.New(fault.Erased, "this person is erased")
+	case len(s.Blocks) > 0:
+		return fault.New(fault.Blocked, "processing of this person is stopped")
+	default:
+		return nil
+	}
+}
+
+func (s *subject) wire() api.SubjectState {
+	switch {
+	case s.state == stateErasing:
+		return api.StateErasing
+	case s.state == stateErased:
+		return api.StateErased
+	case len(s.Blocks) > 0:
+		return api.StateBlocked
+	default:
+		return api.StateActive
+	}
+}
+
+// person is a subject as one snapshot showed it to one caller.
+type person struct {
+	id      SubjectID
+	row     *subject // never changed; see changed
+	raw     []byte   // the row as read; nil for a person who is to be created
+	holding *holdingRow
+}
+
+// holdingRow is that a system holds a person, under this id of its own.
+type holdingRow struct {
+	Pairwise PairwiseID `cbor:"1,keyasint"`
+	Since    stamp      `cbor:"2,keyasint"`
+	Ref      []byte     `cbor:"3,keyasint,omitempty"` // the system's own key for the person, sealed
+	RefEntry []byte     `cbor:"4,keyasint,omitempty"` // and its index entry
+}
+
+// pairwiseRow finds the person by the id that a system uses. Of an erased person only the system remains.
+type pairwiseRow struct {
+	System  string    `cbor:"1,keyasint"`
+	Subject SubjectID `cbor:"2,keyasint,omitempty"`
+	Erased  bool      `cbor:"3,keyasint,omitempty"`
+}
+
+// load reads a person with what the system holds of them; nil when there is none.
+func (s *Service) load(r store.Reader, subjectID SubjectID, system string) (*person, error) {
+	rows, err := r.Get(s.rows.subject(subjectID), s.rows.holding(subjectID, system))
+	if err != nil || rows[0] == nil {
+		return nil, err
+	}
+	p := &person{id: subjectID, raw: rows[0]}
+	if p.row, err = decodeSubject(rows[0]); err != nil {
+		return nil, err
+	}
+	if rows[1] != nil {
+		if p.holding, err = decodeRow[holdingRow](rows[1]); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// errNobody is what anybody is told of a person they may not know of.
+func errNobody() *fault.Error { return fault.New(fault.NotFound, "there is nobody under this id") }
+
+// resolve finds the person whom a caller means by an id: the vault-wide one for those who see it, the system's own for
+// the others. Erased people are found too; the caller looks at the state.
+func (s *Service) resolve(r store.Reader, p access.Principal, text string) (*person, error) {
+	raw, err := parseID(subjectPrefix, text)
+	if err != nil {
+		return nil, errNobody()
+	}
+	subjectID := SubjectID(raw)
+	if !p.Role.VaultWide() {
+		link, err := getRow[pairwiseRow](r, s.rows.pairwise(PairwiseID(raw)))
+		switch {
+		case err != nil:
+			return nil, err
+		case link == nil || link.System != p.System:
+			return nil, errNobody()
+		case link.Erased:
+			return nil, fault.New(fault.Erased, "this person is erased")
+		}
+		subjectID = link.Subject
+	}
+	found, err := s.load(r, subjectID, p.System)
+	if err != nil {
+		return nil, err
+	}
+	if found == nil {
+		return nil, errNobody()
+	}
+	return found, nil
+}
+
+// name is what the caller calls the person.
+func (p *person) name(caller access.Principal) string {
+	if caller.Role.VaultWide() || p.holding == nil {
+		return p.id.String()
+	}
+	return p.holding.Pairwise.String()
+}
+
+// change is a draft of changes to one person: it expects that nothing of the person was written since they were loaded,
+// and writes the row with the next revision last of all, when done is called.
+type change struct {
+	draft
+	id  SubjectID
+	row subject // the row as it will be
+}
+
+// changed begins a change to a person.
+func (s *Service) changed(p *person) *change {
+	c := &change{id: p.id, row: *p.row}
+	c.row.Blocks = slices.Clone(p.row.Blocks)
+	c.row.Purposes = slices.Clone(p.row.Purposes)
+	c.row.Keys = make(map[string]kms.ID, len(p.row.Keys)+1)
+	for slice, k := range p.row.Keys {
+		c.row.Keys[slice] = k
+	}
+	c.row.Revision++
+	c.expect(s.rows.subject(p.id), p.raw)
+	return c
+}
+
+// decided notes that what decisions rest on has changed: whoever decided before must decide again.
+func (c *change) decided() { c.row.epoch++ }
+
+// done finishes the draft.
+func (s *Service) done(c *change) *draft {
+	c.set(s.rows.subject(c.id), c.row.encode())
+	return &c.draft
+}
+
+// hold has the change make the calling system a holder of the person.
+func (s *Service) hold(c *change, p *person, system string) {
+	p.holding = &holdingRow{Pairwise: PairwiseID(id.New()), Since: stampOf(s.Clock())}
+	s.setHolding(c, p, system)
+	c.set(s.rows.pairwise(p.holding.Pairwise), encodeRow(pairwiseRow{System: system, Subject: p.id}))
+}
+
+func (s *Service) setHolding(c *change, p *person, system string) {
+	c.set(s.rows.holding(p.id, system), encodeRow(p.holding))
+}
+
+// stranger is a person who is not there yet.
+func (s *Service) stranger() *person {
+	return &person{id: SubjectID(id.New()), row: &subject{
+		state: stateActive, epoch: 1, subjectRow: subjectRow{Created: stampOf(s.Clock())},
+	}}
+}

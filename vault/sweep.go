@@ -1,0 +1,120 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// overdue is the age from which an unfinished erasure is an alarm.
+const overdue = 24 * time.Hour
+
+// wake has the sweeper look at once.
+func (s *Service) wake() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+// sweepUntil takes up what is unfinished: on start, on a timer, and when woken. It is the only one that carries erasures
+// on, so a step that fails here is tried again here, for as long as it takes.
+func (s *Service) sweepUntil(ctx context.Context) {
+	timer := time.NewTicker(s.SweepEvery)
+	defer timer.Stop()
+	for {
+		s.sweep(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-s.kick:
+		}
+	}
+}
+
+// sweep does what there is to do. What fails is told to the log and left for the next time.
+func (s *Service) sweep(ctx context.Context) {
+	ctx = store.With(ctx, store.Vital)
+	s.handles.expire(s.Clock())
+	if err := s.title.settle(ctx); err != nil {
+		s.complain(ctx, "reach the key provider", err)
+	}
+	if s.title.standing() == titleCopy {
+		return
+	}
+	for _, step := range []struct {
+		doing string
+		do    func(context.Context) error
+	}{
+		{"carry on the erasures", s.sweepErasures},
+		{"remove abandoned uploads", s.sweepUploads},
+		{"forget old idempotency keys", s.expireOnce},
+	} {
+		if err := step.do(ctx); err != nil {
+			s.complain(ctx, step.doing, err)
+		}
+	}
+}
+
+func (s *Service) complain(ctx context.Context, doing string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	level := s.Log.ErrorContext
+	if errors.Is(err, kms.ErrUnavailable) {
+		level = s.Log.WarnContext
+	}
+	level(ctx, "the sweeper could not "+doing+" and will try again", "error", err)
+}
+
+// sweepErasures carries on every erasure that is not at its end, a few at a time.
+func (s *Service) sweepErasures(ctx context.Context) error {
+	ids, err := s.openErasures(ctx)
+	if err != nil {
+		return err
+	}
+	const atOnce = 8
+	work := errgroup.Group{}
+	work.SetLimit(atOnce)
+	oldest := make(chan time.Duration, len(ids))
+	for _, id := range ids {
+		work.Go(func() error {
+			age, err := s.proceed(ctx, id)
+			if err != nil {
+				oldest <- age
+			}
+			return err
+		})
+	}
+	err = work.Wait()
+	close(oldest)
+	left, longest := 0, time.Duration(0)
+	for age := range oldest {
+		left++
+		longest = max(longest, age)
+	}
+	s.Observer.Backlog(left, longest)
+	if longest > overdue {
+		s.Log.ErrorContext(ctx, "an erasure has not been finished for more than a day", "unfinished", left)
+	}
+	return err
+}
+
+func (s *Service) openErasures(ctx context.Context) ([]ErasureID, error) {
+	prefix := s.rows.key(kindOpen)
+	var ids []ErasureID
+	err := s.Store.View(ctx, func(r store.Reader) error {
+		ids = nil
+		return scanAll(r, prefix, func(p store.Pair) error {
+			ids = append(ids, ErasureID(p.Key[len(prefix):]))
+			return nil
+		})
+	})
+	return ids, err
+}

@@ -1,0 +1,298 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/purpose"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// chunk is how many items of a batch go into one Update, so that a large batch does not keep the others waiting.
+const chunk = 50
+
+// Tokenize takes in people's values and answers with the calling system's tokens. Items stand alone and are all or
+// nothing.
+func (s *Service) Tokenize(ctx context.Context, call Call, req *api.TokenizeRequest) (*api.TokenizeResponse, error) {
+	resp, err := s.tokenize(ctx, call, req)
+	return resp, edge(err)
+}
+
+func (s *Service) tokenize(ctx context.Context, call Call, req *api.TokenizeRequest) (*api.TokenizeResponse, error) {
+	p, err := s.purposeNamed(req.Purpose)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkItems("items", len(req.Items)); err != nil {
+		return nil, err
+	}
+	r := access.Request{Action: access.Tokenize, Purpose: p.Name}
+	if r.Behalf, err = behalf(req.OnBehalfOf); err != nil {
+		return nil, err
+	}
+	if err := s.admit(ctx, call, r); err != nil {
+		return nil, err
+	}
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
+	resp := &api.TokenizeResponse{Results: make([]api.TokenizeResult, len(req.Items))}
+	return resp, s.once(ctx, call, access.Tokenize, func(o *once) error {
+		items := make([]*item, len(req.Items))
+		for i := range req.Items {
+			items[i] = s.prepare(&req.Items[i], &resp.Results[i], call, p, o, i)
+		}
+		s.lookUp(ctx, items)
+		for some := range slices.Chunk(items, chunk) {
+			if err := s.tokenizeChunk(ctx, call, r, some); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// lookUp gets the index entries of all items in one batch. When it can't be had, the items that need it fail.
+func (s *Service) lookUp(ctx context.Context, items []*item) {
+	var all []*lookup
+	for _, it := range items {
+		if !it.settled() {
+			all = append(all, it.lookups...)
+		}
+	}
+	if err := s.index.entries(ctx, all...); err != nil {
+		for _, it := range items {
+			if len(it.lookups) > 0 {
+				it.fail(err)
+			}
+		}
+	}
+}
+
+// tokenizeChunk settles the items, in as many rounds as it takes.
+func (s *Service) tokenizeChunk(ctx context.Context, call Call, r access.Request, items []*item) error {
+	for range maxRounds {
+		items = slices.DeleteFunc(slices.Clone(items), (*item).settled)
+		if len(items) == 0 {
+			return nil
+		}
+		if err := s.tokenizeRound(ctx, call, r, items); err != nil {
+			return err
+		}
+	}
+	for _, it := range items {
+		if !it.settled() {
+			it.fail(errContended)
+		}
+	}
+	return nil
+}
+
+// tokenizeRound reads one snapshot, finds the person of each item, seals what is new, and commits what still holds.
+func (s *Service) tokenizeRound(ctx context.Context, call Call, r access.Request, items []*item) error {
+	permit := s.keyring.Permit()
+	plans := make([]*plan, 0, len(items))
+	err := s.Store.View(ctx, func(rd store.Reader) error {
+		plans = plans[:0]
+		for _, it := range items {
+			p := &plan{item: it, call: call}
+			if err := s.find(rd, p); err != nil {
+				return err
+			}
+			plans = append(plans, p)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	keys, err := s.keysFor(ctx, permit, plans)
+	if err != nil {
+		return err
+	}
+	defer keys.close()
+
+	deeds := make([]deed, len(plans))
+	for i, p := range plans {
+		deeds[i] = s.tokenizeDeed(r, p, keys)
+	}
+	permit = s.keyring.Permit()
+	outcomes, err := s.perform(ctx, call, deeds...)
+	if err != nil {
+		return fmt.Errorf("tokenize: %w", err)
+	}
+	for i, o := range outcomes {
+		switch {
+		case o.stale:
+		case o.err != nil:
+			plans[i].item.fail(o.err)
+		default:
+			keys.keep(permit, plans[i].fresh)
+			plans[i].item.succeed(plans[i])
+		}
+	}
+	return nil
+}
+
+// tokenizeDeed writes the plan out; what forbids it becomes the refusal that is recorded.
+func (s *Service) tokenizeDeed(r access.Request, p *plan, keys *writingKeys) deed {
+	r.Fields = p.item.fieldNames()
+	if p.person.raw != nil || p.refusal == nil {
+		r.Subject = p.person.id.String()
+	}
+	d := deed{request: r}
+	d.entry.Items = p.item.count()
+	if p.refusal == nil {
+		effect, err := s.write(p, keys)
+		if err != nil {
+			p.refusal = fault.From(edge(err))
+		}
+		d.effect = effect
+	}
+	d.request.Refusal = p.refusal
+	return d
+}
+
+// find tells whose values an item has. What forbids going on is kept in the plan.
+func (s *Service) find(r store.Reader, p *plan) error {
+	err := s.identify(r, p)
+	if refusal, ok := errors.AsType[*fault.Error](err); ok {
+		p.refusal = refusal
+		if p.person == nil {
+			p.person = &person{}
+		}
+		return nil
+	}
+	return err
+}
+
+func (s *Service) identify(r store.Reader, p *plan) error {
+	if err := s.named(r, p); err != nil {
+		return err
+	}
+	var err error
+	if p.provider, err = s.provider(r, p.call.Principal, p.item.request.ProvidedBy); err != nil {
+		return err
+	}
+	finders := p.item.finders()
+	keys := make([][]byte, len(finders))
+	for i, l := range finders {
+		keys[i] = s.rows.unique(l.field, l.entry)
+	}
+	rows, err := r.Get(keys...)
+	if err != nil {
+		return err
+	}
+	for i, l := range finders {
+		if rows[i] == nil {
+			p.absent = append(p.absent, l)
+			continue
+		}
+		owner := SubjectID(rows[i][:16])
+		switch {
+		case p.person == nil:
+			if p.person, err = s.load(r, owner, p.call.Principal.System); err != nil {
+				return err
+			}
+		case p.person.id != owner:
+			return &fault.Error{
+				Code: fault.Conflict, Detail: "this is another person's",
+				Fields: []fault.Field{{Field: wireName(l.field), Rule: "belongs to another person"}},
+			}
+		}
+	}
+	if p.person == nil {
+		p.person, p.isNew = s.stranger(), true
+		return nil
+	}
+	if refusal := p.person.row.refusal(); refusal != nil {
+		return refusal
+	}
+	return s.loadHeld(r, p)
+}
+
+// named finds the person whom the item names by id, or whom an earlier try under the same idempotency key came to.
+func (s *Service) named(r store.Reader, p *plan) (err error) {
+	it := p.item
+	if it.earlier != nil {
+		if p.person, err = s.load(r, it.earlier.Subject, p.call.Principal.System); err == nil && p.person == nil {
+			err = errNobody()
+		}
+		return err
+	}
+	if it.request.Subject != "" {
+		p.person, err = s.resolve(r, p.call.Principal, it.request.Subject)
+	}
+	return err
+}
+
+// loadHeld reads what is already held in the fields that the item names.
+func (s *Service) loadHeld(r store.Reader, p *plan) (err error) {
+	for i := range p.item.fields {
+		f := &p.item.fields[i]
+		h := held{}
+		if h.records, err = s.loadRecords(r, p.person.id, f.Name); err != nil {
+			return err
+		}
+		if h.tokens, err = s.loadIssued(r, p.person.id, p.call.Principal.System, f.Name); err != nil {
+			return err
+		}
+		p.held = append(p.held, h)
+	}
+	return nil
+}
+
+// prepare normalises an item. An item that breaks a rule, or leaves the purpose, is settled at once.
+func (s *Service) prepare(req *api.TokenizeItem, result *api.TokenizeResult, call Call, p *purpose.Purpose, o *once, at int) *item {
+	it := &item{request: req, result: result, purpose: p.Name, once: o, at: at, earlier: o.earlier(at)}
+	var bad, outside []fault.Field
+	for _, name := range sortedKeys(req.Fields) {
+		f, ok := s.Schema.Field(name)
+		switch {
+		case !ok:
+			bad = append(bad, unknownField(name))
+			continue
+		case !p.Allows(name):
+			outside = append(outside, fault.Field{Field: name, Rule: rulePurpose})
+		}
+		values, broken := normalise(f, req.Fields[name])
+		bad = append(bad, broken...)
+		it.add(values)
+	}
+	bad = append(bad, it.checkRest(call)...)
+	switch {
+	case len(bad) > 0:
+		it.fail(&fault.Error{Code: fault.Invalid, Detail: "this item breaks a rule", Fields: bad})
+	case len(outside) > 0:
+		it.fail(&fault.Error{Code: fault.Denied, Detail: "the purpose does not need this", Fields: outside})
+	}
+	return it
+}
+
+// keysFor opens the keys that the plans need: those of the people found, and fresh ones for new slices. A key that can't
+// be had fails the plans that need it and no others.
+func (s *Service) keysFor(ctx context.Context, permit permit, plans []*plan) (*writingKeys, error) {
+	k := &writingKeys{service: s}
+	var ids []kms.ID
+	lacking := 0
+	for _, p := range plans {
+		if p.refusal != nil {
+			continue
+		}
+		for _, slice := range p.slices() {
+			if id, ok := p.person.row.Keys[slice]; ok {
+				ids = append(ids, id)
+			} else {
+				p.lacks = append(p.lacks, slice)
+				lacking++
+			}
+		}
+	}
+	return k, k.open(ctx, permit, ids, lacking, plans)
+}

@@ -1,0 +1,206 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/store"
+	"github.com/sandyq/sandyq/vault/token"
+)
+
+// DescribeTokens tells what tokens stand for, never a value.
+func (s *Service) DescribeTokens(ctx context.Context, call Call, req *api.TokensRequest) (*api.DescribeResponse, error) {
+	resp := &api.DescribeResponse{}
+	err := s.eachToken(ctx, call, access.DescribeTokens, req, func(found []*tokenAt) error {
+		for _, t := range found {
+			d := api.TokenDescription{Token: t.text}
+			if t.refusal != nil {
+				d.Error = itemError(t.refusal)
+			} else {
+				d.Kind, d.Field = "field", t.row.Field
+				if t.row.Field == documentsField {
+					d.Kind, d.Field = "document", ""
+				}
+				d.Subject, d.State = t.person.name(call.Principal), string(t.person.row.wire())
+			}
+			resp.Results = append(resp.Results, d)
+		}
+		return nil
+	})
+	return resp, edge(err)
+}
+
+// RevokeTokens retires tokens of the calling system without touching the data. A token that is not there is retired
+// already: asking again answers the same.
+func (s *Service) RevokeTokens(ctx context.Context, call Call, req *api.TokensRequest) (*api.RevokeResponse, error) {
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
+	resp := &api.RevokeResponse{}
+	err := s.once(ctx, call, access.RevokeTokens, func(o *once) error {
+		at := 0
+		return s.eachToken(ctx, call, access.RevokeTokens, req, func(found []*tokenAt) error {
+			for _, t := range found {
+				result, err := s.revoke(ctx, call, o, at, t)
+				if err != nil {
+					return err
+				}
+				resp.Results = append(resp.Results, result)
+				at++
+			}
+			return nil
+		})
+	})
+	return resp, edge(err)
+}
+
+// tokenAt is a token as one snapshot showed it.
+type tokenAt struct {
+	text    string
+	row     *tokenRow
+	person  *person
+	refusal *fault.Error
+}
+
+// eachToken finds what the tokens stand for, in chunks, and records that it was asked.
+func (s *Service) eachToken(ctx context.Context, call Call, a access.Action, req *api.TokensRequest, f func([]*tokenAt) error) error {
+	if err := checkItems("tokens", len(req.Tokens)); err != nil {
+		return err
+	}
+	r := access.Request{Action: a}
+	if err := s.admit(ctx, call, r); err != nil {
+		return err
+	}
+	for some := range slices.Chunk(req.Tokens, chunk) {
+		found := make([]*tokenAt, len(some))
+		err := s.Store.View(ctx, func(rd store.Reader) (err error) {
+			for i, text := range some {
+				if found[i], err = s.tokenAt(rd, call.Principal, text); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if a == access.DescribeTokens {
+			if err := s.recordTokens(ctx, call, r, found); err != nil {
+				return err
+			}
+		}
+		if err := f(found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) tokenAt(r store.Reader, caller access.Principal, text string) (*tokenAt, error) {
+	found := &tokenAt{text: text}
+	t, _, err := token.Parse(text)
+	if err != nil {
+		found.refusal = mistyped()
+		return found, nil
+	}
+	row, err := getRow[tokenRow](r, s.rows.token(t))
+	switch {
+	case err != nil:
+		return nil, err
+	case row == nil || row.System != caller.System && !caller.Role.VaultWide():
+		found.refusal = errNoToken()
+		return found, nil
+	case row.Erased:
+		found.refusal = fault.New(fault.Erased, "this person is erased")
+		return found, nil
+	}
+	found.row = row
+	found.person, err = s.load(r, row.Subject, row.System)
+	switch {
+	case err != nil:
+		return nil, err
+	case found.person == nil:
+		return nil, errors.New("a token in the store names nobody")
+	case found.person.row.state != stateActive:
+		found.refusal = fault.New(fault.Erased, "this person is erased")
+	}
+	return found, nil
+}
+
+// recordTokens writes an entry for each person whose tokens were asked about.
+func (s *Service) recordTokens(ctx context.Context, call Call, r access.Request, found []*tokenAt) error {
+	var deeds []deed
+	at := map[SubjectID]int{}
+	for _, t := range found {
+		d := deed{request: r}
+		d.request.Refusal = t.refusal
+		var id SubjectID
+		if t.row != nil {
+			id = t.row.Subject
+			d.request.Subject = id.String()
+		}
+		i, ok := at[id]
+		if !ok {
+			i = len(deeds)
+			at[id] = i
+			deeds = append(deeds, d)
+		}
+		deeds[i].entry.Items++
+	}
+	_, err := s.perform(ctx, call, deeds...)
+	return err
+}
+
+// revoke retires one token. A vault-wide role may see other systems' tokens and retires only its own.
+func (s *Service) revoke(ctx context.Context, call Call, o *once, at int, t *tokenAt) (api.RevokeResult, error) {
+	result := api.RevokeResult{Token: t.text, Revoked: true}
+	if o.earlier(at) != nil {
+		return result, nil
+	}
+	for range maxRounds {
+		if t.refusal == nil && t.row.System != call.Principal.System {
+			t.refusal = errNoToken()
+		}
+		if t.refusal != nil {
+			err := s.refuse(ctx, call, access.Request{Action: access.RevokeTokens}, t.refusal)
+			return api.RevokeResult{Token: t.text, Error: itemError(err)}, nil
+		}
+		outcomes, err := s.perform(ctx, call, s.revokeDeed(o, at, t))
+		if err != nil {
+			return result, err
+		}
+		if !outcomes[0].stale {
+			if err := outcomes[0].err; err != nil {
+				return api.RevokeResult{Token: t.text, Error: itemError(err)}, nil
+			}
+			return result, nil
+		}
+		err = s.Store.View(ctx, func(rd store.Reader) error {
+			t, err = s.tokenAt(rd, call.Principal, t.text)
+			return err
+		})
+		if err != nil {
+			return result, err
+		}
+	}
+	return api.RevokeResult{Token: t.text, Error: itemError(errContended)}, nil
+}
+
+func (s *Service) revokeDeed(o *once, at int, t *tokenAt) deed {
+	c := s.changed(t.person)
+	c.delete(s.rows.token(token.Token(t.text)))
+	if t.row.Field == documentsField {
+		c.delete(s.rows.issuedDocument(t.row.Subject, t.row.System, t.row.Document))
+	} else {
+		c.delete(s.rows.issued(t.row.Subject, t.row.System, t.row.Field, t.row.Slot))
+	}
+	c.row.Counts.Tokens--
+	o.keep(&c.draft, at, done{Subject: t.row.Subject})
+	d := deed{request: access.Request{Action: access.RevokeTokens, Subject: t.row.Subject.String()}, effect: s.done(c)}
+	d.entry.Items = 1
+	return d
+}
