@@ -157,7 +157,7 @@ func TestEpochDoesNotShowItsKey(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%x", "%s"} {
 		for _, value := range []any{e, *e, struct{ e *blind.Epoch }{e}, struct{ e blind.Epoch }{*e}} {
 			if shown := fmt.Sprintf(verb, value); strings.Contains(shown, "0202") || strings.Contains(shown, "2 2 2") || strings.Contains(shown, "0x2, 0x2") || strings.Contains(shown, "33686018") {
-				t.Errorf("%s shows %s", verb, shown)
+				t.Errorf("%q shows %q", verb, shown)
 			}
 		}
 	}

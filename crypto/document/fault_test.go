@@ -3,6 +3,7 @@ package document_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -135,6 +136,29 @@ func TestNewWriterRefuses(t *testing.T) {
 	}
 	if w, err := document.NewWriter(io.Discard, secret.New(testKey), envelope.Context{}); !errors.Is(err, envelope.ErrContext) || w != nil {
 		t.Errorf("no context: %v", err)
+	}
+}
+
+// TestReaderAndWriterDoNotShow prints what holds a file key and pieces of a document in every way that walks into it.
+func TestReaderAndWriterDoNotShow(t *testing.T) {
+	plaintext := bytes.Repeat([]byte("canary"), 1000)
+	r, err := open(testKey, passport, encrypt(t, plaintext), len(plaintext))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := document.NewWriter(io.Discard, secret.New(testKey), passport)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(plaintext); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d", "%p"} {
+		for _, value := range []any{r, *r, w, *w, struct{ r *document.Reader }{r}, struct{ w *document.Writer }{w}} {
+			if shown := fmt.Sprintf(verb, value); len(shown) > 400 { // a key schedule or a chunk is longer
+				t.Errorf("%q of a %T shows %d characters: %.200s…", verb, value, len(shown), shown)
+			}
+		}
 	}
 }
 

@@ -16,7 +16,8 @@ import (
 // Close makes the file whole, so call it only after the last byte was written, never to clean up: a Writer that is abandoned
 // holds nothing to release, and leaves a file that does not open.
 type Writer struct {
-	age    io.WriteCloser
+	write  func([]byte) (int, error) // age's; functions, because fmt walks into age and shows its buffer
+	close  func() error              // age's
 	size   int64
 	failed error // what ended the writing: the first error, or that it is closed
 }
@@ -35,7 +36,7 @@ func NewWriter(dst io.Writer, key secret.Bytes, c envelope.Context) (*Writer, er
 	if err != nil {
 		return nil, fmt.Errorf("document: beginning: %w", err)
 	}
-	return &Writer{age: w}, nil
+	return &Writer{write: w.Write, close: w.Close}, nil
 }
 
 // Write encrypts the next bytes of the plaintext. After an error every further call fails alike.
@@ -47,7 +48,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 		w.failed = ErrTooLong
 		return 0, w.failed
 	}
-	n, err := w.age.Write(p)
+	n, err := w.write(p)
 	w.size += int64(n)
 	if err != nil {
 		w.failed = fmt.Errorf("document: writing: %w", err)
@@ -65,13 +66,13 @@ func (w *Writer) Close() error {
 	}
 	w.failed = errClosed
 	for left := paddedSize(w.size) - w.size; left > 0; {
-		n, err := w.age.Write(zeros[:min(left, chunkSize)])
+		n, err := w.write(zeros[:min(left, chunkSize)])
 		if err != nil {
 			return fmt.Errorf("document: padding: %w", err)
 		}
 		left -= int64(n)
 	}
-	if err := w.age.Close(); err != nil {
+	if err := w.close(); err != nil {
 		return fmt.Errorf("document: finishing: %w", err)
 	}
 	return nil

@@ -4,9 +4,12 @@
 // Expose, which is easy to search for.
 //
 // Methods alone cannot promise that. The fmt package does not call them on an unexported field of another struct, nor for
-// %p, but walks the value by reflection; so do debugging printers. So the value is held by a function, whose captured
-// variables no reflection reaches: the worst that shows is a code address. It also keeps secrets from being compared with ==
-// (which would leak time) or used as map keys: that does not compile. Compare with crypto/subtle on what Expose returns.
+// %p, but walks the value by reflection, through pointers too when the verb does not fit them (%s); so do debugging printers.
+// So the value is held by a function, whose captured variables no reflection reaches: the worst that shows is a code address.
+// Whoever keeps a cipher or another holder of a key in a struct should keep its methods instead, for the same reason.
+//
+// It also keeps secrets from being compared with == (which would leak time) or used as map keys: that does not compile.
+// Compare with crypto/subtle on what Expose returns.
 package secret
 
 import (
