@@ -83,8 +83,16 @@ func (k *Keyring) read(ctx context.Context, flights []*flight) {
 	}
 }
 
-// check holds a provider to its contract: a wrong key under an id would be a loss that shows much later.
-func check(ids []kms.ID, keys []kms.Key, mayMiss bool) error {
+// check holds a provider to its contract: a wrong key under an id would be a loss that shows much later. What it rejects
+// it wipes.
+func check(ids []kms.ID, keys []kms.Key, mayMiss bool) (err error) {
+	defer func() {
+		for i := range keys {
+			if err != nil {
+				keys[i].Secret.Wipe()
+			}
+		}
+	}()
 	if len(keys) != len(ids) {
 		return fmt.Errorf("%w: %d keys answered for %d ids", kms.ErrCorrupt, len(keys), len(ids))
 	}

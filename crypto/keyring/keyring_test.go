@@ -254,6 +254,9 @@ func TestAProviderThatBreaksItsContractIsNotBelieved(t *testing.T) {
 				want(t, b.use(b.provider.add(1)[0]), kms.ErrCorrupt, "Open")
 				_, err := b.Fresh(t.Context(), 1)
 				want(t, err, kms.ErrCorrupt, "Fresh")
+				if n := b.arena.used; n != 0 {
+					t.Errorf("%d keys were taken over", n)
+				}
 			})
 		})
 	}

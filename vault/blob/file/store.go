@@ -42,6 +42,7 @@ type Store struct {
 	root  *os.Root
 	floor uint64
 	free  func(*os.Root) (uint64, error) // bytes free where the directory lies
+	sync  func(*os.File) error
 
 	mu      sync.Mutex
 	folders map[string]bool // known to be durable
@@ -55,19 +56,18 @@ func Open(path string, floor uint64) (*Store, error) {
 	if err := os.Mkdir(path, folderMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("blob/file: make the directory: %w", err)
 	}
-	parent, err := os.OpenRoot(filepath.Dir(filepath.Clean(path)))
+	parent, err := os.Open(filepath.Dir(filepath.Clean(path)))
 	if err != nil {
 		return nil, fmt.Errorf("blob/file: open the directory above: %w", err)
 	}
-	defer parent.Close()
-	if err := syncFolder(parent, "."); err != nil {
-		return nil, err
+	if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
+		return nil, fmt.Errorf("blob/file: sync the directory above: %w", err)
 	}
 	root, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, fmt.Errorf("blob/file: open the directory: %w", err)
 	}
-	return &Store{root: root, floor: floor, free: freeSpace, folders: make(map[string]bool)}, nil
+	return &Store{root: root, floor: floor, free: freeSpace, sync: (*os.File).Sync, folders: make(map[string]bool)}, nil
 }
 
 // Close lets go of the directory. Blobs that are open stay so.
@@ -143,7 +143,7 @@ func (s *Store) Remove(ctx context.Context, id blob.ID) error {
 		}
 	}
 	// Also when nothing was there: an earlier removal may have been cut short before its sync.
-	if err := syncFolder(s.root, folderOf(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.syncFolder(folderOf(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -172,7 +172,7 @@ func (s *Store) ensureFolder(name string) error {
 	if err := s.root.Mkdir(name, folderMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("blob/file: make a folder: %w", noSpace(err))
 	}
-	if err := syncFolder(s.root, "."); err != nil { // also when it exists: who made it may not have come to this
+	if err := s.syncFolder("."); err != nil { // also when it exists: who made it may not have come to this
 		return err
 	}
 	s.mu.Lock()
@@ -182,12 +182,12 @@ func (s *Store) ensureFolder(name string) error {
 }
 
 // syncFolder makes the names in a folder durable.
-func syncFolder(root *os.Root, name string) error {
-	f, err := root.Open(name)
+func (s *Store) syncFolder(name string) error {
+	f, err := s.root.Open(name)
 	if err != nil {
 		return fmt.Errorf("blob/file: sync a folder: %w", err)
 	}
-	err = f.Sync()
+	err = s.sync(f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("blob/file: sync a folder: %w", err)
 	}

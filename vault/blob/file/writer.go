@@ -70,7 +70,7 @@ func (w *writer) Commit() error {
 	}
 	file := w.file
 	w.file = nil
-	err := noSpace(file.Sync()) // some file systems find out only now that the disk is full
+	err := noSpace(w.store.sync(file)) // some file systems find out only now that the disk is full
 	if err = errors.Join(err, file.Close()); err != nil {
 		w.remove()
 		return w.fail("commit", err)
@@ -79,7 +79,7 @@ func (w *writer) Commit() error {
 		w.remove()
 		return w.fail("commit", err)
 	}
-	if err := syncFolder(w.store.root, folderOf(w.id)); err != nil {
+	if err := w.store.syncFolder(folderOf(w.id)); err != nil {
 		return w.fail("commit", err)
 	}
 	return nil
