@@ -15,7 +15,7 @@ func newClock() func() time.Time {
 }
 
 func BenchmarkOpenCached(b *testing.B) {
-	k := newBench(b, Options{Now: newClock(), Lease: time.Hour, PermitLife: time.Hour})
+	k := newRig(b, Options{Now: newClock(), Lease: time.Hour, PermitLife: time.Hour})
 	defer k.Close()
 	ids := k.provider.add(1024)
 	o, err := k.Open(b.Context(), k.Permit(), ids...)
@@ -48,7 +48,7 @@ func BenchmarkMAC64Callers(b *testing.B) {
 	input := []byte("870101300017")
 	for _, how := range []string{"gathered", "alone"} {
 		b.Run(how, func(b *testing.B) {
-			k := newBench(b, Options{Now: newClock()})
+			k := newRig(b, Options{Now: newClock()})
 			defer k.Close()
 			one := make(chan struct{}, callsOut) // the same number of calls out at once
 			mac := func() error {
@@ -85,7 +85,7 @@ func BenchmarkMAC64Callers(b *testing.B) {
 func BenchmarkOpenCold(b *testing.B) {
 	for _, n := range []int{1, 100} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			k := newBench(b, Options{Now: newClock(), CacheSize: -1})
+			k := newRig(b, Options{Now: newClock(), CacheSize: -1})
 			defer k.Close()
 			ids := k.provider.add(n)
 			for b.Loop() {

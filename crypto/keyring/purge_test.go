@@ -16,7 +16,7 @@ import (
 )
 
 func TestPurgeRefusesThePermitsBeforeIt(t *testing.T) {
-	inBubble(t, Options{}, func(t *testing.T, b *bench) {
+	inBubble(t, Options{}, func(t *testing.T, b *rig) {
 		id := b.provider.add(1)[0]
 		before := b.Permit()
 		want(t, b.use(id), nil, "Open")
@@ -38,7 +38,7 @@ func TestPurgeRefusesThePermitsBeforeIt(t *testing.T) {
 }
 
 func TestPurgeEndsOpeningsInFlightAtOnce(t *testing.T) {
-	inBubble(t, Options{}, func(t *testing.T, b *bench) {
+	inBubble(t, Options{}, func(t *testing.T, b *rig) {
 		ids := b.provider.add(2)
 		hold := make(chan struct{})
 		b.provider.set(func() { b.provider.hold = hold })
@@ -69,12 +69,12 @@ func TestPurgeEndsOpeningsInFlightAtOnce(t *testing.T) {
 // A cached key waits in an Open for a cold one beside it. A purge meanwhile must be seen, even when the key had left the
 // cache before the purge came.
 func TestPurgeOvertakesACachedKeyThatWaitsForAnother(t *testing.T) {
-	for name, evict := range map[string]func(*bench, kms.ID){
-		"cached":  func(*bench, kms.ID) {},
-		"evicted": func(b *bench, _ kms.ID) { b.cache.expire(bubbleTime().Add(time.Hour)) },
+	for name, evict := range map[string]func(*rig, kms.ID){
+		"cached":  func(*rig, kms.ID) {},
+		"evicted": func(b *rig, _ kms.ID) { b.cache.expire(bubbleTime().Add(time.Hour)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, Options{}, func(t *testing.T, b *bench) {
+			inBubble(t, Options{}, func(t *testing.T, b *rig) {
 				ids := b.provider.add(2)
 				want(t, b.use(ids[0]), nil, "Open")
 				hold := make(chan struct{})
@@ -103,7 +103,7 @@ func TestPurgeOvertakesACachedKeyThatWaitsForAnother(t *testing.T) {
 }
 
 func TestWhatIsHeldOutlivesThePurgeAndIsThenWiped(t *testing.T) {
-	inBubble(t, Options{}, func(t *testing.T, b *bench) {
+	inBubble(t, Options{}, func(t *testing.T, b *rig) {
 		id := b.provider.add(1)[0]
 		var held []*Opened
 		for range 2 {
@@ -132,7 +132,7 @@ func TestWhatIsHeldOutlivesThePurgeAndIsThenWiped(t *testing.T) {
 }
 
 func TestPurgesAreForgottenOnlyWhenNoPermitIsOlder(t *testing.T) {
-	inBubble(t, Options{PermitLife: time.Minute, PoolSize: -1}, func(t *testing.T, b *bench) {
+	inBubble(t, Options{PermitLife: time.Minute, PoolSize: -1}, func(t *testing.T, b *rig) {
 		defer b.run(t)()
 		id := b.provider.add(1)[0]
 		remembered := func() (n int) {
@@ -159,7 +159,7 @@ func TestPurgesAreForgottenOnlyWhenNoPermitIsOlder(t *testing.T) {
 }
 
 func TestKeepAfterAPurgeCachesNothing(t *testing.T) {
-	inBubble(t, Options{}, func(t *testing.T, b *bench) {
+	inBubble(t, Options{}, func(t *testing.T, b *rig) {
 		p := b.Permit()
 		fresh, err := b.Fresh(t.Context(), 1)
 		if err != nil {
@@ -216,7 +216,7 @@ func (h *history) record(client int, input any, do func() any) {
 // Openings and purges race on real time, so that the race detector and every interleaving have their chance; the history
 // of each key is then checked against purgeModel. Whatever key is handed out must be whole until it is closed.
 func TestNoOpenSurvivesAPurgeThatItsPermitPrecedes(t *testing.T) {
-	b := newBench(t, Options{
+	b := newRig(t, Options{
 		CacheSize: shards, Lease: time.Hour, PermitLife: 2 * time.Hour, Timeout: time.Minute, PoolSize: -1,
 		Now: newClock(),
 	})
