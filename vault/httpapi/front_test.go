@@ -20,12 +20,14 @@ import (
 	"github.com/sandyq/sandyq/vault/httpapi"
 )
 
+// statuses are the codes and what each is over HTTP.
+var statuses = map[fault.Code]int{
+	fault.Invalid: 400, fault.Unauthenticated: 401, fault.Denied: 403, fault.NotFound: 404, fault.Conflict: 409,
+	fault.Held: 409, fault.Erased: 410, fault.TooLarge: 413, fault.Unsupported: 415, fault.Unprocessable: 422,
+	fault.Blocked: 423, fault.Limited: 429, fault.Internal: 500, fault.Unavailable: 503, fault.InsufficientStorage: 507,
+}
+
 func TestEveryCodeIsOneStatus(t *testing.T) {
-	statuses := map[fault.Code]int{
-		fault.Invalid: 400, fault.Unauthenticated: 401, fault.Denied: 403, fault.NotFound: 404, fault.Conflict: 409,
-		fault.Held: 409, fault.Erased: 410, fault.TooLarge: 413, fault.Unsupported: 415, fault.Unprocessable: 422,
-		fault.Blocked: 423, fault.Limited: 429, fault.Internal: 500, fault.Unavailable: 503, fault.InsufficientStorage: 507,
-	}
 	var fails error
 	url, log := serve(t, &service{whoami: func(context.Context, vault.Call) (*api.Whoami, error) { return nil, fails }})
 	for code, status := range statuses {
