@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/crypto/secret"
 )
 
 // slot is where the bytes of one key lie: in the arena, outside Go's heap.
@@ -14,10 +15,11 @@ type slot = [kms.KeySize]byte
 
 // entry is an open key. Whoever may reach it holds a reference; the last to let go wipes it.
 type entry struct {
-	id    kms.ID
-	slot  *slot
-	arena *arena
-	refs  atomic.Int32 // the cache's or pool's one, and one for each holder
+	id     kms.ID
+	slot   *slot
+	secret secret.Bytes // the slot, as it is handed out
+	arena  *arena
+	refs   atomic.Int32 // the cache's or pool's one, and one for each holder
 
 	// Owned by the shard's lock while the entry is in the cache.
 	expires      time.Time
@@ -27,8 +29,9 @@ type entry struct {
 // hold copies a key that the provider answered into the arena, wipes the provider's copy, and returns it with refs
 // references.
 func (k *Keyring) hold(key kms.Key, refs int32) *entry {
-	e := &entry{id: key.ID, slot: k.arena.get(), arena: k.arena}
-	copy(e.slot[:], key.Secret.Expose())
+	s := k.arena.get()
+	e := &entry{id: key.ID, slot: s, secret: secret.New(s[:]), arena: k.arena}
+	copy(s[:], key.Secret.Expose())
 	key.Secret.Wipe()
 	e.refs.Store(refs)
 	return e

@@ -173,8 +173,8 @@ func (s *shard) overtook(id kms.ID, p Permit) bool {
 // ID names the i-th key, in the order asked for.
 func (o *Opened) ID(i int) kms.ID { return o.keys[i].id }
 
-// Key returns the i-th key. The bytes are the keyring's: they are valid until Close, after which they may be wiped or be
-// another key's. The error is ErrMissing, ErrPurged, or one of package kms.
+// Key returns the i-th key. The bytes are the keyring's: they must not be changed or wiped, and are valid until Close,
+// after which they may be zeros or another key's. The error is ErrMissing, ErrPurged, or one of package kms.
 func (o *Opened) Key(i int) (secret.Bytes, error) {
 	if o.closed {
 		return secret.Bytes{}, ErrClosed
@@ -183,7 +183,7 @@ func (o *Opened) Key(i int) (secret.Bytes, error) {
 	if h.err != nil {
 		return secret.Bytes{}, h.err
 	}
-	return secret.New(h.entry.slot[:]), nil
+	return h.entry.secret, nil
 }
 
 // Err returns the errors of all keys that have one, joined.

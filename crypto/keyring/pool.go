@@ -22,7 +22,8 @@ type Pool interface {
 	Spoil(ctx context.Context, ids ...kms.ID) error
 
 	// Reclaim flips the rows that an earlier process left, and returns the ids of all flipped rows, whoever flipped them
-	// and when, until they are forgotten. It names no id whose row a living process may still use.
+	// and when, until they are forgotten. What it names is destroyed, so it names only rows that the store has shown to be
+	// flipped: one that was there before the flipping Update and gone in it is a person's key.
 	Reclaim(ctx context.Context) ([]kms.ID, error)
 
 	// Forget removes flipped rows; their keys are verified gone.
