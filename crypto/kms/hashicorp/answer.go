@@ -28,13 +28,12 @@ var errClosed = fmt.Errorf("%w: the provider is closed", kms.ErrUnavailable)
 // classify turns what the SDK answers into one of the above or ErrUnavailable. The SDK's error holds the server's text,
 // or a proxy's, and is left behind.
 func classify(err error) error {
-	var answer *api.ResponseError
-	if !errors.As(err, &answer) {
-		var inURL *url.Error // adds nothing but the address
-		if errors.As(err, &inURL) {
+	answer, ok := errors.AsType[*api.ResponseError](err)
+	if !ok {
+		if inURL, ok := errors.AsType[*url.Error](err); ok { // adds nothing but the address
 			err = inURL.Err
 		}
-		return fmt.Errorf("%w: %w", kms.ErrUnavailable, err)
+		return public(err)
 	}
 	status := answer.StatusCode
 	switch {

@@ -163,8 +163,8 @@ func newClient(c Config, transport *http.Transport, token string) (*api.Client, 
 			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		ReadYourWrites:   true,                               // Vault Enterprise: a standby behind our last write answers 412
-		DisableRedirects: !isHTTPS(c.Address) || token == "", // a redirect may not lead the token into the clear
+		ReadYourWrites:   true,                // Vault Enterprise: a standby behind our last write answers 412
+		DisableRedirects: !isHTTPS(c.Address), // a redirect from here might lead the token off this machine in the clear
 	})
 	if err != nil {
 		return nil, errors.New("make client: the environment's VAULT_ variables are malformed")

@@ -16,7 +16,7 @@ import (
 )
 
 // parallel is how many files of a batch are under way at once: enough for the file system to join their syncs.
-const parallel = 32
+const parallel = 64
 
 // shard is the folder of a key.
 func shard(id kms.ID) string { return path.Join(keysName, id.String()[:2]) }

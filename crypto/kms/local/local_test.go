@@ -346,6 +346,31 @@ func rename(t *testing.T, from, to string) {
 	}
 }
 
+// TestClaimCheckedAfter lets another store take the title while a destroy is under way.
+func TestClaimCheckedAfter(t *testing.T) {
+	dir, unlock := setup(t)
+	k, other := open(t, dir, unlock), open(t, dir, unlock)
+	claim := kmstest.Claim(t, k)
+	ids := make([]kms.ID, 500)
+	for i := range ids {
+		ids[i] = kms.NewID()
+	}
+	if _, err := k.Create(t.Context(), ids...); err != nil {
+		t.Fatal(err)
+	}
+	result := make(chan error, 1)
+	go func() { result <- k.Destroy(t.Context(), claim, ids...) }()
+	for {
+		if _, err := os.Lstat(fileOf(dir, ids[0])); errors.Is(err, fs.ErrNotExist) {
+			break // under way
+		}
+	}
+	kmstest.Claim(t, other)
+	if err := <-result; !errors.Is(err, kms.ErrClaim) {
+		t.Errorf("destroy under a title that was lost meanwhile: %v, want ErrClaim", err)
+	}
+}
+
 // TestCreateInterrupted repeats a set-up that ended before the keyring file was written.
 func TestCreateInterrupted(t *testing.T) {
 	dir, unlock := setup(t)

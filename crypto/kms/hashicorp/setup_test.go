@@ -1,0 +1,201 @@
+package hashicorp_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/crypto/kms/hashicorp"
+	"github.com/sandyq/sandyq/crypto/kms/hashicorp/vaultserver"
+	"github.com/sandyq/sandyq/crypto/secret"
+)
+
+func TestSetupAgain(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	v := p.open(t)
+	id := create(t, v)
+	sentinel, err := v.Sentinel(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, err := hashicorp.Setup(t.Context(), p.setupConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range steps {
+		brought := strings.HasPrefix(s.What, "policy") || strings.HasPrefix(s.What, "role m") || strings.Contains(s.What, "upsert")
+		if s.Done && !brought {
+			t.Errorf("the second set-up did %q", s.What)
+		}
+	}
+	if now, err := v.Sentinel(t.Context()); err != nil || now != sentinel {
+		t.Errorf("the sentinel was replaced (%v)", err)
+	}
+	if keys, err := v.Open(t.Context(), id); err != nil || keys[0].Missing() {
+		t.Errorf("the key is gone (%v)", err)
+	}
+}
+
+func TestSetupAnotherTenant(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	other := p
+	other.config.Tenant, other.files = "other", t.TempDir()
+	other.config.Auth = approle(other.credentials("serve"))
+	if _, err := hashicorp.Setup(t.Context(), other.setupConfig()); err != nil {
+		t.Fatal(err)
+	}
+	id := create(t, p.open(t))
+	if keys, err := other.open(t).Open(t.Context(), id); err == nil {
+		t.Errorf("a tenant opens another's key: %d bytes", keys[0].Secret.Len())
+	}
+}
+
+func TestSetupCredentials(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	steps, err := hashicorp.Setup(t.Context(), p.setupConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{p.credentials("serve").RoleIDFile, p.credentials("serve").SecretIDFile} {
+		info, err := os.Stat(file)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v (%v), want 0600", filepath.Base(file), info.Mode(), err)
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range steps {
+			if strings.Contains(s.What, strings.TrimSpace(string(b))) {
+				t.Errorf("step %q tells a credential", s.What)
+			}
+		}
+	}
+}
+
+// TestSetupStops finds things that are not as it would make them.
+func TestSetupStops(t *testing.T) {
+	server := vaultserver.Shared(t)
+	for name, spoil := range map[string]func(t *testing.T, p place){
+		"KV of version 2": func(t *testing.T, p place) {
+			remove(t, server, "sys/mounts/"+p.config.Mount)
+			write(t, server, "sys/mounts/"+p.config.Mount, map[string]any{"type": "kv", "options": map[string]string{"version": "2"}})
+		},
+		"index key of another type": func(t *testing.T, p place) {
+			path := p.config.Mount + "-transit/keys/index-acme"
+			write(t, server, path+"/config", map[string]any{"deletion_allowed": true})
+			remove(t, server, path)
+			write(t, server, path, map[string]any{"type": "aes256-gcm96"})
+		},
+		"exportable key": func(t *testing.T, p place) {
+			write(t, server, p.config.Mount+"-transit/keys/wrap-acme/config", map[string]any{"exportable": true})
+		},
+		"key that may be deleted": func(t *testing.T, p place) {
+			write(t, server, p.config.Mount+"-transit/keys/wrap-acme/config", map[string]any{"deletion_allowed": true})
+		},
+		"keys without their sentinel": func(t *testing.T, p place) {
+			create(t, p.open(t))
+			remove(t, server, p.config.Mount+"/sentinel")
+		},
+		"malformed sentinel": func(t *testing.T, p place) {
+			write(t, server, p.config.Mount+"/sentinel", map[string]any{"v": 1, "sentinel": "00"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := setUp(t, server, false)
+			spoil(t, p)
+			if _, err := hashicorp.Setup(t.Context(), p.setupConfig()); err == nil {
+				t.Error("the set-up takes it")
+			}
+		})
+	}
+}
+
+func write(t *testing.T, server *vaultserver.Server, path string, body any) {
+	t.Helper()
+	if status, answer := server.Request(t, "POST", path, body); status >= http.StatusBadRequest {
+		t.Fatalf("write %s: status %d: %s", path, status, answer)
+	}
+}
+
+func TestSetupWrongToken(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	c := p.setupConfig()
+	c.Token = secret.NewString("hvs.canary")
+	_, err := hashicorp.Setup(t.Context(), c)
+	if err == nil || strings.Contains(err.Error(), "canary") {
+		t.Errorf("set-up with a wrong token: %v", err)
+	}
+}
+
+func TestConfigRefused(t *testing.T) {
+	good := hashicorp.Config{Address: "https://vault.example:8200", Auth: hashicorp.Auth{Method: "token"}}
+	v, err := hashicorp.Open(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*hashicorp.Config){
+		"no address":            func(c *hashicorp.Config) { c.Address = "" },
+		"no scheme":             func(c *hashicorp.Config) { c.Address = "vault.example:8200" },
+		"plain http":            func(c *hashicorp.Config) { c.Address = "http://vault.example:8200" },
+		"plain http by number":  func(c *hashicorp.Config) { c.Address = "http://10.0.0.1:8200" },
+		"plain http, disguised": func(c *hashicorp.Config) { c.Address = "http://localhost.example" },
+		"another scheme":        func(c *hashicorp.Config) { c.Address = "unix:///run/vault" },
+		"password":              func(c *hashicorp.Config) { c.Address = "https://me:canary@vault.example" },
+		"path":                  func(c *hashicorp.Config) { c.Address = "https://vault.example/v1" },
+		"mount of two":          func(c *hashicorp.Config) { c.Mount = "a/b" },
+		"mount of dots":         func(c *hashicorp.Config) { c.Mount = ".." },
+		"tenant of a wildcard":  func(c *hashicorp.Config) { c.Tenant = "*" },
+		"no method":             func(c *hashicorp.Config) { c.Auth.Method = "" },
+		"role without files":    func(c *hashicorp.Config) { c.Auth.Method = "approle" },
+		"erase without method":  func(c *hashicorp.Config) { c.EraseAuth = &hashicorp.Auth{} },
+		"hasty":                 func(c *hashicorp.Config) { c.Timeout = 1 },
+		"no such CA file":       func(c *hashicorp.Config) { c.CAFile = filepath.Join(t.TempDir(), "ca.pem") },
+	} {
+		c := good
+		change(&c)
+		_, err := hashicorp.Open(c)
+		if err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func BenchmarkVault(b *testing.B) {
+	v := setUp(b, vaultserver.Shared(b), false).open(b)
+	ids := make([]kms.ID, 200)
+	b.Run("create 200", func(b *testing.B) {
+		for b.Loop() {
+			for i := range ids {
+				ids[i] = kms.NewID()
+			}
+			if _, err := v.Create(b.Context(), ids...); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(len(ids)*b.N)/b.Elapsed().Seconds(), "keys/s")
+	})
+	b.Run("open 200", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := v.Open(b.Context(), ids...); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(len(ids)*b.N)/b.Elapsed().Seconds(), "keys/s")
+	})
+	inputs := make([][]byte, 500)
+	b.Run("MAC 500", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := v.MAC(b.Context(), inputs...); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(len(inputs)*b.N)/b.Elapsed().Seconds(), "MACs/s")
+	})
+}
