@@ -132,7 +132,7 @@ func TestReadsAnywhere(t *testing.T) {
 			t.Errorf("reading %d at %d gives other bytes", c.len, c.off)
 		}
 	}
-	if _, err := r.ReadAt(make([]byte, 1), -1); err == nil || err == io.EOF { //nolint:errorlint // bare
+	if _, err := r.ReadAt(make([]byte, 1), -1); err == nil || err == io.EOF || errors.Is(err, document.ErrOpen) { //nolint:errorlint // bare
 		t.Errorf("a negative offset gives %v", err)
 	}
 }
@@ -219,6 +219,10 @@ func TestEveryOtherLengthIsRefusedWhenOpened(t *testing.T) {
 
 func TestAnotherPlaintextSizeIsRefused(t *testing.T) {
 	file := encrypt(t, text(10_000)) // padded to 10,240
+	small := encrypt(t, text(10))
+	for _, size := range []int{-1, -4096, -1 << 63, 4097} {
+		refused(t, testKey, passport, small, size, fmt.Sprintf("size %d", size))
+	}
 	for _, size := range []int{-1, 0, 4096, 9728, 10_241, 20_000, 1<<40 + 1, -1 << 63, 1<<63 - 1} {
 		refused(t, testKey, passport, file, size, fmt.Sprintf("size %d", size))
 	}
@@ -228,6 +232,9 @@ func TestAnotherPlaintextSizeIsRefused(t *testing.T) {
 func TestEveryBitCounts(t *testing.T) {
 	file := encrypt(t, text(10))
 	for bit := range len(file) * 8 {
+		if payload := bit/8 >= 295; payload && testing.Short() && bit%8 != bit/8%8 {
+			continue
+		}
 		file[bit/8] ^= 1 << (bit % 8)
 		refused(t, testKey, passport, file, 10, fmt.Sprintf("bit %d", bit))
 		file[bit/8] ^= 1 << (bit % 8)

@@ -62,6 +62,43 @@ func TestErrorsOfTheSourceAreItsOwn(t *testing.T) {
 	}
 }
 
+// TestOtherSizesAreRefusedUnread opens files of which nothing can be read: the size alone decides whether anything is.
+func TestOtherSizesAreRefusedUnread(t *testing.T) {
+	const tib = 1 << 40
+	for _, c := range []struct {
+		plaintext, file int64
+		want            error
+	}{
+		{10, 295 + 4096 + 16, errDisk},
+		{10, 295 + 4096 + 15, document.ErrOpen},
+		{10, 295 + 4352 + 16, document.ErrOpen},
+		{tib, 295 + tib + tib/chunk*16, errDisk},
+		{tib + 1, 295 + tib + tib/64 + (tib+tib/64)/chunk*16, document.ErrOpen}, // of the size that so long a document would have
+	} {
+		_, err := document.Open(&failing{left: 0}, c.file, secret.New(testKey), passport, c.plaintext)
+		if !errors.Is(err, c.want) {
+			t.Errorf("%d bytes in a file of %d: %v", c.plaintext, c.file, err)
+		}
+	}
+}
+
+func TestLongestDocument(t *testing.T) {
+	w, err := document.NewWriter(io.Discard, secret.New(testKey), passport)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Pretend(document.MaxSize - 2)
+	if _, err := w.Write([]byte("ab")); err != nil {
+		t.Errorf("up to the longest: %v", err)
+	}
+	if n, err := w.Write([]byte("c")); n != 0 || !errors.Is(err, document.ErrTooLong) {
+		t.Errorf("beyond it: %d, %v", n, err)
+	}
+	if err := w.Close(); !errors.Is(err, document.ErrTooLong) {
+		t.Errorf("closing it all the same: %v", err)
+	}
+}
+
 // TestNoFailedWriteIsForgotten fails each write of a document in turn: somebody is told, and stays told.
 func TestNoFailedWriteIsForgotten(t *testing.T) {
 	plaintext := text(3*chunk + 5)

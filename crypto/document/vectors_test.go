@@ -76,9 +76,14 @@ func recipes() []recipe {
 		{name: "another age version", fails: "header", header: func(h string) string { return strings.Replace(h, "org/v1", "org/v2", 1) }},
 		{name: "another stanza type", fails: "header", stanza: "github.com/sandyq/sandyq/document/2"},
 		{name: "a stanza argument", fails: "header", stanza: "github.com/sandyq/sandyq/document 1"},
-		{name: "two stanzas, the payload shortened to fit", fails: "header",
+		{name: "a stanza before, the payload shortened to fit", fails: "header",
 			header: func(h string) string { return strings.Replace(h, "-> github", extraStanza+"-> github", 1) },
 			padded: func(p []byte) []byte { return p[:len(p)-len(extraStanza)] }},
+		{name: "a stanza after, the payload shortened to fit", fails: "header",
+			header: func(h string) string { return strings.Replace(h, "---", extraStanza+"---", 1) },
+			padded: func(p []byte) []byte { return p[:len(p)-len(extraStanza)] }},
+		{name: "a stanza argument, the payload shortened to fit", fails: "header", stanza: "github.com/sandyq/sandyq/document/1 x",
+			padded: func(p []byte) []byte { return p[:len(p)-len(" x")] }},
 		{name: "carriage return in the header", fails: "header", header: func(h string) string { return strings.Replace(h, "1\n->", "1\r->", 1) }},
 		{name: "unused bits of the body set", fails: "header", header: func(h string) string {
 			end := strings.Index(h, "\n---")

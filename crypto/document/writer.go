@@ -1,7 +1,6 @@
 package document
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
@@ -19,10 +18,8 @@ type Writer struct {
 	write  func([]byte) (int, error) // age's; functions, because fmt walks into age and shows its buffer
 	close  func() error              // age's
 	size   int64
-	failed error // what ended the writing: the first error, or that it is closed
+	failed error // the first error
 }
-
-var errClosed = errors.New("document: already closed")
 
 // zeros is what padding is written from.
 var zeros [chunkSize]byte
@@ -64,7 +61,6 @@ func (w *Writer) Close() error {
 	if w.failed != nil {
 		return w.failed
 	}
-	w.failed = errClosed
 	for left := paddedSize(w.size) - w.size; left > 0; {
 		n, err := w.write(zeros[:min(left, chunkSize)])
 		if err != nil {

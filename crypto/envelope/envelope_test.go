@@ -154,6 +154,24 @@ func TestEveryOtherLengthIsRefused(t *testing.T) {
 	refused(t, testKey, field, make([]byte, envelope.Overhead+1<<20+1), "longer than the longest")
 }
 
+// TestSizesOutOfBoundsAreRefused seals properly what is too short or too long to have been sealed.
+func TestSizesOutOfBoundsAreRefused(t *testing.T) {
+	salt, nonce := make([]byte, 32), make([]byte, 12)
+	for n := range 16 {
+		refused(t, testKey, field, plainSeal(testKey, field, salt, nonce, make([]byte, n)), "shorter than the shortest")
+	}
+	long := plainPad(make([]byte, envelope.MaxPlaintext+1))
+	refused(t, testKey, field, plainSeal(testKey, field, salt, nonce, long), "longer than the longest")
+}
+
+func TestKeysOfOtherSizesAreRefused(t *testing.T) {
+	for _, n := range []int{0, 16, 31, 33, 64} {
+		key := make([]byte, n)
+		sealed := plainSeal(key, field, make([]byte, 32), make([]byte, 12), plainPad(nil))
+		refused(t, key, field, sealed, "a key of another size")
+	}
+}
+
 func TestEveryPartOfTheContextBinds(t *testing.T) {
 	sealed := seal(t, field, []byte("850312113646"))
 	for name, change := range map[string]func(*envelope.Context){
@@ -193,7 +211,6 @@ func TestOpenLeavesSealedAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = append(opened, 0xff) // has no room to write into
 	clear(opened)
 	if !bytes.Equal(sealed, before) {
 		t.Error("the plaintext shares memory with the sealed value")

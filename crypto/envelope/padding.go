@@ -47,11 +47,8 @@ func pad(b, plaintext []byte) {
 	copy(b[lengthSize:], plaintext)
 }
 
-// unpad returns the plaintext within b, or false when pad would not have written b.
+// unpad returns the plaintext within b, which has minPadded bytes or more, or false when pad would not have written b.
 func unpad(b []byte) ([]byte, bool) {
-	if len(b) < minPadded || len(b) > maxPadded {
-		return nil, false
-	}
 	n := uint64(binary.BigEndian.Uint32(b))
 	if n > uint64(len(b)-lengthSize) || paddedSize(int(n)) != len(b) {
 		return nil, false
@@ -62,5 +59,5 @@ func unpad(b []byte) ([]byte, bool) {
 			return nil, false
 		}
 	}
-	return b[lengthSize:end:end], true
+	return b[lengthSize:end], true
 }

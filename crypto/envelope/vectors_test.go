@@ -102,6 +102,7 @@ func makeVectors() []vector {
 	bad("another tag", "tag", func(b []byte) []byte { b[len(b)-1] ^= 1; return b })
 	bad("trailing byte", "tag", func(b []byte) []byte { return append(b, 0) })
 
+	add("padded to 8", "size", key, field, nil, sealed("padded to 8", field, make([]byte, 8)))
 	badPadding("length beyond the end", append([]byte{0, 0, 0, 13}, make([]byte, 12)...))
 	badPadding("length of 4 GiB", append([]byte{255, 255, 255, 255}, make([]byte, 12)...))
 	badPadding("padding not zero", append([]byte{0, 0, 0, 11}, "85031211364\x01"...))

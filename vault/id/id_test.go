@@ -150,6 +150,19 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
+func TestEveryPlaceTakesTheAlphabetOnly(t *testing.T) {
+	text := id.Encode("", [16]byte{})
+	for i := range len(text) {
+		for c := range 256 {
+			changed := text[:i] + string([]byte{byte(c)}) + text[i+1:]
+			_, err := id.Decode("", changed)
+			if want := strings.IndexByte(alphabet, byte(c)) >= 0 && (i > 0 || c <= '7'); (err == nil) != want {
+				t.Errorf("%q at %d: %v", byte(c), i, err)
+			}
+		}
+	}
+}
+
 func TestTextsSortAsBytes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := [16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "a"))

@@ -274,6 +274,7 @@ func makeVectors() (all []vector) {
 	bad("another domain", "format", body+"@token.example")
 	bad("upper-case domain", "format", body+"@TOKEN.INVALID")
 	bad("eleven digits", "format", "85137211364")
+	bad("thirteen digits", "format", "8513821136400")
 	bad("full-width digits", "format", "８５１３")
 	bad("a letter among digits", "format", "85137211364x")
 	bad("a person's IIN", "month", "850312113646")
