@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -30,11 +32,16 @@ type rig struct {
 
 // trouble is an Observer that remembers what it heard.
 type trouble struct {
-	mu   sync.Mutex
-	errs []error
+	mu    sync.Mutex
+	errs  []error
+	calls []string
 }
 
-func (o *trouble) Called(Operation, int, time.Duration, error) {}
+func (o *trouble) Called(op Operation, items int, took time.Duration, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.calls = append(o.calls, fmt.Sprintf("%s of %d in %v: %t", op, items, took, err == nil))
+}
 
 func (o *trouble) Trouble(err error) {
 	o.mu.Lock()
@@ -195,4 +202,28 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	if _, err := New(whole); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestTheObserverHearsEveryCall(t *testing.T) {
+	inBubble(t, Options{PoolSize: -1}, func(t *testing.T, b *rig) {
+		ids := b.provider.add(3)
+		o, err := b.Open(t.Context(), b.Permit(), ids...)
+		want(t, err, nil, "Open")
+		o.Close()
+		_, err = b.MAC(t.Context(), []byte("a"), []byte("b"))
+		want(t, err, nil, "MAC")
+		fresh, err := b.Fresh(t.Context(), 4)
+		want(t, err, nil, "Fresh")
+		for _, o := range fresh {
+			o.Close()
+		}
+		b.provider.down = true
+		want(t, b.Destroy(t.Context(), ids[0]), kms.ErrUnavailable, "Destroy")
+		b.heard.mu.Lock()
+		defer b.heard.mu.Unlock()
+		heard := []string{"open of 3 in 0s: true", "mac of 2 in 0s: true", "create of 4 in 0s: true", "destroy of 1 in 0s: false"}
+		if !slices.Equal(b.heard.calls, heard) {
+			t.Errorf("heard %q, want %q", b.heard.calls, heard)
+		}
+	})
 }

@@ -252,6 +252,9 @@ func TestKeepDoesNotOverfillTheCache(t *testing.T) {
 			o.Close()
 		}
 		synctest.Wait()
+		if ids := b.pool.takeSpoiled(); len(ids) != 0 {
+			t.Errorf("%d kept keys were spoiled", len(ids))
+		}
 		if s := b.Stats(); s.Cached > shards || b.arena.used != s.Cached {
 			t.Errorf("%d cached in %d slots, want at most %d", s.Cached, b.arena.used, shards)
 		}

@@ -93,6 +93,24 @@ func files(t testing.TB, dir string) (paths []string) {
 	return paths
 }
 
+func TestABlobHasOneWriter(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	id := blob.NewID()
+	w := write(t, s, id, []byte("whole"))
+	if second, err := s.Create(t.Context(), id); !errors.Is(err, fs.ErrExist) {
+		second.Abort()
+		t.Errorf("Create of a blob that is being written = %v, want fs.ErrExist", err)
+	}
+	if err := w.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Open(t.Context(), id)
+	if err != nil || r.Size() != int64(len("whole")) {
+		t.Fatalf("the first writer's blob is not whole (%v)", err)
+	}
+	r.Close()
+}
+
 func TestLayoutAndModes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "blobs")
 	s := open(t, dir, 0)
