@@ -36,8 +36,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 
 	badger "github.com/dgraph-io/badger/v4"
@@ -89,14 +87,11 @@ func Open(opt Options) (*Store, error) {
 }
 
 func (s *Store) open() error {
-	if err := checkDir(s.opt.Dir); err != nil {
+	if err := checkDir(s.opt.Dir, s.opt.ReadOnly); err != nil {
 		return fmt.Errorf("badgerdb: checking the files: %w", err)
 	}
 	db, err := badger.OpenManaged(s.opt.badger(&bridge{log: s.log, broken: s.fail}))
-	switch {
-	case errors.Is(err, badger.ErrTruncateNeeded):
-		return fmt.Errorf("badgerdb: the store was not closed; open it (or a copy of it) normally first: %w", err)
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("badgerdb: opening: %w", err)
 	}
 	if err := s.Err(); err != nil { // Badger logged an error and went on without the file
@@ -108,10 +103,14 @@ func (s *Store) open() error {
 	s.db = db
 	s.snapshots = newSnapshots(db.MaxVersion())
 	s.queue.init()
-	if !s.opt.ReadOnly {
-		w := newWriter(s)
-		s.written.Go(w.run)
+	if s.opt.ReadOnly {
+		return nil
 	}
+	w, err := newWriter(s)
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	s.written.Go(w.run)
 	return nil
 }
 
@@ -185,22 +184,3 @@ func (s *Store) Close() error {
 // of a random name in a marker file and of that file's inode number and time of birth, which no copying tool can set.
 // What copies the whole file system block by block (a volume snapshot, a cloned disk) keeps the place, too.
 func (s *Store) Place() (string, error) { return s.marker.place() }
-
-// syncedDir creates dir when it does not exist, so that it survives a power cut.
-func syncedDir(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(filepath.Clean(dir)))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}

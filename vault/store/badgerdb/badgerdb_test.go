@@ -5,8 +5,6 @@ import (
 	"log/slog"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/storetest"
 )
@@ -23,9 +21,6 @@ func open(t *testing.T, opt Options) *Store {
 	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
-
-// Badger leaves goroutines of its caches and of glog behind only while a store is open.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store { return open(t, Options{Dir: t.TempDir()}) })

@@ -41,7 +41,10 @@ func (s *Store) Compact(ctx context.Context) error {
 }
 
 func (s *Store) roomToCompact() error {
-	sp := space{db: s.db, opt: s.opt}
+	sp, err := newSpace(s.db, s.opt)
+	if err != nil {
+		return err
+	}
 	sp.sample()
 	for _, l := range s.db.Levels() {
 		sp.need += l.Size

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// bridge takes Badger's messages to slog. Arguments may hold keys: only numbers, durations and the error numbers of the
-// operating system pass.
+// bridge takes Badger's messages to slog. Arguments may hold keys: only numbers, durations and what the operating
+// system says pass.
 //
 // Badger goes on after errors of its background work. We do not: broken is called with each.
 type bridge struct {
@@ -45,16 +45,21 @@ func redacted(format string, args []any) string {
 		case int, int32, int64, uint, uint16, uint32, uint64, float64, bool, time.Duration:
 			safe[i] = a
 		case error:
-			var errno syscall.Errno
-			if errors.As(a, &errno) {
-				safe[i] = errno.Error()
-			} else {
-				safe[i] = fmt.Sprintf("[%T]", a)
-			}
+			safe[i] = systemError(a)
 		default:
 			safe[i] = fmt.Sprintf("[%T]", a)
 		}
 	}
 	// Verbs such as %d or %x of a replaced argument still print it, as text.
 	return strings.TrimSpace(fmt.Sprintf(format, safe...))
+}
+
+// systemError returns what the operating system said, which Badger often passes on only as text.
+func systemError(err error) string {
+	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.ENOENT, syscall.EMFILE, syscall.ENOMEM} {
+		if errors.Is(err, errno) || strings.Contains(err.Error(), errno.Error()) {
+			return errno.Error()
+		}
+	}
+	return fmt.Sprintf("[%T]", err)
 }

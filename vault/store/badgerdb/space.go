@@ -2,6 +2,9 @@ package badgerdb
 
 import (
 	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
 
 	badger "github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
@@ -21,20 +24,30 @@ func freeSpace(dir string) (int64, error) {
 // space decides whether the disk has room for an Update.
 //
 // Badger writes through memory maps of sparse files: on a full disk it does not get an error but SIGBUS. So writing
-// stops while there is still room for all that Badger will do on its own: fill and flush memtables, and compact.
+// stops while there is still room for all that Badger will do on its own, a flush and compactions. What is counted
+// changes smoothly while memtables fill, are flushed and are compacted, so that the urgencies keep their distance.
 type space struct {
-	db  *badger.DB
-	opt Options
+	db   *badger.DB
+	opt  Options
+	logs logs
 
 	free int64
 	need int64
 	err  error
 }
 
-// sample measures once for a group.
+func newSpace(db *badger.DB, opt Options) (space, error) {
+	l, err := findLogs(opt.Dir)
+	return space{db: db, opt: opt, logs: l}, err
+}
+
+// sample measures, once for a group.
 func (s *space) sample() {
 	s.free, s.err = s.opt.Free(s.opt.Dir)
-	s.need = background(s.db.Levels())
+	if s.err == nil {
+		s.need, s.err = s.logs.size()
+	}
+	s.need += background(s.db.Levels())
 }
 
 // check refuses an Update of urgency u when too little is free.
@@ -55,12 +68,12 @@ func (s *space) check(u store.Urgency) error {
 	return nil
 }
 
-// background returns the bytes that Badger may take before it gives any back: the log of the memtable that fills, the
-// table of the one being flushed, a compaction of level 0 (which rewrites all of it and of the level below), and one
-// more compaction further down (one table and those it overlaps, at most what a level is larger than the one above).
+// background returns the bytes that Badger may take before it gives any back, beside a table for each log there is: a
+// table being flushed, while its log is still there; a compaction of level 0, which rewrites all of it and of the level
+// below; and one more compaction further down, of one table and those it overlaps.
 func background(levels []badger.LevelInfo) int64 {
-	const memTables, fanout = 2, 10
-	need := int64(memTables * memTable)
+	const fanout = 10 // a level is at most this much larger than the one above
+	need := int64(memTable)
 	deeper := int64(0)
 	for i, l := range levels {
 		if l.Level == 0 || l.IsBaseLevel {
@@ -72,4 +85,44 @@ func background(levels []badger.LevelInfo) int64 {
 		}
 	}
 	return need + deeper
+}
+
+// logs follows the logs of memtables that are not flushed. Badger numbers them in order.
+type logs struct {
+	dir            string
+	oldest, newest int
+}
+
+func findLogs(dir string) (logs, error) {
+	l := logs{dir: dir}
+	paths, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	for _, path := range paths { // sorted
+		n, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".mem"))
+		if err != nil {
+			return l, fmt.Errorf("badgerdb: the name of a log: %w", err)
+		}
+		if l.oldest == 0 {
+			l.oldest = n
+		}
+		l.newest = max(l.newest, n)
+	}
+	return l, err
+}
+
+// size returns the bytes that the logs take on the disk.
+func (l *logs) size() (total int64, err error) {
+	for n := l.oldest; n <= l.newest+1; n++ {
+		var st unix.Stat_t
+		switch err := unix.Stat(filepath.Join(l.dir, fmt.Sprintf("%05d.mem", n)), &st); {
+		case err == unix.ENOENT && n == l.oldest && n < l.newest:
+			l.oldest++ // flushed
+		case err == unix.ENOENT:
+		case err != nil:
+			return 0, fmt.Errorf("stat of a log: %w", err)
+		default:
+			total += st.Blocks * 512
+			l.newest = max(l.newest, n)
+		}
+	}
+	return total, nil
 }

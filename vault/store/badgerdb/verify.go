@@ -6,13 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
-	badger "github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/fb"
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/dgraph-io/badger/v4/table"
@@ -27,8 +25,6 @@ func damaged(path, what string, args ...any) error {
 	return fmt.Errorf("%w: %s: %s", ErrDamaged, filepath.Base(path), fmt.Sprintf(what, args...))
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // Verify reads every table from the disk and checks it, and stops the store when one is damaged. Run it now and then:
 // while the store runs, Badger takes damage that appeared since Open for the end of a table.
 func (s *Store) Verify(ctx context.Context) error {
@@ -41,7 +37,7 @@ func (s *Store) Verify(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := checkTable(table.NewFilename(t.ID, s.opt.Dir))
+		_, err := checkTable(table.NewFilename(t.ID, s.opt.Dir))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // compacted away meanwhile
 		}
@@ -53,81 +49,115 @@ func (s *Store) Verify(ctx context.Context) error {
 	return nil
 }
 
-// checkDir checks all files that hold data, in the way of somebody who trusts none of them. A new folder is fine.
-func checkDir(dir string) error {
-	tables, err := checkManifest(filepath.Join(dir, badger.ManifestFilename))
+// checkDir checks all files that hold data, in the way of somebody who trusts none of them, and mends what a failed sync
+// of the manifest leaves behind. A new folder is fine.
+func checkDir(dir string, readOnly bool) error {
+	m, err := readManifest(dir)
 	if err != nil {
 		return err
 	}
-	for _, id := range tables {
-		if err := checkTable(table.NewFilename(id, dir)); err != nil {
+	newest, err := checkTables(dir, m.tables)
+	if err != nil {
+		return err
+	}
+	first, err := checkLogs(dir)
+	if err != nil {
+		return err
+	}
+	if m.flushes && (first == 0 || first > newest+1) {
+		return damaged(m.path, "a table is missing, and no log holds what was in it")
+	}
+	if readOnly {
+		if first != 0 || len(m.dropped) > 0 {
+			return errors.New("the store was not closed: it has to be opened normally, or a copy of it")
+		}
+		return nil
+	}
+	if len(m.dropped) > 0 {
+		if err := m.mend(); err != nil {
 			return err
 		}
 	}
-	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
-	if err != nil {
-		return err
-	}
-	for _, path := range logs {
-		if err := checkLog(path); err != nil {
+	return removeEmpty(dir)
+}
+
+// removeEmpty removes logs without a byte: Badger creates a log before it gives it a size, and empties it before it
+// removes it, and does not open a store that was interrupted in between.
+func removeEmpty(dir string) error {
+	for _, pattern := range []string{"*.mem", "*.vlog"} {
+		paths, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
 			return err
+		}
+		for _, path := range paths {
+			st, err := os.Stat(path)
+			if err == nil && st.Size() == 0 {
+				err = os.Remove(path)
+			}
+			if err != nil {
+				return fmt.Errorf("removing an empty log: %w", err)
+			}
 		}
 	}
 	return nil
 }
 
-// checkManifest returns the tables that Badger will open. Badger checks the manifest itself, with one exception: a
-// record whose length has grown looks to it like one that a crash cut short, and it would drop that record and then
-// remove the tables in it.
-func checkManifest(path string) ([]uint64, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// checkTables returns the newest version in the tables.
+func checkTables(dir string, ids map[uint64]bool) (newest uint64, err error) {
+	for id := range ids {
+		version, err := checkTable(table.NewFilename(id, dir))
+		if err != nil {
+			return 0, err
+		}
+		newest = max(newest, version)
 	}
+	return newest, nil
+}
+
+// checkLogs returns the oldest version in the logs of memtables; 0 when there is none.
+func checkLogs(dir string) (first uint64, err error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.mem"))
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	defer f.Close()
-	m, end, err := badger.ReplayManifestFile(f, 0, badger.DefaultOptions("").WithLogger(nil))
-	if err != nil {
-		return nil, damaged(path, "%v", err)
+	for _, path := range paths {
+		version, err := checkLog(path)
+		if err != nil {
+			return 0, err
+		}
+		if first == 0 || version != 0 && version < first {
+			first = version
+		}
 	}
-	rest, err := io.ReadAll(io.NewSectionReader(f, end, 1<<62))
-	if err != nil {
-		return nil, err
-	}
-	const header = 8 // length and checksum
-	if len(rest) > header && crc32.Checksum(rest[header:], castagnoli) == binary.BigEndian.Uint32(rest[4:]) {
-		return nil, damaged(path, "the length of the last record is wrong")
-	}
-	var ids []uint64
-	for id := range m.Tables {
-		ids = append(ids, id)
-	}
-	return ids, nil
+	return first, nil
 }
 
 // checkTable reads a table and checks the sums over its index and over each block. The layout is that of Badger's
-// table.Builder: blocks, index, length of the index, sum of the index, length of that sum.
-func checkTable(path string) error {
+// table.Builder: blocks, index, length of the index, sum of the index, length of that sum. It returns the newest version
+// in the table.
+func checkTable(path string) (newest uint64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	tail := tailReader{f: f, end: size}
 	index, err := tail.summed()
 	if err != nil {
-		return damaged(path, "index: %v", err)
+		return 0, damaged(path, "index: %v", err)
 	}
-	// The sum holds, so the index is what Badger wrote.
+	ti := fb.GetRootAsTableIndex(index, 0) // the sum holds, so this is what Badger wrote
+	return ti.MaxVersion(), checkBlocks(f, size, path, ti)
+}
+
+func checkBlocks(f *os.File, size int64, path string, ti *fb.TableIndex) error {
 	var block fb.BlockOffset
 	var buf []byte
-	for i, ti := 0, fb.GetRootAsTableIndex(index, 0); i < ti.OffsetsLength(); i++ {
+	for i := range ti.OffsetsLength() {
 		ti.Offsets(&block, i)
 		if int64(block.Offset())+int64(block.Len()) > size {
 			return damaged(path, "cut short before block %d", i)

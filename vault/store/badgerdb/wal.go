@@ -31,16 +31,18 @@ const (
 //
 // Damage within the very last group is taken for an interrupted write. There is no telling without a second record of
 // what was acknowledged.
-func checkLog(path string) error {
+//
+// It returns the first version in the log; 0 when the log is empty.
+func checkLog(path string) (first uint64, err error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("reading %s: %w", filepath.Base(path), err)
+		return 0, fmt.Errorf("reading %s: %w", filepath.Base(path), err)
 	}
 	if len(b) < logHeader {
-		return nil
+		return 0, nil
 	}
 	b = b[logHeader:]
-	rest, last := replay(b)
+	rest, first, last := replay(b)
 	broken := uint64(0)
 	if last > 0 {
 		broken = last + 1
@@ -55,24 +57,28 @@ func checkLog(path string) error {
 			broken = e.version
 		}
 		if e.version > broken {
-			return damaged(path, "at byte %d, before the group of version %d", len(b)-len(rest)+logHeader, e.version)
+			return 0, damaged(path, "at byte %d, before the group of version %d", len(b)-len(rest)+logHeader, e.version)
 		}
 		i += e.size
 	}
-	return nil
+	return first, nil
 }
 
-// replay returns what comes after the last whole transaction, and that transaction's version, 0 when there is none.
-func replay(b []byte) (rest []byte, last uint64) {
+// replay returns what comes after the last whole transaction, and the versions of the first and last, 0 when there is
+// none.
+func replay(b []byte) (rest []byte, first, last uint64) {
 	rest = b
 	for at := b; ; {
 		e, ok := parseLogEntry(at)
 		if !ok {
-			return rest, last
+			return rest, first, last
 		}
 		at = at[e.size:]
 		if e.end {
 			rest, last = at, e.version
+			if first == 0 {
+				first = last
+			}
 		}
 	}
 }

@@ -25,15 +25,23 @@ type writer struct {
 	own     overlay    // what the running f wrote
 	view    update     // what the running f is handed
 	space   space
+	folder  *folder
 
 	keys    []byte         // the prefixed keys of one commit
 	entries []badger.Entry // and its entries
 }
 
-func newWriter(s *Store) *writer {
-	w := &writer{s: s, version: s.db.MaxVersion(), space: space{db: s.db, opt: s.opt}}
+func newWriter(s *Store) (*writer, error) {
+	w := &writer{s: s, version: s.db.MaxVersion()}
 	w.view = update{own: &w.own, reader: reader{layers: []*overlay{&w.own, &w.pending}}}
-	return w
+	var err error
+	if w.space, err = newSpace(s.db, s.opt); err != nil {
+		return nil, err
+	}
+	if w.folder, err = openFolder(s.opt.Dir); err != nil {
+		return nil, err
+	}
+	return w, nil
 }
 
 // run writes groups until the queue is closed and empty, or the store fails.
@@ -44,6 +52,7 @@ func (w *writer) run() {
 			w.s.fail(errors.New("a function given to Update ended its goroutine"))
 		}
 		w.refuse()
+		_ = w.folder.file.Close()
 	}()
 	for w.gather() {
 		w.write()
@@ -149,6 +158,9 @@ func (w *writer) commit() (time.Duration, error) {
 	}
 	began := w.s.opt.Clock()
 	if err := txn.CommitAt(version, nil); err != nil {
+		return 0, fmt.Errorf("committing: %w", err)
+	}
+	if err := w.folder.sync(); err != nil {
 		return 0, fmt.Errorf("committing: %w", err)
 	}
 	took := w.s.opt.Clock().Sub(began)
