@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"slices"
 
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/store"
@@ -41,7 +42,14 @@ func (p *poolRows) Reserve(ctx context.Context, ids ...kms.ID) error {
 
 // Spoil flips rows of keys that nobody will use.
 func (p *poolRows) Spoil(ctx context.Context, ids ...kms.ID) error {
-	return p.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+	_, err := p.flip(ctx, ids)
+	return err
+}
+
+// flip flips the rows that are still there, and names them: a key whose row was consumed meanwhile is somebody's.
+func (p *poolRows) flip(ctx context.Context, ids []kms.ID) (flipped []kms.ID, err error) {
+	err = p.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+		flipped = flipped[:0]
 		for _, k := range ids {
 			key := p.rows.pool(k)
 			rows, err := w.Get(key)
@@ -54,25 +62,27 @@ func (p *poolRows) Spoil(ctx context.Context, ids ...kms.ID) error {
 			if err := w.Set(key, poolRow(poolDoomed, p.owner)); err != nil {
 				return err
 			}
+			flipped = append(flipped, k)
 		}
 		return nil
 	})
+	return flipped, err
 }
 
-// Reclaim flips what an earlier process left and names all that is flipped.
+// Reclaim flips what an earlier process left and names all that is flipped. One process has the store open at a time, so
+// every other owner is an earlier one.
 func (p *poolRows) Reclaim(ctx context.Context) ([]kms.ID, error) {
 	doomed, left, err := p.list(ctx)
 	if err != nil {
 		return nil, err
 	}
 	const most = 200 // rows flipped in one Update
-	for len(left) > 0 {
-		some := left[:min(most, len(left))]
-		left = left[len(some):]
-		if err := p.Spoil(ctx, some...); err != nil {
+	for some := range slices.Chunk(left, most) {
+		flipped, err := p.flip(ctx, some)
+		if err != nil {
 			return nil, err
 		}
-		doomed = append(doomed, some...)
+		doomed = append(doomed, flipped...)
 	}
 	return doomed, nil
 }

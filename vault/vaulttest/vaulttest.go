@@ -1,0 +1,155 @@
+// Package vaulttest gives any test a real vault in one call: a Service over Badger, file blobs and a local keyring in a
+// folder of the test's own.
+package vaulttest
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/crypto/kms/local"
+	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/blob/file"
+	"github.com/sandyq/sandyq/vault/clock"
+	"github.com/sandyq/sandyq/vault/store"
+	"github.com/sandyq/sandyq/vault/store/badgerdb"
+)
+
+// Vault is a running vault and its parts.
+type Vault struct {
+	*vault.Service
+	Home  string // holds store/, documents/ and keyring/
+	Store store.Store
+	Keys  kms.Provider
+	Clock *Clock
+
+	t       testing.TB
+	options vault.Options
+	badger  *badgerdb.Store
+}
+
+// Clock is the machine's clock with an offset that a test moves.
+type Clock struct{ ahead atomic.Int64 }
+
+// Now tells the time.
+func (c *Clock) Now() time.Time { return clock.System().Add(time.Duration(c.ahead.Load())) }
+
+// Advance moves the clock.
+func (c *Clock) Advance(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// Option changes how a vault is made.
+type Option func(*vault.Options)
+
+// With changes the options of the service. What it leaves unset gets a real part.
+func With(f func(*vault.Options)) Option { return f }
+
+// New starts a vault that ends with the test.
+func New(t testing.TB, options ...Option) *Vault {
+	t.Helper()
+	return At(t, t.TempDir(), options...)
+}
+
+// At starts a vault on a home that may have been used before.
+func At(t testing.TB, home string, options ...Option) *Vault {
+	t.Helper()
+	v := &Vault{Home: home, Clock: &Clock{}, t: t}
+	v.options = vault.Options{
+		Tenant: "test", Clock: v.Clock.Now, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
+		SweepEvery: 50 * time.Millisecond,
+	}
+	v.options.Keyring.PoolSize, v.options.Keyring.Settle = 64, 100*time.Millisecond
+	for _, o := range options {
+		o(&v.options)
+	}
+	v.open()
+	t.Cleanup(v.Stop)
+	return v
+}
+
+func (v *Vault) open() {
+	v.t.Helper()
+	o := v.options
+	if o.Store == nil {
+		badger, err := badgerdb.Open(badgerdb.Options{Dir: filepath.Join(v.Home, "store")})
+		check(v.t, err)
+		place, err := badger.Place()
+		check(v.t, err)
+		v.badger, o.Store = badger, badger
+		if o.Place == "" {
+			o.Place = place
+		}
+	}
+	if o.Blobs == nil {
+		blobs, err := file.Open(filepath.Join(v.Home, "documents"), 0)
+		check(v.t, err)
+		o.Blobs = blobs
+	}
+	if o.Keys == nil {
+		keys, err := Keyring(filepath.Join(v.Home, "keyring"))
+		check(v.t, err)
+		o.Keys = keys
+	}
+	v.Store, v.Keys = o.Store, o.Keys
+	service, err := vault.Open(context.Background(), o)
+	check(v.t, err)
+	v.Service = service
+}
+
+// Keyring opens the local keyring of a folder, making it the first time.
+func Keyring(dir string) (*local.Keyring, error) {
+	keyFile := dir + ".key"
+	if _, err := os.Stat(keyFile); err == nil {
+		return local.Open(dir, local.KeyFile(keyFile))
+	}
+	if err := local.NewKeyFile(keyFile); err != nil {
+		return nil, err
+	}
+	return local.Create(dir, local.KeyFile(keyFile))
+}
+
+// Stop ends the vault in good order. It may be called again.
+func (v *Vault) Stop() {
+	if v.Service == nil {
+		return
+	}
+	v.Close()
+	v.Service = nil
+	if v.options.Keys == nil {
+		check(v.t, v.Keys.Close())
+	}
+	if v.badger != nil {
+		check(v.t, v.badger.Close())
+	}
+}
+
+// Restart stops the vault and starts it again on the same home.
+func (v *Vault) Restart() {
+	v.t.Helper()
+	v.Stop()
+	v.open()
+}
+
+// As makes a credential of a system and returns calls in its name.
+func (v *Vault) As(system string, role access.Role) vault.Call {
+	v.t.Helper()
+	root := vault.Call{Principal: access.Principal{Tenant: "test", System: "test", Role: access.Administrator}, RequestID: "test"}
+	made, err := v.CreateServiceToken(context.Background(), root, &api.CreateServiceTokenRequest{System: system, Role: string(role)})
+	check(v.t, err)
+	who, err := v.Authenticate(context.Background(), made.Secret)
+	check(v.t, err)
+	return vault.Call{Principal: who, RequestID: "req-" + system}
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
