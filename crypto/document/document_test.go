@@ -2,13 +2,10 @@ package document_test
 
 import (
 	"bytes"
-	"crypto/fips140"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"slices"
 	"sync"
 	"testing"
@@ -25,14 +22,6 @@ var (
 	testKey  = bytes.Repeat([]byte{0x51}, envelope.KeySize)
 	passport = envelope.Context{Kind: "document-key", Tenant: "default", Subject: "sub_7", Name: "doc_9", Version: 3}
 )
-
-// TestMain keeps the package out of processes where documents cannot be: TestFIPS shows what happens there.
-func TestMain(m *testing.M) {
-	if fips140.Enforced() {
-		os.Exit(underEnforcement())
-	}
-	os.Exit(m.Run())
-}
 
 // text is n bytes of which no two places look alike.
 func text(n int) []byte {
@@ -83,6 +72,7 @@ func refused(t testing.TB, key []byte, c envelope.Context, file []byte, size int
 func TestRoundTripAtEveryEdge(t *testing.T) {
 	for _, n := range []int{
 		0, 1, 4095, 4096, 4097, 4352, 4353, chunk - 1, chunk, chunk + 1, 2*chunk - 1, 2 * chunk, 2*chunk + 1, 300_000, 1 << 20,
+		8<<20 + 1, // with four writes of padding
 	} {
 		plaintext := text(n)
 		file := encrypt(t, plaintext)
@@ -272,29 +262,4 @@ func TestChunksCannotTradePlaces(t *testing.T) {
 	if n, err := r.ReadAt(make([]byte, 1), 0); n != 0 || !errors.Is(err, document.ErrOpen) {
 		t.Errorf("read %d bytes, %v", n, err)
 	}
-}
-
-// TestFIPS runs the package's tests in a process in FIPS 140-3 mode, and asks what documents do where that is enforced.
-func TestFIPS(t *testing.T) {
-	if fips140.Enabled() {
-		t.Skip("in FIPS mode already")
-	}
-	for _, mode := range []string{"on", "only"} {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^Test", "-test.short")
-		cmd.Env = append(os.Environ(), "GODEBUG=fips140="+mode)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("under fips140=%s: %v\n%s", mode, err, out)
-		}
-	}
-}
-
-// underEnforcement returns 0 when documents give ErrCipher.
-func underEnforcement() int {
-	_, writing := document.NewWriter(io.Discard, secret.New(testKey), passport)
-	_, reading := document.Open(bytes.NewReader(nil), 0, secret.New(testKey), passport, 0)
-	if !errors.Is(writing, document.ErrCipher) || !errors.Is(reading, document.ErrCipher) {
-		fmt.Fprintf(os.Stderr, "writing gives %v, reading %v\n", writing, reading)
-		return 1
-	}
-	return 0
 }

@@ -21,7 +21,8 @@ type Reader struct {
 }
 
 // Open opens the document of plaintextSize bytes under key in context c, from a file of size bytes. It reads the header and
-// the last chunk, or nothing if size is not what plaintextSize makes it. A file that is not that document gives ErrOpen; an error of src itself is passed on, wrapped.
+// the last chunk, or nothing if size is not what plaintextSize makes it. A file that is not that document gives ErrOpen; an
+// error of src itself is passed on, wrapped.
 func Open(src io.ReaderAt, size int64, key secret.Bytes, c envelope.Context, plaintextSize int64) (*Reader, error) {
 	if err := allowed(); err != nil {
 		return nil, err

@@ -16,8 +16,9 @@
 // one spelling: Parse refuses upper case, aliases and space.
 //
 // An iin token is neither a person's IIN nor a firm's BIN, twice over: in both digits 3–4 are a month, and digit 5 is 0–3 in an
-// IIN, being of a day, and 4–6 in a BIN. It holds about 34 random bits, so it may collide: whoever issues one makes sure it is new. Opaque and email tokens need no such care. None is a bearer
-// secret: a token opens nothing to whoever is not authorised.
+// IIN, being of a day, and 4–6 in a BIN. It holds about 34 random bits, so it may collide: whoever issues one makes sure it
+// is new. Opaque and email tokens need no such care. None is a bearer secret: a token opens nothing to whoever is not
+// authorised.
 package token
 
 import (
