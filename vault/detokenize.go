@@ -140,27 +140,50 @@ func (s *Service) follow(r store.Reader, call Call, p *purpose.Purpose, open []*
 	if err != nil {
 		return err
 	}
-	var subjects, records [][]byte
 	var alive []*shown
 	for i, sh := range open {
 		if err := s.stand(sh, rows[i], call.Principal, p); err != nil {
 			return err
 		}
 		if sh.row != nil && sh.field != nil {
-			subjects = append(subjects, s.rows.subject(sh.row.Subject))
-			records = append(records, s.rows.record(sh.row.Subject, sh.row.Field, sh.row.Slot))
 			alive = append(alive, sh)
 		}
 	}
+	return s.loadShown(r, alive)
+}
+
+// loadShown reads the people and the records, each person once.
+func (s *Service) loadShown(r store.Reader, alive []*shown) error {
 	if len(alive) == 0 {
 		return nil
 	}
-	got, err := r.Get(append(subjects, records...)...)
+	keys := make([][]byte, len(alive), 2*len(alive))
+	people := make(map[SubjectID]int, len(alive)) // place in keys
+	for i, sh := range alive {
+		keys[i] = s.rows.record(sh.row.Subject, sh.row.Field, sh.row.Slot)
+		if _, ok := people[sh.row.Subject]; !ok {
+			people[sh.row.Subject] = len(alive) + len(people)
+		}
+	}
+	keys = keys[:len(alive)+len(people)]
+	for id, at := range people {
+		keys[at] = s.rows.subject(id)
+	}
+	rows, err := r.Get(keys...)
 	if err != nil {
 		return err
 	}
+	subjects := make(map[SubjectID]*subject, len(people))
+	for id, at := range people {
+		if rows[at] == nil {
+			return errors.New("a token in the store names nobody")
+		}
+		if subjects[id], err = decodeSubject(rows[at]); err != nil {
+			return err
+		}
+	}
 	for i, sh := range alive {
-		if err := sh.load(got[i], got[len(alive)+i]); err != nil {
+		if err := sh.load(subjects[sh.row.Subject], rows[i]); err != nil {
 			return err
 		}
 	}
@@ -211,14 +234,8 @@ func (s *Service) stand(sh *shown, raw []byte, caller access.Principal, p *purpo
 }
 
 // load takes in the person and the record.
-func (sh *shown) load(subjectRaw, recordRaw []byte) error {
-	if subjectRaw == nil {
-		return errors.New("a token in the store names nobody")
-	}
-	var err error
-	if sh.subject, err = decodeSubject(subjectRaw); err != nil {
-		return err
-	}
+func (sh *shown) load(who *subject, recordRaw []byte) error {
+	sh.subject = who
 	if refusal := sh.subject.refusal(); refusal != nil {
 		sh.refusal = refusal
 		return nil
