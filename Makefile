@@ -1,0 +1,51 @@
+# make test      everything, on real servers; says what it builds and how long it takes
+# make lint      layering and static checks
+# make generate  the sample data
+# make bench     the figures of docs/performance.md
+# make fuzz      every fuzz target for FUZZTIME
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+GO ?= go
+TIMEOUT ?= 30m
+FUZZTIME ?= 10s
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sandyq
+LINTER := $(CACHE)/golangci-lint-$(shell cat .ci/tools/go.mod .ci/tools/go.sum | sha256sum | cut -c1-16)
+
+.PHONY: test lint vault fips bench fuzz generate
+
+test: lint vault
+	@echo "==> the tests, on real Badger, real files and a real HashiCorp Vault server"
+	SANDYQ_REQUIRE_SERVERS=1 $(GO) test -timeout $(TIMEOUT) ./...
+	@$(MAKE) --no-print-directory fips
+
+# A HashiCorp Vault server: an installed one, or one built once from its pinned module into the cache.
+vault:
+	@$(GO) run ./crypto/kms/hashicorp/vaultserver/ensure >/dev/null
+
+fips:
+	@echo "==> the formats again, under FIPS 140-3 mode"
+	GODEBUG=fips140=on $(GO) test -count=1 ./crypto/secret ./crypto/envelope ./crypto/document ./crypto/blind ./crypto/kms/local ./vault/id ./vault/token ./vault
+
+lint: $(LINTER)
+	@echo "==> layering and static checks"
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
+	$(LINTER) run
+
+$(LINTER):
+	@echo "==> building the linter once, into $(CACHE) (several minutes)"
+	@mkdir -p $(CACHE)
+	cd .ci/tools && $(GO) build -o $@.part github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@mv $@.part $@
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchtime 2s ./vault/store/badgerdb ./vault ./vault/httpapi
+
+fuzz:
+	@for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "==> $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p; \
+	  done; \
+	done
+
+generate:
+	$(GO) generate ./...
