@@ -15,14 +15,14 @@ import (
 	"github.com/sandyq/sandyq/vault/httpapi"
 )
 
-const oneToken = `{"purpose":"contract","reason":"client_call","tokens":["sdq_p0h3k9q2m5x8c1v4n7b6z2s3d4f0ga7qz"]}`
+const oneToken = `{"purpose":"contract","reason":"client_call","tokens":["sdq_p6k9ee5t5pxdmx7n6jkjw634zr2sn7f"]}`
 
 func echo() *service {
 	return &service{detokenize: func(_ context.Context, _ vault.Call, in *api.DetokenizeRequest) (*api.DetokenizeResponse, error) {
 		out := &api.DetokenizeResponse{Results: make([]api.DetokenizeResult, len(in.Tokens))}
 		for i, token := range in.Tokens {
 			value := api.Text("850312113646")
-			out.Results[i] = api.DetokenizeResult{Token: token, Subject: "sub_2s3h6zr2g5c9kq0v4m1x8t7bne", Field: "iin", Value: &value}
+			out.Results[i] = api.DetokenizeResult{Token: token, Subject: "sub_5wgm48891ds0rxhb2xazpjwkf5", Field: "iin", Value: &value}
 		}
 		return out, nil
 	}}

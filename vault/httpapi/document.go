@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -20,14 +19,12 @@ import (
 )
 
 // upload is the shape of a document's coming: the file is the body, what names it stands in the query and the headers.
+// Under an idempotency key the service itself knows an upload again, by its names and its bytes.
 func upload() shape {
 	return shape{out: reflect.TypeFor[api.Document](), query: []string{"kind", "side", "document"}, handle: func(x *exchange, call vault.Call) error {
 		up, err := x.upload()
 		if err != nil {
 			return err
-		}
-		if call.Key != "" {
-			call.Body = names(x.r, up)
 		}
 		body := &pacedReader{
 			pace: pace{deadline: x.control().SetReadDeadline},
@@ -62,12 +59,6 @@ func (x *exchange) upload() (vault.Upload, error) {
 		Capture: x.r.Header.Get(api.HeaderCapture), CaptureGround: x.r.Header.Get(api.HeaderCaptureGround),
 		Length: x.r.ContentLength,
 	}, nil
-}
-
-// names is what a retried upload must repeat besides the file, whose digest is the service's business.
-func names(r *http.Request, up vault.Upload) []byte {
-	return fmt.Appendf(nil, "%s %s\n%q", r.Method, r.URL.Path,
-		[]string{up.Document, up.Kind, up.Side, up.MediaType, up.Purpose, up.Capture, up.CaptureGround})
 }
 
 // content is the shape of a document's going: GET and HEAD of a handle, with ranges.
