@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -164,23 +165,43 @@ func (f *failing) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// over2 serves h over HTTP/2.
+func over2(t *testing.T, h http.Handler) (string, *http.Client) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(h)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server.URL, server.Client()
+}
+
 func TestContentThatIsCutNeverLooksWhole(t *testing.T) {
+	config := httpapi.Config{Log: (&journal{}).logger(), Service: &service{}}
 	for name, err := range map[string]error{"blocked": fault.Blocked, "damaged": errors.New("does not authenticate"), "short": io.EOF} {
 		for _, left := range []int{0, 1, 50_000, len(scan) - 1} {
-			url := download(t, func() io.ReadSeeker { return &failing{bytes.NewReader(scan), left, err} })
-			req, rerr := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/v1/content/h", nil)
-			if rerr != nil {
-				t.Fatal(rerr)
-			}
-			resp, rerr := http.DefaultClient.Do(req)
-			if rerr != nil {
-				continue // not even the header came
-			}
-			got, rerr := io.ReadAll(resp.Body)
-			resp.Body.Close()
-			if rerr == nil {
-				t.Errorf("%s after %d bytes: the client has %d bytes and no error", name, left, len(got))
-			}
+			h := httpapi.StreamHandler(config, "image/png", int64(len(scan)), func() io.ReadSeeker {
+				return &failing{bytes.NewReader(scan), left, err}
+			})
+			cut(t, fmt.Sprintf("HTTP/1.1, %s after %d", name, left), serveHandler(t, h), http.DefaultClient)
+			url, client := over2(t, h)
+			cut(t, fmt.Sprintf("HTTP/2, %s after %d", name, left), url, client)
 		}
+	}
+}
+
+// cut downloads and wants to be told that it did not get all.
+func cut(t *testing.T, name, url string, client *http.Client) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/v1/content/h", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return // not even the header came
+	}
+	defer resp.Body.Close()
+	if got, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("%s: the client has %d bytes and no error", name, len(got))
 	}
 }

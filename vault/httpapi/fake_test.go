@@ -33,6 +33,7 @@ type service struct {
 	audit      func(context.Context, vault.Call, api.AuditQuery) (*api.Page[api.AuditEntry], error)
 	put        func(context.Context, vault.Call, vault.Upload) (*api.Document, error)
 	whoami     func(context.Context, vault.Call) (*api.Whoami, error)
+	purpose    func(context.Context, vault.Call, string) (*api.Purpose, error)
 }
 
 const goodToken = "dev_token"
@@ -70,6 +71,10 @@ func (s *service) PutDocument(ctx context.Context, c vault.Call, up vault.Upload
 
 func (s *service) Whoami(ctx context.Context, c vault.Call) (*api.Whoami, error) {
 	return s.whoami(ctx, c)
+}
+
+func (s *service) Purpose(ctx context.Context, c vault.Call, name string) (*api.Purpose, error) {
+	return s.purpose(ctx, c, name)
 }
 
 // journal is a log that a test reads.

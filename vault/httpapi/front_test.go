@@ -277,6 +277,20 @@ func TestQueriesOfLists(t *testing.T) {
 	}
 }
 
+func TestWhatComesFromAFileIsNotChanged(t *testing.T) {
+	url, _ := serve(t, &service{purpose: func(_ context.Context, _ vault.Call, name string) (*api.Purpose, error) {
+		if name != "contract" {
+			return nil, fault.New(fault.NotFound, "")
+		}
+		return &api.Purpose{Name: name, ManagedBy: "file"}, nil
+	}})
+	for name, want := range map[string]fault.Code{"contract": fault.Conflict, "unheard_of": fault.NotFound} {
+		if p := send(t, http.MethodPut, url+"/v1/purposes/"+name, strings.NewReader(`{}`)).problem(t); p.Code != want {
+			t.Errorf("%s: %s, want %s", name, p.Code, want)
+		}
+	}
+}
+
 func TestTheObserverHearsOfEveryRequest(t *testing.T) {
 	type seen struct {
 		operation string

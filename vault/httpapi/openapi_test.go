@@ -165,8 +165,11 @@ func (d *description) answers(r httpapi.Route, op node) {
 	d.schema("problem", reflect.TypeFor[api.Problem](), media["schema"].(node), false)
 	d.example("problem", reflect.TypeFor[api.Problem](), media)
 	if r.Out == nil {
-		for _, status := range []string{"200", "206"} {
+		for status := range answers {
 			d.resolve(at(answers, status))
+		}
+		if at(answers, strconv.Itoa(r.Status)) == nil {
+			d.t.Errorf("no answer %d is described", r.Status)
 		}
 		return
 	}

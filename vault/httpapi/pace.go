@@ -56,7 +56,9 @@ func (r *pacedReader) Read(p []byte) (int, error) {
 	case int64(n) > r.left:
 		n, r.err = int(r.left), tooLarge(r.limit)
 		err = r.err
-	case err != nil && err != io.EOF:
+	case err == io.EOF:
+		_ = r.deadline(time.Time{}) // one that passes while the document is being kept would end the request
+	case err != nil:
 		r.err = unread(err)
 		err = r.err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/fault"
 )
 
 // Route is one operation of the API.
@@ -15,7 +16,7 @@ type Route struct {
 	Method    string
 	Pattern   string // of http.ServeMux and, letter for letter, of openapi.yaml
 	Operation string // openapi.yaml's operationId, the metrics' label and, where there is one, the audit log's operation
-	Status    int    // of success
+	Status    int    // of success; 409 for what only a file can change
 
 	// Idempotent routes change something and take an Idempotency-Key. The others ignore it.
 	Idempotent bool
@@ -38,13 +39,15 @@ const (
 	opFields   = "fields.list"
 	opPurposes = "purposes.list"
 	opPurpose  = "purpose.show"
+	opChange   = "purpose.change"
 	opWhoami   = "whoami"
 )
 
 // Routes lists every route of the API, in the order of the documentation.
 func Routes() []Route {
 	const (
-		get, post, del = http.MethodGet, http.MethodPost, http.MethodDelete
+		get, post      = http.MethodGet, http.MethodPost
+		put, del       = http.MethodPut, http.MethodDelete
 		ok, created    = http.StatusOK, http.StatusCreated
 		accepted       = http.StatusAccepted
 		changes, reads = true, false
@@ -82,6 +85,7 @@ func Routes() []Route {
 		route(get, "/v1/fields", opFields, ok, reads, bare, plain(Service.Fields)),
 		route(get, "/v1/purposes", opPurposes, ok, reads, bare, plain(Service.Purposes)),
 		route(get, "/v1/purposes/{name}", opPurpose, ok, reads, bare, about("name", Service.Purpose)),
+		route(put, "/v1/purposes/{name}", opChange, http.StatusConflict, reads, bare, fromFile("name", Service.Purpose)),
 		route(get, "/v1/whoami", opWhoami, ok, reads, bare, plain(Service.Whoami)),
 	}
 }
@@ -130,6 +134,17 @@ func about[Out any](segment string, do func(Service, context.Context, vault.Call
 	return bodiless(func(x *exchange, call vault.Call) (*Out, error) {
 		return do(x.front.Service, x.r.Context(), call, x.r.PathValue(segment))
 	})
+}
+
+// fromFile is the shape of a change to a thing that the caller may see and that comes from a file. It conflicts,
+// whatever the body says.
+func fromFile[Out any](segment string, show func(Service, context.Context, vault.Call, string) (*Out, error)) shape {
+	return shape{handle: func(x *exchange, call vault.Call) error {
+		if _, err := show(x.front.Service, x.r.Context(), call, x.r.PathValue(segment)); err != nil {
+			return err
+		}
+		return fault.New(fault.Conflict, "this comes from a file and is changed there (managed_by: file)")
+	}}
 }
 
 // plain is the shape of a call about nothing in particular, without a body.
