@@ -310,12 +310,15 @@ func (s *Service) uploadedBefore(ctx context.Context, call Call, e *done, in *in
 	}
 	permit := s.keyring.Permit()
 	var row *documentRow
-	var issued [][]byte
+	var issued string
 	err := s.Store.View(ctx, func(r store.Reader) (err error) {
 		if row, err = getRow[documentRow](r, s.rows.document(e.Subject, e.Object)); err != nil {
 			return err
 		}
-		issued, err = r.Get(s.rows.issuedDocument(e.Subject, call.Principal.System, e.Object))
+		rows, err := r.Get(s.rows.issuedDocument(e.Subject, call.Principal.System, e.Object))
+		if err == nil {
+			issued = string(rows[0])
+		}
 		return err
 	})
 	switch {
@@ -342,7 +345,7 @@ func (s *Service) uploadedBefore(ctx context.Context, call Call, e *done, in *in
 		return nil, fault.New(fault.Unprocessable, "this idempotency key came before with another body")
 	}
 	return &api.Document{
-		Document: DocumentID(e.Object).String(), Token: string(issued[0]), Kind: row.Kind, Side: part.Side, Part: e.Part,
+		Document: DocumentID(e.Object).String(), Token: issued, Kind: row.Kind, Side: part.Side, Part: e.Part,
 		MediaType: meta.MediaType, Size: meta.Size, SHA256: hex.EncodeToString(meta.SHA256),
 	}, nil
 }

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -130,7 +131,7 @@ func (s *Service) load(r store.Reader, subjectID SubjectID, system string) (*per
 	if err != nil || rows[0] == nil {
 		return nil, err
 	}
-	p := &person{id: subjectID, raw: rows[0]}
+	p := &person{id: subjectID, raw: bytes.Clone(rows[0])}
 	if p.row, err = decodeSubject(rows[0]); err != nil {
 		return nil, err
 	}
