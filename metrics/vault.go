@@ -25,8 +25,9 @@ func (r *Registry) MissingKey() { r.missingKeys.Inc() }
 
 // Live shows whether the store is the live one for its keys.
 func (r *Registry) Live(live bool) {
-	r.live.Set(0)
 	if live {
 		r.live.Set(1)
+		return
 	}
+	r.live.Set(0)
 }

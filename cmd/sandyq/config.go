@@ -1,0 +1,151 @@
+package main
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/sandyq/sandyq/crypto/kms/hashicorp"
+)
+
+// config is the configuration file, key by key. deploy/sandyq.example.yaml says the same to operators.
+//
+// Unknown and repeated keys are refused. What the file leaves out has the default that defaultConfig gives; flags win over
+// the file. Secrets are named by the files that hold them, never written here. A relative path in the file is relative to
+// the folder of the file, one in a flag to the working directory.
+type config struct {
+	// Home is the parent of store/, documents/, keyring/ and ledger/, which are made by init with mode 0700. The last two
+	// belong in no backup. Each may be moved by its own key.
+	Home string `yaml:"home"`
+	// Listen is HOST:PORT of the API. Port 0 takes a free one. An address that is not loopback needs TLS.
+	Listen string    `yaml:"listen"`
+	TLS    tlsConfig `yaml:"tls"`
+	// Ops is HOST:PORT of health, readiness and metrics, which ask nobody who they are. The rule about TLS is the same;
+	// on loopback it is plain HTTP whatever TLS says.
+	Ops string `yaml:"ops"`
+	// Tenant names whose data this is, in every key of the store and in every sealed value. It can never be changed.
+	Tenant string `yaml:"tenant"`
+	// Environment is the letter, a to z, that every token carries after sdq_: p for production, by convention.
+	Environment string       `yaml:"environment"`
+	Store       storeConfig  `yaml:"store"`
+	Blobs       blobsConfig  `yaml:"blobs"`
+	Keys        keysConfig   `yaml:"keys"`
+	Ledger      ledgerConfig `yaml:"ledger"`
+	// Schema and Purposes are files of fields and purposes; empty takes the built-in ones.
+	Schema   string        `yaml:"schema"`
+	Purposes string        `yaml:"purposes"`
+	Erasure  erasureConfig `yaml:"erasure"`
+	// MaxDocument is the size of a document part at most, in bytes.
+	MaxDocument int64 `yaml:"max_document"`
+	// ShutdownTimeout is how long requests that run may take to end when the process is told to stop.
+	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
+	Log             logConfig     `yaml:"log"`
+}
+
+// tlsConfig says how the listeners are protected: by a certificate, or by whoever forwards to them.
+type tlsConfig struct {
+	CertFile     string `yaml:"cert_file"`      // PEM, the chain
+	KeyFile      string `yaml:"key_file"`       // PEM
+	ClientCAFile string `yaml:"client_ca_file"` // PEM; given, every client of the API must show a certificate that one of these signed
+	// TerminatedUpstream says that a proxy on a trusted network speaks TLS, so that a public address may go without.
+	TerminatedUpstream bool `yaml:"terminated_upstream"`
+}
+
+// storeConfig says where rows are kept. This version knows badger.
+type storeConfig struct {
+	Engine   string         `yaml:"engine"`
+	Badger   badgerConfig   `yaml:"badger"`
+	Postgres postgresConfig `yaml:"postgres"`
+}
+
+type badgerConfig struct {
+	Dir string `yaml:"dir"` // default: store under home
+}
+
+type postgresConfig struct {
+	DSNFile string `yaml:"dsn_file"`
+}
+
+// blobsConfig says where documents are kept. This version knows file.
+type blobsConfig struct {
+	Engine string     `yaml:"engine"`
+	File   fileConfig `yaml:"file"`
+	S3     s3Config   `yaml:"s3"`
+}
+
+type fileConfig struct {
+	Dir string `yaml:"dir"` // default: documents under home
+}
+
+type s3Config struct {
+	Endpoint      string `yaml:"endpoint"`
+	Bucket        string `yaml:"bucket"`
+	Region        string `yaml:"region"`
+	AccessKeyFile string `yaml:"access_key_file"`
+	SecretKeyFile string `yaml:"secret_key_file"`
+	ObjectLock    bool   `yaml:"object_lock"` // of the ledger alone
+}
+
+// keysConfig says who keeps the keys: local (a folder of files) or vault (HashiCorp Vault).
+type keysConfig struct {
+	Provider string      `yaml:"provider"`
+	Local    localConfig `yaml:"local"`
+	Vault    vaultConfig `yaml:"vault"`
+}
+
+// localConfig is a keyring in files, opened by a passphrase or by a key file.
+type localConfig struct {
+	Dir string `yaml:"dir"` // default: keyring under home
+	// PassphraseFile holds the passphrase, at least 12 bytes, in its first line.
+	PassphraseFile string `yaml:"passphrase_file"`
+	// KeyFile holds the root key, such as a systemd credential. Without it and without a passphrase, init makes root.key
+	// in Dir.
+	KeyFile string `yaml:"key_file"`
+}
+
+// vaultConfig is HashiCorp Vault. The keys are those of hashicorp.Config, which says more; the tenant is config's own.
+type vaultConfig struct {
+	Address   string          `yaml:"address"`
+	CAFile    string          `yaml:"ca_file"`
+	Namespace string          `yaml:"namespace"`
+	Mount     string          `yaml:"mount"`
+	Timeout   time.Duration   `yaml:"timeout"`
+	Auth      hashicorp.Auth  `yaml:"auth"`
+	EraseAuth *hashicorp.Auth `yaml:"erase_auth"`
+}
+
+// ledgerConfig says where the erasure ledger lies: a folder of its own, on other disks than the store and the keys.
+type ledgerConfig struct {
+	Path string   `yaml:"path"` // default: ledger under home
+	S3   s3Config `yaml:"s3"`
+}
+
+type erasureConfig struct {
+	Approvals int `yaml:"approvals"` // how many others must approve an erasure before it destroys anything
+}
+
+type logConfig struct {
+	Level slog.Level `yaml:"level"` // debug, info, warn or error
+}
+
+// The defaults that client commands need to know, too.
+const (
+	defaultHome   = "sandyq"
+	defaultListen = "127.0.0.1:7440"
+	defaultOps    = "127.0.0.1:7441"
+)
+
+// defaultConfig is what an empty file means. Every value is one for production.
+func defaultConfig() config {
+	return config{
+		Home:            defaultHome,
+		Listen:          defaultListen,
+		Ops:             defaultOps,
+		Tenant:          "main",
+		Environment:     "p",
+		Store:           storeConfig{Engine: "badger"},
+		Blobs:           blobsConfig{Engine: "file"},
+		Keys:            keysConfig{Provider: "local", Vault: vaultConfig{Mount: hashicorp.DefaultMount, Timeout: hashicorp.DefaultTimeout}},
+		MaxDocument:     64 << 20,
+		ShutdownTimeout: 30 * time.Second,
+	}
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"regexp"
+)
+
+// settingError is a setting that breaks a rule: which, and what the rule is.
+type settingError struct{ key, rule string }
+
+func (e settingError) Error() string { return e.key + ": " + e.rule }
+
+var (
+	tenantName      = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
+	environmentName = regexp.MustCompile(`^[a-z]$`)
+)
+
+// check refuses a configuration that cannot work, or that promises what this version does not keep. It looks at no file.
+func (c config) check() error {
+	rules := []struct {
+		broken    bool
+		key, rule string
+	}{
+		{c.Home == "", "home", "is the folder of everything and may not be empty"},
+		{!tenantName.MatchString(c.Tenant), "tenant", "is 1 to 40 of a-z, 0-9 and -"},
+		{!environmentName.MatchString(c.Environment), "environment", "is one letter, a to z"},
+		{c.Store.Engine == "postgres", "store.engine", "postgres is not in this version; use badger"},
+		{c.Store.Engine != "badger", "store.engine", "is badger"},
+		{c.Store.Postgres != postgresConfig{}, "store.postgres", "is not in this version; use store: {engine: badger}"},
+		{c.Blobs.Engine == "s3", "blobs.engine", "s3 is not in this version; use file"},
+		{c.Blobs.Engine != "file", "blobs.engine", "is file"},
+		{c.Blobs.S3 != s3Config{}, "blobs.s3", "is not in this version; use blobs: {engine: file}"},
+		{c.Ledger.S3 != s3Config{}, "ledger.s3", "is not in this version; use ledger: {path: …}"},
+		{c.Erasure.Approvals < 0 || c.Erasure.Approvals > 10, "erasure.approvals", "is 0 to 10"},
+		{c.MaxDocument < 1 || c.MaxDocument > maxMaxDocument, "max_document", fmt.Sprintf("is 1 to %d bytes", int64(maxMaxDocument))},
+		{c.ShutdownTimeout <= 0, "shutdown_timeout", "is a duration above 0, such as 30s"},
+		{c.Log.Level < slog.LevelDebug || c.Log.Level > slog.LevelError, "log.level", "is debug, info, warn or error"},
+	}
+	for _, r := range rules {
+		if r.broken {
+			return settingError{r.key, r.rule}
+		}
+	}
+	if err := c.checkKeys(); err != nil {
+		return err
+	}
+	return c.checkListeners()
+}
+
+// maxMaxDocument bounds max_document, in bytes.
+const maxMaxDocument = 4 << 30
+
+func (c config) checkKeys() error {
+	l, v := c.Keys.Local, c.Keys.Vault
+	switch c.Keys.Provider {
+	case providerLocal:
+		if l.PassphraseFile != "" && l.KeyFile != "" {
+			return settingError{"keys.local", "has both passphrase_file and key_file; one of them opens the keyring"}
+		}
+		if v.Address != "" {
+			return settingError{"keys.vault", "is configured, but keys.provider is local"}
+		}
+	case providerVault:
+		if l != (localConfig{}) {
+			return settingError{"keys.local", "is configured, but keys.provider is vault"}
+		}
+		if v.Address == "" {
+			return settingError{"keys.vault.address", "is required when keys.provider is vault"}
+		}
+		if v.Auth.Method == "" {
+			return settingError{"keys.vault.auth.method", "is required when keys.provider is vault: approle or token"}
+		}
+	default:
+		return settingError{"keys.provider", "is local or vault"}
+	}
+	return nil
+}
+
+func (c config) checkListeners() error {
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		return settingError{"tls", "needs cert_file and key_file together"}
+	}
+	if c.TLS.ClientCAFile != "" && c.TLS.CertFile == "" {
+		return settingError{"tls.client_ca_file", "needs cert_file and key_file"}
+	}
+	if c.TLS.TerminatedUpstream && c.TLS.CertFile != "" {
+		return settingError{"tls", "has both terminated_upstream and cert_file; one of them protects the listener"}
+	}
+	for _, l := range []struct{ key, address string }{{"listen", c.Listen}, {"ops", c.Ops}} {
+		public, err := reachesOut(l.address)
+		if err != nil {
+			return settingError{l.key, err.Error()}
+		}
+		if public && c.TLS.CertFile == "" && !c.TLS.TerminatedUpstream {
+			return hinted(settingError{l.key, "an address that is not loopback needs TLS"},
+				"set tls: {cert_file: …, key_file: …}, or tls: {terminated_upstream: true} behind a proxy on a trusted network")
+		}
+	}
+	return nil
+}
+
+// reachesOut reports whether other machines can reach a listener on address. A name other than localhost may resolve to
+// anything, so it counts as reachable.
+func reachesOut(address string) (bool, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || port == "" {
+		return false, errors.New("is HOST:PORT, such as 127.0.0.1:7440")
+	}
+	if host == "localhost" {
+		return false, nil
+	}
+	ip := net.ParseIP(host)
+	return ip == nil || !ip.IsLoopback(), nil
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/crypto/kms/local"
+)
+
+// The folders of a home, unless the configuration moves them.
+func (c config) storeDir() string { return or(c.Store.Badger.Dir, filepath.Join(c.Home, "store")) }
+func (c config) documentsDir() string {
+	return or(c.Blobs.File.Dir, filepath.Join(c.Home, "documents"))
+}
+func (c config) keyringDir() string { return or(c.Keys.Local.Dir, filepath.Join(c.Home, "keyring")) }
+func (c config) ledgerDir() string  { return or(c.Ledger.Path, filepath.Join(c.Home, "ledger")) }
+
+// The keyring's folder holds the files of the keys and, where nothing else is configured, the key that opens them.
+func (c config) keysDir() string { return filepath.Join(c.keyringDir(), "local") }
+func (c config) keyFile() string {
+	return or(c.Keys.Local.KeyFile, filepath.Join(c.keyringDir(), "root.key"))
+}
+
+// devToken is where serve --dev keeps the administrator's token.
+func (c config) devToken() string { return filepath.Join(c.Home, "dev.token") }
+
+// or is s, or otherwise when s is empty.
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// isSetUp reports whether there is a store: whether init, or serve --dev, got that far once.
+func (c config) isSetUp() (bool, error) {
+	entries, err := os.ReadDir(c.storeDir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for a store: %w", err)
+	}
+	return len(entries) > 0, nil
+}
+
+// errNotSetUp is the answer to whoever runs a vault in a home that has none.
+func (c config) errNotSetUp() error {
+	return hinted(fmt.Errorf("%s was never set up: there is no store in %s", c.Home, c.storeDir()),
+		"run `sandyq init` with the same --config or --home once")
+}
+
+// setUp makes the folders and, for the local provider, the keyring. It may be repeated: it replaces nothing.
+func setUp(c config) error {
+	dirs := []string{c.Home, c.storeDir(), c.documentsDir(), c.ledgerDir()}
+	if c.Keys.Provider == providerLocal {
+		dirs = append(dirs, c.keyringDir())
+	}
+	for _, dir := range dirs {
+		if err := privateDir(dir); err != nil {
+			return fmt.Errorf("set up: %w", err)
+		}
+	}
+	if c.Keys.Provider != providerLocal {
+		return nil
+	}
+	if err := setUpKeyring(c); err != nil {
+		return fmt.Errorf("set up the keyring: %w", err)
+	}
+	return nil
+}
+
+// privateDir makes a folder for this user alone, or sees that the one that is there is.
+func privateDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return checkPrivate(dir)
+}
+
+// checkPrivate refuses what group or others can reach.
+func checkPrivate(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return hinted(fmt.Errorf("%s has mode %#o: others than its user may reach it", path, mode), "run chmod go= %s", path)
+	}
+	return nil
+}
+
+func setUpKeyring(c config) error {
+	if c.Keys.Local.PassphraseFile == "" && c.Keys.Local.KeyFile == "" {
+		if err := local.NewKeyFile(c.keyFile()); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	unlock, err := c.unlock()
+	if err != nil {
+		return err
+	}
+	keys, err := local.Create(c.keysDir(), unlock)
+	if errors.Is(err, kms.ErrExists) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return keys.Close()
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sandyq/sandyq/crypto/kms/hashicorp"
+	"github.com/sandyq/sandyq/crypto/secret"
+)
+
+func newKeysCmd(e *env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "keys",
+		Short:   "Prepare the key provider",
+		Example: `  sandyq keys setup`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return hinted(usagef("keys needs a command"), "see: sandyq keys --help")
+		},
+	}
+	cmd.AddCommand(newKeysSetupCmd(e))
+	return cmd
+}
+
+// keysSetup is what the flags of keys setup say.
+type keysSetup struct {
+	config      configFlags
+	credentials string
+	separate    bool
+}
+
+func newKeysSetupCmd(e *env) *cobra.Command {
+	var s keysSetup
+	cmd := &cobra.Command{
+		Use:   "setup",
+		Short: "Prepare a HashiCorp Vault server",
+		Long: `Setup makes the mounts, keys, policies and AppRoles that Sandyq needs in the HashiCorp Vault server that VAULT_ADDR
+names, with the token in VAULT_TOKEN, which needs the right to make them and is used for nothing else. VAULT_CACERT and
+VAULT_NAMESPACE are heeded. It writes the roles' credentials to files with mode 0600 and says what it found and did. It
+may be repeated.
+
+With --config it takes the mount, the tenant and the credentials' files from there.`,
+		Example: `  VAULT_ADDR=https://vault.example:8200 VAULT_TOKEN=… sandyq keys setup --credentials /etc/sandyq/credentials
+  VAULT_ADDR=https://vault.example:8200 VAULT_TOKEN=… sandyq keys setup --config /etc/sandyq/sandyq.yaml --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context(), e) },
+	}
+	cmd.Flags().StringVar(&s.config.file, "config", "", "configuration file")
+	cmd.Flags().StringVar(&s.credentials, "credentials", "vault-credentials", "folder for the credentials that --config does not name")
+	cmd.Flags().BoolVar(&s.separate, "separate-erase", false, "make a second role that alone destroys keys")
+	return cmd
+}
+
+// step is one thing that setup found or did.
+type step struct {
+	What string `json:"what"`
+	Done bool   `json:"done"` // false when it was there already
+}
+
+// preparation is what keys setup answers.
+type preparation struct {
+	Steps []step          `json:"steps"`
+	Serve hashicorp.Auth  `json:"auth"`
+	Erase *hashicorp.Auth `json:"erase_auth,omitempty"`
+}
+
+func (s *keysSetup) run(ctx context.Context, e *env) error {
+	c, err := s.config.load()
+	if err != nil {
+		return err
+	}
+	if os.Getenv("VAULT_ADDR") == "" || os.Getenv("VAULT_TOKEN") == "" {
+		return hinted(errors.New("VAULT_ADDR and VAULT_TOKEN name no server and no token"),
+			"set both: VAULT_ADDR=https://vault.example:8200 VAULT_TOKEN=… sandyq keys setup")
+	}
+	serve, erase, err := s.roles(c)
+	if err != nil {
+		return err
+	}
+	setup := hashicorp.SetupConfig{
+		Address:   os.Getenv("VAULT_ADDR"),
+		Token:     secret.NewString(os.Getenv("VAULT_TOKEN")),
+		CAFile:    or(os.Getenv("VAULT_CACERT"), c.Keys.Vault.CAFile),
+		Namespace: or(os.Getenv("VAULT_NAMESPACE"), c.Keys.Vault.Namespace),
+		Mount:     c.Keys.Vault.Mount,
+		Tenant:    c.Tenant,
+		Serve:     hashicorp.Credentials{RoleIDFile: serve.RoleIDFile, SecretIDFile: serve.SecretIDFile},
+	}
+	if erase != nil {
+		setup.Erase = &hashicorp.Credentials{RoleIDFile: erase.RoleIDFile, SecretIDFile: erase.SecretIDFile}
+	}
+	taken, err := hashicorp.Setup(ctx, setup)
+	made := preparation{Serve: serve, Erase: erase}
+	for _, t := range taken {
+		made.Steps = append(made.Steps, step(t))
+	}
+	return errors.Join(e.answer(made, made.text), err)
+}
+
+// roles says where the credentials of the roles go: to where the configuration reads them, otherwise to the folder.
+func (s *keysSetup) roles(c config) (serve hashicorp.Auth, erase *hashicorp.Auth, err error) {
+	dir, err := filepath.Abs(s.credentials)
+	if err != nil {
+		return serve, nil, fmt.Errorf("credentials: %w", err)
+	}
+	serve = approle(c.Keys.Vault.Auth, dir, "serve")
+	if c.Keys.Vault.EraseAuth != nil {
+		a := approle(*c.Keys.Vault.EraseAuth, dir, "erase")
+		erase = &a
+	} else if s.separate {
+		a := approle(hashicorp.Auth{}, dir, "erase")
+		erase = &a
+	}
+	if c.Keys.Vault.Auth.RoleIDFile == "" {
+		if err := privateDir(dir); err != nil {
+			return serve, nil, fmt.Errorf("credentials: %w", err)
+		}
+	}
+	return serve, erase, nil
+}
+
+func approle(configured hashicorp.Auth, dir, role string) hashicorp.Auth {
+	return hashicorp.Auth{
+		Method:       "approle",
+		RoleIDFile:   or(configured.RoleIDFile, filepath.Join(dir, role+".role_id")),
+		SecretIDFile: or(configured.SecretIDFile, filepath.Join(dir, role+".secret_id")),
+	}
+}
+
+// text tells the steps to people, and what to write in the configuration.
+func (p preparation) text(w io.Writer) error {
+	for _, s := range p.Steps {
+		said := "there already"
+		if s.Done {
+			said = "made"
+		}
+		if _, err := fmt.Fprintf(w, "%-14s %s\n", said, s.What); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "\nkeys.vault of the configuration:\n\n%s", authText("auth", p.Serve))
+	if p.Erase != nil && err == nil {
+		_, err = fmt.Fprint(w, authText("erase_auth", *p.Erase))
+	}
+	return err
+}
+
+func authText(key string, a hashicorp.Auth) string {
+	return fmt.Sprintf("    %s: {method: approle, role_id_file: %q, secret_id_file: %q}\n", key, a.RoleIDFile, a.SecretIDFile)
+}

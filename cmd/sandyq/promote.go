@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+)
+
+func newPromoteCmd(e *env) *cobra.Command {
+	var flags configFlags
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "promote",
+		Short: "Make a restored or moved store the live one for its keys",
+		Long: `A store that was restored, copied or moved is a copy: it can be read and nothing else. Promote makes it the live one for
+its keys. Whatever was live before becomes a copy: stop it first, and never start it again. People who were registered
+there since this store was copied are lost, and their keys with them.
+
+No server may be running on the store.`,
+		Example: `  sandyq promote --config /etc/sandyq/sandyq.yaml --yes`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := flags.load()
+			if err != nil {
+				return err
+			}
+			return promote(cmd.Context(), e, c, yes)
+		},
+	}
+	flags.bind(cmd.Flags())
+	cmd.Flags().BoolVar(&yes, "yes", false, "do it: the store that was live before is stopped for good")
+	return cmd
+}
+
+// promoted is what promote answers.
+type promoted struct {
+	Home     string `json:"home"`
+	Promoted bool   `json:"promoted"` // false when it was the live one already
+}
+
+func promote(ctx context.Context, e *env, c config, yes bool) (err error) {
+	ok, err := c.isSetUp()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return c.errNotSetUp()
+	}
+	n, err := openNode(ctx, c, e.log(c), newMetrics())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	copied := slices.Contains(n.Service.Ready(ctx).Degraded, degradedCopy)
+	if copied && !yes {
+		return hinted(errors.New("this store is a copy, and promoting it ends the one that is live now"),
+			"see that the other is stopped for good, then repeat with --yes")
+	}
+	if copied {
+		if err := n.Service.Promote(ctx); err != nil {
+			return fmt.Errorf("promote: %w", err)
+		}
+	}
+	return e.answer(promoted{c.Home, copied}, func(w io.Writer) error {
+		said := "is the live one already"
+		if copied {
+			said = "is the live one now"
+		}
+		_, err := fmt.Fprintf(w, "the store in %s %s\n", c.storeDir(), said)
+		return err
+	})
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+// run runs one command line and gives the exit code.
+func run(ctx context.Context, e *env, args []string) int {
+	root := newRootCmd(e)
+	root.SetArgs(args)
+	return e.report(root.ExecuteContext(ctx))
+}
+
+func newRootCmd(e *env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sandyq",
+		Short: "An encrypted personal-data vault",
+		Long: `Sandyq keeps people's personal data sealed, each person under a key of their own, and gives applications tokens.
+A person is erased by destroying the key.`,
+		Example: `  sandyq serve --dev
+  sandyq demo`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(e.in)
+	root.SetOut(e.out)
+	root.SetErr(e.err)
+	root.PersistentFlags().BoolVar(&e.json, "json", false, "answer in JSON, one value a line")
+	root.AddCommand(
+		newServeCmd(e), newInitCmd(e), newKeysCmd(e), newPromoteCmd(e), newVersionCmd(e), newDemoCmd(e),
+	)
+	root.AddCommand(clientCommands(e)...)
+	noteStart(e, root)
+	return root
+}
+
+// noteStart has every command note that it runs: what cobra refuses before is a matter of usage.
+func noteStart(e *env, c *cobra.Command) {
+	if runE := c.RunE; runE != nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			e.started = true
+			return runE(c, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		noteStart(e, sub)
+	}
+}

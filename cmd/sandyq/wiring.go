@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/sandyq/sandyq/crypto/keyring"
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/crypto/kms/hashicorp"
+	"github.com/sandyq/sandyq/crypto/kms/local"
+	"github.com/sandyq/sandyq/metrics"
+	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/blob/file"
+	"github.com/sandyq/sandyq/vault/clock"
+	"github.com/sandyq/sandyq/vault/store/badgerdb"
+)
+
+// The key providers of this version.
+const (
+	providerLocal = "local"
+	providerVault = "vault"
+)
+
+// What a readiness may name as degraded; see vault.Service.Ready.
+const (
+	degradedKeys = "keys"
+	degradedCopy = "copy"
+)
+
+// node is a vault with all it is made of, in the order in which the parts are closed: the service works with the others
+// until the end.
+type node struct {
+	Service *vault.Service
+	Keys    kms.Provider
+	Blobs   *file.Store
+	Store   *badgerdb.Store
+}
+
+// openNode builds a vault from its configuration, in a home that was set up. Whoever calls it closes it. It is the one
+// place where the parts meet.
+func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Registry) (_ *node, err error) {
+	n := &node{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+		}
+	}()
+	fields, purposes, err := c.rules()
+	if err != nil {
+		return nil, err
+	}
+	if n.Store, err = badgerdb.Open(badgerdb.Options{Dir: c.storeDir(), Logger: log, Observer: reg}); err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	place, err := n.Store.Place()
+	if err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	// Documents stop at the same floor as new rows, so that blocks and erasures have room left when both are on one disk.
+	if n.Blobs, err = file.Open(c.documentsDir(), uint64(badgerdb.DefaultReserve.NewData)); err != nil {
+		return nil, fmt.Errorf("open the documents: %w", err)
+	}
+	keys, err := openKeys(c)
+	if err != nil {
+		return nil, err
+	}
+	n.Keys = reg.Keys(keys, clock.System)
+	n.Service, err = vault.Open(ctx, vault.Options{
+		Tenant:      c.Tenant,
+		Store:       n.Store,
+		Place:       place,
+		Blobs:       n.Blobs,
+		Keys:        n.Keys,
+		Clock:       clock.System,
+		Log:         log,
+		Schema:      fields,
+		Purposes:    purposes,
+		Environment: c.Environment[0],
+		Approvals:   c.Erasure.Approvals,
+		MaxDocument: c.MaxDocument,
+		Keyring:     keyring.Options{Observer: keyringObserver{reg, log}},
+		Observer:    reg,
+	})
+	if errors.Is(err, vault.ErrForeignKeys) {
+		return nil, hinted(fmt.Errorf("open the vault: %w", err),
+			"the store is new and the keys are in use: restore the store that belongs to them, or set up with keys of its own")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the vault: %w", err)
+	}
+	reg.ObserveKeyring(n.Service.Keyring)
+	return n, nil
+}
+
+// keyringObserver counts what the keyring does and tells the log what troubles it.
+type keyringObserver struct {
+	*metrics.Registry
+	log *slog.Logger
+}
+
+// Trouble implements keyring.Observer.
+func (o keyringObserver) Trouble(err error) {
+	o.Registry.Trouble(err)
+	o.log.Warn("the keyring is in trouble and goes on", "error", err)
+}
+
+// openKeys opens the provider that the configuration names.
+func openKeys(c config) (kms.Provider, error) {
+	if c.Keys.Provider == providerVault {
+		keys, err := hashicorp.Open(c.hashicorp())
+		if err != nil {
+			return nil, fmt.Errorf("keys.vault: %w", err)
+		}
+		return keys, nil
+	}
+	unlock, err := c.unlock()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := local.Open(c.keysDir(), unlock)
+	if err != nil {
+		return nil, fmt.Errorf("keys.local: %w", err)
+	}
+	return keys, nil
+}
+
+// hashicorp is the configuration of the provider, in its own words.
+func (c config) hashicorp() hashicorp.Config {
+	v := c.Keys.Vault
+	return hashicorp.Config{
+		Address: v.Address, CAFile: v.CAFile, Namespace: v.Namespace, Mount: v.Mount, Tenant: c.Tenant, Timeout: v.Timeout,
+		Auth: v.Auth, EraseAuth: v.EraseAuth,
+	}
+}
+
+// Close closes the parts in their order. Calls in flight must have ended.
+func (n *node) Close() error {
+	var errs []error
+	if n.Service != nil {
+		n.Service.Close()
+	}
+	if n.Keys != nil {
+		errs = append(errs, n.Keys.Close())
+	}
+	if n.Blobs != nil {
+		errs = append(errs, n.Blobs.Close())
+	}
+	if n.Store != nil {
+		errs = append(errs, n.Store.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close the vault: %w", err)
+	}
+	return nil
+}
