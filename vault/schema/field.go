@@ -46,6 +46,9 @@ func (f *Field) Normalise(v api.Value) (Value, string) {
 	if rule := checkInput(text); rule != "" {
 		return Value{}, rule
 	}
+	if _, _, err := token.Parse(text); err == nil {
+		return Value{}, RuleToken
+	}
 	canonical, rule := f.Type.kind().normalise(f, text)
 	if rule != "" {
 		return Value{}, rule

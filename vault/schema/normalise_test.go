@@ -6,6 +6,7 @@ import (
 
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/schema"
+	"github.com/sandyq/sandyq/vault/token"
 )
 
 // field returns a field of the built-in schema, or one of the type alone.
@@ -265,6 +266,24 @@ func TestNormaliseRefusesForEveryType(t *testing.T) {
 			if _, rule := f.Normalise(test.input); rule != want {
 				t.Errorf("%s, %s: rule %q, want %q", f.Name, test.name, rule, want)
 			}
+		}
+	}
+}
+
+// TestTokensAreNoValues: an application that sends a token back as a value must be told.
+func TestTokensAreNoValues(t *testing.T) {
+	s, err := schema.Parse(strings.NewReader("fields: [{name: iin, type: iin, lenient: true}, {name: email, type: email}, {name: remark, type: text}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, format := range map[string]token.Format{"iin": token.IIN, "email": token.Email, "remark": token.Opaque} {
+		f, _ := s.Field(name)
+		tok, err := token.New(format, 'p')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, rule := f.Normalise(api.Text(string(tok))); rule != schema.RuleToken {
+			t.Errorf("%s: rule %q", name, rule)
 		}
 	}
 }

@@ -17,5 +17,6 @@ const (
 	RuleLocalPart  = "local_part"   // of an e-mail address: what stands before the @
 	RuleDomain     = "domain"       // of an e-mail address: what stands after the @
 	RuleUnassigned = "unassigned"   // of a country: the code stands for none
+	RuleToken      = "token"        // one of the vault's own tokens, sent as if it were a value
 	RuleDate       = "date"         // a day that does not exist, or outside 1800 to 2200
 )
