@@ -24,9 +24,9 @@ const maxAnswer = 256 << 20
 type effect int
 
 const (
-	reads   effect = iota // nothing changes; it may be repeated
-	changes               // it may be repeated under its idempotency key
-	once                  // it must not be repeated
+	harmless effect = iota // it may be repeated as it is
+	changes                // it may be repeated under its idempotency key
+	once                   // it must not be repeated
 )
 
 // request is a call as it goes out, possibly several times.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/client"
+	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/fault"
 )
 
@@ -153,11 +154,11 @@ func TestACallThatChangesSomethingIsRepeatedUnderOneKey(t *testing.T) {
 			reply(409, `{"code":"conflict"}`, "Retry-After", "1"), // the first attempt is still in flight
 			reply(200, `{"results":[]}`),
 		}}
-		began := time.Now()
+		began := clock.System()
 		if _, err := w.client(t).Tokenize(t.Context(), &api.TokenizeRequest{Purpose: "contract"}); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(began); took < 4*time.Second || took > 5*time.Second {
+		if took := clock.System().Sub(began); took < 4*time.Second || took > 5*time.Second {
 			t.Errorf("took %v, was told to wait for 3 s and 1 s", took)
 		}
 		if len(w.seen) != 4 || w.seen[0].key == "" || w.seen[0].body == "" {
@@ -228,16 +229,16 @@ func TestTheContextBoundsTheWaiting(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		w := &wire{script: []func() (*http.Response, error){reply(503, away, "Retry-After", "60")}}
-		began := time.Now()
-		if _, err := w.client(t).Whoami(ctx); !errors.Is(err, fault.Unavailable) || time.Since(began) > time.Second {
-			t.Errorf("%v after %v: it should not wait for what cannot come in time", err, time.Since(began))
+		began := clock.System()
+		if _, err := w.client(t).Whoami(ctx); !errors.Is(err, fault.Unavailable) || clock.System().Sub(began) > time.Second {
+			t.Errorf("%v after %v: it should not wait for what cannot come in time", err, clock.System().Sub(began))
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		time.AfterFunc(2*time.Second, stop)
 		w = &wire{script: []func() (*http.Response, error){reply(503, away, "Retry-After", "60")}}
-		began = time.Now()
-		if _, err := w.client(t).Whoami(ctx); !errors.Is(err, fault.Unavailable) || time.Since(began) != 2*time.Second {
-			t.Errorf("%v after %v", err, time.Since(began))
+		began = clock.System()
+		if _, err := w.client(t).Whoami(ctx); !errors.Is(err, fault.Unavailable) || clock.System().Sub(began) != 2*time.Second {
+			t.Errorf("%v after %v", err, clock.System().Sub(began))
 		}
 	})
 }

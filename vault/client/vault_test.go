@@ -19,6 +19,7 @@ import (
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/client"
+	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/httpapi"
 	"github.com/sandyq/sandyq/vault/vaulttest"
@@ -158,7 +159,7 @@ func TestAPersonsWholeLife(t *testing.T) {
 	if got := read(crm); !errors.Is(got.Error.Err(), fault.Erased) {
 		t.Errorf("an erased person reads %+v", got)
 	}
-	for end := time.Now().Add(10 * time.Second); era.State != api.ErasureErased && time.Now().Before(end); {
+	for end := clock.System().Add(10 * time.Second); era.State != api.ErasureErased && clock.System().Before(end); {
 		time.Sleep(20 * time.Millisecond)
 		if era, err = crm.Erasure(ctx, era.Erasure); err != nil {
 			t.Fatal(err)

@@ -88,6 +88,3 @@ func (x *exchange) Write(p []byte) (int, error) {
 	x.bytes += int64(n)
 	return n, err
 }
-
-// Unwrap lets http.ResponseController reach the connection.
-func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }

@@ -3,11 +3,13 @@ package httpapi
 import (
 	"testing"
 	"time"
+
+	"github.com/sandyq/sandyq/vault/clock"
 )
 
 func TestAConnectionThatDribblesRunsOutOfTime(t *testing.T) {
 	var left time.Duration
-	p := pace{deadline: func(at time.Time) error { left = time.Until(at).Round(time.Second); return nil }}
+	p := pace{deadline: func(at time.Time) error { left = at.Sub(clock.System()).Round(time.Second); return nil }}
 	move := func(n int) { _, _ = p.step(func() (int, error) { return n, nil }) }
 
 	if move(minRate); left != patience {

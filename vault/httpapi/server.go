@@ -14,8 +14,8 @@ import (
 // The limits of a connection. Documents have their own pace.
 const (
 	headerTimeout = 10 * time.Second
-	bodyTimeout   = 60 * time.Second // for a request whole: 8 MiB at 140 KB/s
-	answerTimeout = 60 * time.Second // from the header to the answer's last byte
+	bodyTimeout   = 60 * time.Second             // for a request whole: 8 MiB at 140 KB/s
+	answerTimeout = bodyTimeout + 60*time.Second // from the header to the answer's last byte
 	idleTimeout   = 120 * time.Second
 	maxHeader     = 32 << 10 // bytes
 )
