@@ -25,7 +25,6 @@ type disclosed struct {
 	*keyring.Opened
 	service *Service
 	places  map[kms.ID]int
-	denied  map[kms.ID]bool
 }
 
 // disclose opens the keys of what grants permit to be shown, and is the only way to a key for showing what it seals. The

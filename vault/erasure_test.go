@@ -66,7 +66,7 @@ func TestErasureLeavesNothingToRead(t *testing.T) {
 // keyFiles lists the local keyring's key files, once the pool is full and still.
 func keyFiles(t testing.TB, v *vaulttest.Vault) []string {
 	t.Helper()
-	eventually(t, "the pool is full", func() bool { s := v.Service.Keyring(); return s.Ready >= 64 && s.Doomed == 0 })
+	eventually(t, "the pool is full", func() bool { s := v.Keyring(); return s.Ready >= 64 && s.Doomed == 0 })
 	var all []string
 	err := filepath.WalkDir(filepath.Join(v.Home, "keyring", "keys"), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {

@@ -44,7 +44,7 @@ func (o *once) earlier(at int) *done { return o.before[at] }
 // keep has a draft remember what an item came to.
 func (o *once) keep(d *draft, at int, what done) {
 	if o.prefix != nil {
-		d.set(binary.BigEndian.AppendUint16(o.prefix[:len(o.prefix):len(o.prefix)], uint16(at)), encodeRow(what)) //nolint:gosec // an item's place, under 1000
+		d.set(binary.BigEndian.AppendUint16(o.prefix[:len(o.prefix):len(o.prefix)], uint16(at)), encodeRow(what))
 	}
 }
 
@@ -189,13 +189,13 @@ func (s *Service) withDayKey(ctx context.Context, day uint32, f func(secret.Byte
 func onceKeyName(day uint32) string { return fmt.Sprintf("once-%d", day) }
 
 // dayOf counts days since 1970 in UTC.
-func dayOf(t time.Time) uint32 { return uint32(t.Unix() / 86400) } //nolint:gosec // positive until 2106 and long after
+func dayOf(t time.Time) uint32 { return uint32(t.Unix() / 86400) }
 
 // lengthPrefixed joins parts injectively.
 func lengthPrefixed(parts ...string) []byte {
 	var b []byte
 	for _, p := range parts {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(p))) //nolint:gosec // far below 4 GiB
+		b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
 		b = append(b, p...)
 	}
 	return b

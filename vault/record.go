@@ -101,7 +101,7 @@ func (s *Service) loadIssued(r store.Reader, id SubjectID, system, field string)
 
 // issue has the change give a system a token for a value.
 func (s *Service) issue(c *change, h *holdingRow, system string, f *schema.Field, slot uint16) (token.Token, error) {
-	t, err := token.New(token.Format(f.Token), s.Environment)
+	t, err := token.New(f.Token, s.Environment)
 	if err != nil {
 		return "", err
 	}

@@ -29,14 +29,14 @@ type ID [16]byte
 // NewID draws an id for an entry made at t.
 func NewID(t time.Time) ID {
 	e := ID(id.New())
-	binary.BigEndian.PutUint64(e[:], uint64(max(t.UnixMicro(), 0))) //nolint:gosec // not negative
+	binary.BigEndian.PutUint64(e[:], uint64(max(t.UnixMicro(), 0)))
 	return e
 }
 
 // FirstID is below every id of entries made at t or later.
 func FirstID(t time.Time) ID {
 	var e ID
-	binary.BigEndian.PutUint64(e[:], uint64(max(t.UnixMicro(), 0))) //nolint:gosec // not negative
+	binary.BigEndian.PutUint64(e[:], uint64(max(t.UnixMicro(), 0)))
 	return e
 }
 
