@@ -29,7 +29,7 @@ A person is erased by destroying the key.`,
 	root.SetErr(e.err)
 	root.PersistentFlags().BoolVar(&e.json, "json", false, "answer in JSON, one value a line")
 	root.AddCommand(
-		newServeCmd(e), newInitCmd(e), newKeysCmd(e), newPromoteCmd(e), newVersionCmd(e), newDemoCmd(e),
+		newServeCmd(e), newInitCmd(e), newKeysCmd(e), newDoctorCmd(e), newPromoteCmd(e), newVersionCmd(e), newDemoCmd(e),
 	)
 	root.AddCommand(clientCommands(e)...)
 	noteStart(e, root)
