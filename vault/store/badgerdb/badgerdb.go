@@ -53,7 +53,7 @@ type Store struct {
 	opt    Options
 	marker *marker // holds the lock on the directory
 
-	queue     queue
+	queue     *queue
 	snapshots *snapshots
 	written   sync.WaitGroup // the writer
 
@@ -79,7 +79,7 @@ func Open(opt Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{opt: opt, log: opt.Logger, marker: m, failed: make(chan struct{})}
+	s := &Store{opt: opt, log: opt.Logger, marker: m, failed: make(chan struct{}), queue: newQueue()}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, m.close())
 	}
@@ -102,7 +102,6 @@ func (s *Store) open() error {
 	}
 	s.db = db
 	s.snapshots = newSnapshots(db.MaxVersion())
-	s.queue.init()
 	if s.opt.ReadOnly {
 		return nil
 	}

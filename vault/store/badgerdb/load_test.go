@@ -8,22 +8,25 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/sandyq/sandyq/vault/store"
 )
 
 // The load is a child process, this test binary once more, in which a few clients write until it is killed. Client c
 // writes, in its n-th Update, key c/n and its head, and deletes key c/n-window; it tells the parent each n that was
-// acknowledged. So from the head of a client follows everything that must be there, and everything that must not.
+// acknowledged, and when. So from the head of a client follows everything that must be there, and everything that must not.
 const (
 	loadDir      = "SANDYQ_TEST_LOAD_DIR" // set in the child
 	loadUnsynced = "SANDYQ_TEST_LOAD_UNSYNCED"
@@ -90,7 +93,7 @@ func runLoad(dir string, unsynced bool) error {
 				if err != nil {
 					return
 				}
-				fmt.Printf("%d %d\n", c, n) // one write to the pipe
+				fmt.Printf("%d %d %d\n", c, n, now()) // one write to the pipe
 			}
 		})
 	}
@@ -110,26 +113,38 @@ func loadOnce(s *Store, c int) (n int, err error) {
 	return n, err
 }
 
+// now returns nanoseconds of a clock that parent and child share.
+func now() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		panic(err)
+	}
+	return ts.Nano()
+}
+
 // load is the running child.
 type load struct {
 	cmd    *exec.Cmd
 	stderr bytes.Buffer
 	opened chan struct{}
 	read   sync.WaitGroup
-	acked  map[int]int // by client; valid after stop
+	until  atomic.Int64 // acknowledgements from this moment on do not count
+	acked  map[int]int  // by client; valid after stop
+	late   map[int]int  // likewise, those that do not count
 }
 
 // startLoad starts the child, under the command that is given, if any.
 func startLoad(t *testing.T, dir string, unsynced bool, under ...string) *load {
 	t.Helper()
 	args := append(under, os.Args[0])
-	l := &load{cmd: exec.Command(args[0], args[1:]...), opened: make(chan struct{}), acked: map[int]int{}}
+	l := &load{cmd: exec.Command(args[0], args[1:]...), opened: make(chan struct{}), acked: map[int]int{}, late: map[int]int{}}
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	l.cmd.Env = append(os.Environ(), loadDir+"="+dir)
 	if unsynced {
 		l.cmd.Env = append(l.cmd.Env, loadUnsynced+"=1")
 	}
 	l.cmd.Stderr = &l.stderr
+	l.until.Store(math.MaxInt64)
 	out, err := l.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -148,8 +163,14 @@ func (l *load) listen(out io.Reader) {
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		isOpen()
 		var c, n int
-		if _, err := fmt.Sscanf(lines.Text(), "%d %d", &c, &n); err == nil {
+		var at int64
+		if _, err := fmt.Sscanf(lines.Text(), "%d %d %d", &c, &n, &at); err != nil {
+			continue
+		}
+		if at < l.until.Load() {
 			l.acked[c] = max(l.acked[c], n)
+		} else {
+			l.late[c] = max(l.late[c], n)
 		}
 	}
 }

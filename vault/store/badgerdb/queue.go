@@ -41,7 +41,7 @@ type queue struct {
 	ready   chan struct{} // one token: something waits, or the queue was closed
 }
 
-func (q *queue) init() { q.ready = make(chan struct{}, 1) }
+func newQueue() *queue { return &queue{ready: make(chan struct{}, 1)} }
 
 // do passes f through the writer and returns its outcome.
 func (q *queue) do(ctx context.Context, f func(store.Writer) error) error {
