@@ -72,6 +72,13 @@ func (f *inFlight) leave(key string) {
 	delete(f.keys, key)
 }
 
+// errRunning asks to come back when the first call has ended.
+func errRunning() *fault.Error {
+	return &fault.Error{
+		Code: fault.Conflict, Detail: "a call with this idempotency key is still running", RetryAfter: time.Second,
+	}
+}
+
 // once runs a call that changes something, under its idempotency key if it has one. A call that fell before its effect
 // was written runs as if it were the first.
 func (s *Service) once(ctx context.Context, call Call, a access.Action, run func(*once) error) error {
@@ -80,7 +87,7 @@ func (s *Service) once(ctx context.Context, call Call, a access.Action, run func
 	}
 	scope := lengthPrefixed(s.Tenant, call.Principal.System, string(a), call.Key)
 	if !s.inFlight.enter(string(scope)) {
-		return fault.New(fault.Conflict, "a call with this idempotency key is still running")
+		return errRunning()
 	}
 	defer s.inFlight.leave(string(scope))
 
@@ -161,7 +168,7 @@ func (s *Service) beginOnce(ctx context.Context, day uint32, scope, body []byte)
 		return nil, err
 	}
 	if !written[0] {
-		return nil, fault.New(fault.Conflict, "a call with this idempotency key is still running")
+		return nil, errRunning()
 	}
 	return &once{prefix: prefix}, nil
 }
