@@ -56,7 +56,10 @@ func (c config) errNotSetUp() error {
 
 // setUp makes the folders and, for the local provider, the keyring. It may be repeated: it replaces nothing.
 func setUp(c config) error {
-	dirs := []string{c.Home, c.storeDir(), c.documentsDir(), c.ledgerDir()}
+	if err := homeDir(c.Home); err != nil {
+		return fmt.Errorf("set up: %w", err)
+	}
+	dirs := []string{c.storeDir(), c.documentsDir(), c.ledgerDir()}
 	if c.Keys.Provider == providerLocal {
 		dirs = append(dirs, c.keyringDir())
 	}
@@ -70,6 +73,22 @@ func setUp(c config) error {
 	}
 	if err := setUpKeyring(c); err != nil {
 		return fmt.Errorf("set up the keyring: %w", err)
+	}
+	return nil
+}
+
+// homeDir makes the home, or sees that nobody else may write into the one that is there. Others may look at its folders'
+// names; what is in them is private.
+func homeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&0o022 != 0 {
+		return hinted(fmt.Errorf("%s has mode %#o: others than its user may write to it", dir, mode), "run chmod go-w %s", dir)
 	}
 	return nil
 }
