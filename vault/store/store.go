@@ -57,10 +57,13 @@ type Store interface {
 	// Update runs f and commits what it wrote. Updates are serializable, in an order consistent with real time. When
 	// Update returns nil the writes are durable on every copy that may take over. When f returns an error nothing is
 	// written and Update returns that error; after any other error the outcome is unknown unless it is ErrTooLarge or
-	// ErrNoSpace. f may run more than once, must only depend on what it reads, is short, and does no I/O of its own.
+	// ErrNoSpace. f may run more than once, must only depend on what it reads, is short, and does no I/O of its own; it
+	// may run in another goroutine and must not call the store. When f panics nothing is written, and the panic goes on in
+	// the caller of Update.
 	Update(ctx context.Context, f func(Writer) error) error
 
-	// Close waits for what is running and releases the store. Later calls get ErrClosed.
+	// Close waits for what is running and releases the store. Later Views and Updates get ErrClosed; a second Close does
+	// nothing.
 	Close() error
 }
 

@@ -154,6 +154,37 @@ func TestPickedIsAnswered(t *testing.T) {
 	}
 }
 
+// TestCancelledBeforePicked: a context that ends while the Update waits for the writer means that nothing is written.
+func TestCancelledBeforePicked(t *testing.T) {
+	s := open(t, Options{Dir: t.TempDir()})
+	ctx, cancel := context.WithCancel(t.Context())
+	err := s.Update(t.Context(), func(w store.Writer) error { // holds the writer
+		waiting := make(chan error)
+		go func() { waiting <- s.Update(ctx, func(w store.Writer) error { return w.Set([]byte("k"), nil) }) }()
+		for s.queue.len() == 0 {
+			runtime.Gosched()
+		}
+		cancel()
+		if err := <-waiting; !errors.Is(err, context.Canceled) {
+			t.Errorf("the waiting Update: %v", err)
+		}
+		return nil
+	})
+	if err := errors.Join(err, write(s, store.NewData, "later", nil)); err != nil {
+		t.Fatal(err)
+	}
+	err = s.View(t.Context(), func(r store.Reader) error {
+		values, err := r.Get([]byte("k"))
+		if values[0] != nil {
+			t.Error("it was written")
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 type groups struct{ all []Group }
 
 func (g *groups) Committed(group Group) { g.all = append(g.all, group) }

@@ -83,25 +83,28 @@ func cancelledContext(s store.Store, _ uint64) error {
 	return wantStored(s, "k", nil)
 }
 
-// cancelledWhileWaiting cancels Updates at any moment: an error of the context means that nothing was written, nil that
-// it was.
+// cancelledWhileWaiting cancels Updates at any moment: nil means that all was written, an error of the context that all
+// or nothing was.
 func cancelledWhileWaiting(s store.Store, _ uint64) error {
 	return concurrently(8, func(c int) error {
 		for i := range 40 {
-			key := fmt.Sprintf("%d/%d", c, i)
+			prefix := fmt.Sprintf("%d/%d/", c, i)
 			ctx, cancel := context.WithCancel(background)
 			go cancel()
-			err := s.Update(ctx, func(w store.Writer) error { return putIn(w, key, "v") })
+			updated := s.Update(ctx, func(w store.Writer) error { return putIn(w, prefix+"a", "v", prefix+"b", "v") })
 			cancel()
-			want := []byte("v")
-			if err != nil {
-				want = nil
+			if updated != nil && !errors.Is(updated, context.Canceled) {
+				return updated
 			}
-			if err != nil && !errors.Is(err, context.Canceled) {
+			err := s.View(background, func(r store.Reader) error {
+				pairs, err := r.Scan([]byte(prefix), nil, 3)
+				if n := len(pairs); err == nil && n != 2 && (updated == nil || n != 0) {
+					err = fmt.Errorf("after Update returned %v, %d of 2 writes are there", updated, n)
+				}
 				return err
-			}
-			if err := wantStored(s, key, want); err != nil {
-				return fmt.Errorf("after Update returned %v: %w", err, err)
+			})
+			if err != nil {
+				return err
 			}
 		}
 		return nil
