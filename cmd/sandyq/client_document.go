@@ -77,7 +77,7 @@ func putDocument(ctx context.Context, c *client.Client, subject string, up clien
 func newDocumentGetCmd(r *remote) *cobra.Command {
 	var in api.OpenDocumentRequest
 	var by behalf
-	var path, out string
+	var path string
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "get FILE --purpose PURPOSE --reason REASON",
@@ -87,7 +87,7 @@ come and the SHA-256 is that of what was stored; until then nothing stands under
 		Example: `  sandyq document get front.jpg --purpose service --reason identity_check < token.txt`,
 		Args:    cobra.ExactArgs(1),
 		RunE: r.asking(func(ctx context.Context, c *client.Client, args []string) (err error) {
-			out = args[0]
+			out := args[0]
 			if _, err := os.Lstat(out); err == nil && !force {
 				return exists(out)
 			}
@@ -115,7 +115,7 @@ come and the SHA-256 is that of what was stored; until then nothing stands under
 	flags.StringVar(&in.Purpose, "purpose", "", purposeUsage)
 	flags.StringVar(&in.Reason, "reason", "", reasonUsage)
 	flags.IntVar(&in.Part, "part", 1, "which part of the document")
-	flags.StringVar(&path, "token", standardInput, "file with the document's token")
+	flags.StringVar(&path, "file", standardInput, "file with the document's token")
 	flags.BoolVar(&force, "force", false, "replace FILE if it exists")
 	by.bind(flags)
 	return requiring(cmd, "purpose", "reason")

@@ -83,7 +83,7 @@ func (e *env) readJSON(path string, v any) error {
 	}
 	err = json.Unmarshal(b, v, json.RejectUnknownMembers(true))
 	if broken, ok := errors.AsType[*json.SemanticError](err); ok {
-		return fmt.Errorf("read the input: byte %d of the JSON is not what the command takes (%s)", broken.ByteOffset, broken.GoType)
+		return hinted(fmt.Errorf("read the input: byte %d of the JSON is not what the command takes", broken.ByteOffset), "--help has an example")
 	}
 	if err != nil {
 		return errors.New("read the input: not valid JSON") // err may repeat a value

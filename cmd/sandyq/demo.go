@@ -34,6 +34,7 @@ Every claim that is printed was checked in that very run. If one does not hold, 
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			context.AfterFunc(ctx, stop) // a second signal ends the process at once
 			return d.perform(ctx)
 		},
 	}
@@ -70,8 +71,8 @@ func (d *demo) perform(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.leave()) }()
-	if err := d.play(ctx); err != nil {
-		return fmt.Errorf("the demo broke off: %w", err)
+	if err := d.play(ctx, d.acts()); err != nil {
+		return err
 	}
 	if err := d.conclude(); err != nil {
 		return err
@@ -83,12 +84,14 @@ func (d *demo) perform(ctx context.Context) (err error) {
 	return nil
 }
 
-// play runs the acts in order. An act returns an error only when it cannot go on; a claim that does not hold is noted.
-func (d *demo) play(ctx context.Context) error {
-	for _, act := range []struct {
-		title string
-		do    func(context.Context) error
-	}{
+// act is a part of the demo. It fails only when it cannot go on; a claim that does not hold is noted.
+type act struct {
+	title string
+	play  func(context.Context) error
+}
+
+func (d *demo) acts() []act {
+	return []act{
 		{"A vault is started", d.start},
 		{"People are registered", d.register},
 		{"Scans of their documents are stored", d.upload},
@@ -98,17 +101,34 @@ func (d *demo) play(ctx context.Context) error {
 		{"A person is erased", d.erase},
 		{"The copy from before the erasure is opened", d.openCopy},
 		{"Everything was written down, and nothing in clear", d.inspect},
-	} {
-		d.screen.act(act.title)
-		if err := act.do(ctx); err != nil {
-			return err
+	}
+}
+
+// play runs acts in order.
+func (d *demo) play(ctx context.Context, acts []act) error {
+	d.screen.title(fmt.Sprintf("Sandyq: a vault for the data of %s synthetic people", grouped(len(d.people))),
+		"All parts are real and on this machine: HTTP on loopback, store, documents and keys on disk. Nobody's data is in it.")
+	for _, a := range acts {
+		d.screen.act(a.title)
+		if err := a.play(ctx); err != nil {
+			return fmt.Errorf("the demo broke off where %s: %w", strings.ToLower(a.title[:1])+a.title[1:], err)
 		}
 	}
 	return nil
 }
 
-// prepare makes the home.
+// prepare casts the people and finds the home a place.
 func (d *demo) prepare() error {
+	people, err := sample.People()
+	if err != nil {
+		return err
+	}
+	if d.cast == 0 {
+		d.cast = len(people)
+	}
+	if d.people, err = castOf(people[:d.cast]); err != nil {
+		return err
+	}
 	if d.home == "" {
 		home, err := os.MkdirTemp("", "sandyq-demo-")
 		if err != nil {
@@ -125,15 +145,7 @@ func (d *demo) prepare() error {
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("look at the home: %w", err)
 	}
-	people, err := sample.People()
-	if err != nil {
-		return err
-	}
-	if d.cast == 0 {
-		d.cast = len(people)
-	}
-	d.people, err = castOf(people[:d.cast])
-	return err
+	return nil
 }
 
 // conclude answers the report, and fails when a claim did not hold.

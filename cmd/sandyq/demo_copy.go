@@ -83,17 +83,17 @@ func (d *demo) openCopy(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d.claim("copy_has_both", there, pace.String(), "It still has the rows and scans of the erased person, as on the day of the copy")
+	d.claim("copy_has_both", there, pace.String(), "It still has the rows and scans of the erased person")
 	readable, err := c.reads(ctx, d.remaining())
 	if err != nil {
 		return err
 	}
-	d.claim("copy_reads_others", readable, "", "With the live keys it gives back a person who was not erased")
+	d.claim("copy_reads_others", readable, "", "With the live keys it gives back all of a person who was not erased")
 	gone, err := c.isNoise(ctx, d.erased())
 	if err != nil {
 		return err
 	}
-	d.claim("copy_cannot_read_erased", gone, "", "Of the erased person it gives back nothing: no value, no scan, no form of them")
+	d.claim("copy_cannot_read_erased", gone, "", "Of the erased person it gives back nothing: no value and no scan")
 	readsOnly, err := c.readsOnly(ctx, d.remaining())
 	if err != nil {
 		return err

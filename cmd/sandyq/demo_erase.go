@@ -23,6 +23,7 @@ func (d *demo) block(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.claim("ids_pairwise", subject != p.subject, "", "Staff find the person, under another id than the application's")
 	pace, err := d.timed("block", "", 0, func() error {
 		_, err := d.staff.Block(ctx, subject, &api.BlockRequest{Kind: "dispute", Reason: "data_disputed"})
 		return err
@@ -34,7 +35,7 @@ func (d *demo) block(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.claim("blocked", refusedToken && refusedDocument, pace.String(), "From the answer on the person's tokens are blocked, their document 423")
+	d.claim("blocked", refusedToken && refusedDocument, pace.String(), "At once the person's tokens answer blocked, their document 423")
 	if _, err := d.staff.Unblock(ctx, subject, &api.BlockRequest{Kind: "dispute", Reason: "dispute_settled"}); err != nil {
 		return err
 	}
@@ -55,7 +56,6 @@ func (d *demo) lookUp(ctx context.Context, p *cast) (string, error) {
 	if len(found) != 1 {
 		return "", errors.New("staff do not find the person")
 	}
-	d.claim("ids_pairwise", found[0].Subject != p.subject, "", "Staff find the person, under another id than the application's")
 	return found[0].Subject, nil
 }
 
@@ -108,13 +108,13 @@ func (d *demo) erase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.claim("unreadable", tokens && document, pace.String(), "From the answer on the person's tokens are erased, their document 410")
+	d.claim("unreadable", tokens && document, pace.String(), "At once the person's tokens answer erased, their document 410")
 	if erasure, err = awaitErasure(ctx, d.staff.Client, erasure.Erasure, erasurePatience); err != nil {
 		return err
 	}
 	whole := stage{Name: "erase: keys gone, data removed", Seconds: clock.System().Sub(began).Seconds()}
 	d.report.Stages = append(d.report.Stages, whole)
-	d.claim("keys_destroyed", inOrder(erasure), whole.String(), "Their keys were destroyed, found to be gone, and then the person was called erased")
+	d.claim("keys_destroyed", inOrder(erasure), whole.String(), "Their keys were destroyed and seen to be gone, then all they had sealed")
 	return d.afterErasure(ctx, p)
 }
 

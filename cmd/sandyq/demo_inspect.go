@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -40,7 +41,7 @@ func (d *demo) readLog(ctx context.Context) error {
 	} {
 		told = told && found[want] > 0
 	}
-	d.claim("audited", told, "", "The log tells of the erased person's whole stay without a value: %d entries", len(entries))
+	d.claim("audited", told, "", "The log tells of the erased person's whole stay: %d entries", len(entries))
 	return nil
 }
 
@@ -88,11 +89,11 @@ func (d *demo) lookForLeaks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.claim("scan_finds", control >= len(d.people), "", "A search for %s plaintexts finds them in the list of people: %s hits",
+	d.claim("scan_finds", control >= len(d.people), "", "A search for %s plaintexts hits the list of people %s times",
 		grouped(len(needles)), grouped(control))
 	r := d.report.Searched
 	d.claim("nothing_in_clear", r.Found == 0 && r.Files > len(d.people), pace.String(),
-		"It finds none in what the vault wrote: %s files, %s, and the metrics", grouped(r.Files), megabytes(r.Bytes))
+		"It finds none in what the vault wrote: %s files of %s, and metrics", grouped(r.Files), megabytes(r.Bytes))
 	return nil
 }
 
@@ -108,7 +109,7 @@ func (d *demo) plaintexts() ([]string, error) {
 	for _, p := range d.people {
 		add(p.item.ExternalRef)
 		for _, name := range []string{"iin", "family_name", "given_name", "patronymic", "phone", "email", "postal_address", "residence_address"} {
-			for _, v := range append(p.item.Fields[name].Items, p.values[name]...) {
+			for _, v := range slices.Concat(p.item.Fields[name].Items, p.values[name]) {
 				if parts, ok := v.Parts(); ok {
 					add(parts["line"])
 					continue

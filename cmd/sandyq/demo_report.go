@@ -30,9 +30,9 @@ type demoReport struct {
 type stage struct {
 	Name      string  `json:"name"`
 	Seconds   float64 `json:"seconds"`
-	Count     int     `json:"count,omitempty"`
+	Count     int     `json:"count,omitzero"`
 	Unit      string  `json:"unit,omitempty"`
-	PerSecond float64 `json:"per_second,omitempty"`
+	PerSecond float64 `json:"per_second,omitzero"`
 }
 
 // String is what a person wants to know of it.

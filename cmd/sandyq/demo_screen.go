@@ -12,14 +12,15 @@ import (
 	"golang.org/x/term"
 )
 
-// screenWidth is where figures end, in characters.
-const screenWidth = 100
+// screenWidth is where figures end, in characters, unless the terminal is narrower.
+const screenWidth = 96
 
 // screen is the demo as a person sees it. With --json it shows nothing.
 type screen struct {
 	out    io.Writer // io.Discard with --json
 	bars   io.Writer // where progress is drawn; nil when nobody watches
 	colour bool
+	width  int
 	acts   int
 }
 
@@ -27,9 +28,14 @@ func newScreen(e *env) *screen {
 	if e.json {
 		return &screen{out: io.Discard}
 	}
-	s := &screen{out: e.out, colour: isTerminal(e.out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+	s := &screen{out: e.out, width: screenWidth, colour: isTerminal(e.out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
 	if isTerminal(e.err) && isTerminal(e.out) {
 		s.bars = e.err
+	}
+	if f, ok := e.out.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil { // a terminal
+			s.width = min(s.width, width)
+		}
 	}
 	return s
 }
@@ -49,10 +55,15 @@ const (
 )
 
 func (s *screen) paint(sgr, text string) string {
-	if !s.colour {
+	if !s.colour || text == "" {
 		return text
 	}
 	return "\x1b[" + sgr + "m" + text + "\x1b[0m"
+}
+
+// title says what is going to be seen.
+func (s *screen) title(text, below string) {
+	_, _ = fmt.Fprintf(s.out, "%s\n%s\n", s.paint(bold, text), s.paint(faint, below))
 }
 
 // act begins a section.
@@ -77,7 +88,7 @@ func (s *screen) claim(holds bool, text, figure string) {
 	if !holds {
 		mark, text = s.paint(red, "✗"), s.paint(red, text+" — DOES NOT HOLD")
 	}
-	gap := max(screenWidth-5-utf8.RuneCountInString(text)-utf8.RuneCountInString(figure), 2)
+	gap := max(s.width-5-utf8.RuneCountInString(text)-utf8.RuneCountInString(figure), 2)
 	if figure == "" {
 		gap = 0
 	}

@@ -181,7 +181,7 @@ func (d *demo) start(ctx context.Context) error {
 		return err
 	}
 	d.claim("started", me.System == "crm" && len(me.Roles) == 1 && me.Roles[0] == "application", pace.String(),
-		"It answers at %s and knows the application by its service token", d.server.front.apiURL)
+		"It answers at %s and knows the application by its token", d.server.front.apiURL)
 	until := "removed at the end"
 	if d.kept() {
 		until = "kept"
