@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,13 +42,40 @@ func (d *demo) copyHome(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	same, err := d.reads(ctx, d.erased())
+	same, err := d.readEveryIIN(ctx, d.people)
 	if err != nil {
 		return err
 	}
-	d.claim("restarted", same, pace.String(), "Stopped, store and documents copied, started again: all is there")
-	d.screen.say("The keys are not copied: no backup has them.")
+	d.claim("restarted", same, pace.String(), "Stopped, store and documents copied, started again: all are there")
+	keys, err := fileNames(d.config.keysDir())
+	if err != nil {
+		return err
+	}
+	copies, err := fileNames(d.copyDir())
+	if err != nil {
+		return err
+	}
+	apart := len(keys) > len(d.people)
+	for name := range keys {
+		apart = apart && !copies[name]
+	}
+	d.claim("keys_not_copied", apart, "", "None of the %s files of the keys is in the copy, as none belongs in a backup", grouped(len(keys)))
 	return nil
+}
+
+// fileNames are the names of the files below a directory.
+func fileNames(dir string) (map[string]bool, error) {
+	names := map[string]bool{}
+	err := filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() {
+			names[entry.Name()] = true
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the files: %w", err)
+	}
+	return names, nil
 }
 
 func (d *demo) copyFolders() error {
@@ -83,7 +111,11 @@ func (d *demo) openCopy(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d.claim("copy_has_both", there, pace.String(), "It still has the rows and scans of the erased person")
+	scans, err := fileNames(d.copied().documentsDir())
+	if err != nil {
+		return err
+	}
+	d.claim("copy_has_both", there && len(scans) == d.report.Scans, pace.String(), "It still has the rows and scans of the erased person")
 	readable, err := c.reads(ctx, d.remaining())
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/sandyq/sandyq/vault/api"
@@ -95,6 +96,10 @@ func (d *demo) erase(ctx context.Context) error {
 		return err
 	}
 	d.erasedID = subject
+	before, err := fileNames(d.config.documentsDir())
+	if err != nil {
+		return err
+	}
 	began := clock.System()
 	var erasure *api.Erasure
 	pace, err := d.timed("erase: unreadable", "", 0, func() (err error) {
@@ -114,7 +119,11 @@ func (d *demo) erase(ctx context.Context) error {
 	}
 	whole := stage{Name: "erase: keys gone, data removed", Seconds: clock.System().Sub(began).Seconds()}
 	d.report.Stages = append(d.report.Stages, whole)
-	d.claim("keys_destroyed", inOrder(erasure), whole.String(), "Their keys were destroyed and seen to be gone, then all they had sealed")
+	after, err := fileNames(d.config.documentsDir())
+	if err != nil {
+		return err
+	}
+	d.claim("keys_destroyed", inOrder(erasure) && len(before)-len(after) == len(p.scans), whole.String(), "Their keys were destroyed, and when they were gone, their scans")
 	return d.afterErasure(ctx, p)
 }
 
@@ -137,11 +146,12 @@ func (d *demo) afterErasure(ctx context.Context, p *cast) error {
 		return err
 	}
 	d.claim("not_found", len(left) == 0, "", "Their IIN finds nobody any more, not even for staff")
-	others, err := d.reads(ctx, d.remaining())
+	others := slices.DeleteFunc(slices.Clone(d.people), func(other *cast) bool { return other == p })
+	stay, err := d.readEveryIIN(ctx, others)
 	if err != nil {
 		return err
 	}
-	d.claim("others_stay", others, "", "Everybody else is as before")
+	d.claim("others_stay", stay, "", "Everybody else is still read: %s people", grouped(len(others)))
 	out, err := d.application.Tokenize(ctx, &api.TokenizeRequest{Purpose: demoPurpose, Items: []api.TokenizeItem{p.item}})
 	if err != nil {
 		return err

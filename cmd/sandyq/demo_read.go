@@ -111,7 +111,7 @@ func (d *demo) search(ctx context.Context) error {
 		return err
 	}
 	found := len(results) == 1 && results[0].Subject == p.subject && slices.Equal(results[0].Tokens["iin"].Items, p.tokens["iin"].Items)
-	d.claim("searched", found, pace.String(), "An IIN finds its person, who is stored under no number")
+	d.claim("searched", found, pace.String(), "An IIN finds its person and nobody else")
 	strangers, err := sample.Holders()
 	if err != nil {
 		return err
@@ -132,21 +132,41 @@ func (d *demo) find(ctx context.Context, by *party, iin string) ([]api.SearchRes
 	return out.Results, nil
 }
 
-// foreign has another application try the tokens.
+// foreign has another application try everybody's token of the IIN.
 func (d *demo) foreign(ctx context.Context) error {
-	p := d.people[0]
-	out, err := d.stranger.Detokenize(ctx, &api.DetokenizeRequest{
-		Purpose: readPurpose, Reason: readReason, Tokens: []string{p.first("iin"), p.scans[0].token},
-	})
+	tokens := tokensOfIIN(d.people)
+	out, err := d.stranger.Detokenize(ctx, &api.DetokenizeRequest{Purpose: readPurpose, Reason: readReason, Tokens: tokens})
 	if err != nil {
 		return err
 	}
-	refused := len(out.Results) == 2
+	refused := len(out.Results) == len(tokens)
 	for _, r := range out.Results {
 		refused = refused && r.Value == nil && errors.Is(r.Error.Err(), fault.NotFound)
 	}
 	d.claim("tokens_private", refused, "", "In the hands of another application the tokens are nobody's")
 	return nil
+}
+
+func tokensOfIIN(people []*cast) []string {
+	tokens := make([]string, len(people))
+	for i, p := range people {
+		tokens[i] = p.first("iin")
+	}
+	return tokens
+}
+
+// readEveryIIN reports whether the IINs of people come back right.
+func (d *demo) readEveryIIN(ctx context.Context, people []*cast) (bool, error) {
+	out, err := d.detokenize(ctx, api.Plain, tokensOfIIN(people)...)
+	if err != nil {
+		return false, err
+	}
+	for i, r := range out {
+		if r.Value == nil || !r.Value.Equal(people[i].values["iin"][0]) {
+			return false, nil
+		}
+	}
+	return len(out) == len(people), nil
 }
 
 // readDocuments reads scans back and compares their digests with those of the files.
