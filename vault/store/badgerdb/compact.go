@@ -10,7 +10,7 @@ import (
 // Compact rewrites the tables, so that what was deleted or overwritten before the call is in no file any more (unless a
 // View that began earlier still runs). What the disk keeps of the files it removed is beyond it. It takes as much
 // free space as the tables hold, answers store.ErrNoSpace when that would reach into the reserve, and lets Updates
-// and Views go on except for a pause while the memtable is flushed, of some hundred milliseconds.
+// and Views go on except for a pause of both while the memtable is flushed.
 func (s *Store) Compact(ctx context.Context) error {
 	if s.opt.ReadOnly {
 		return ErrReadOnly
@@ -46,9 +46,7 @@ func (s *Store) roomToCompact() error {
 		return err
 	}
 	sp.sample()
-	for _, l := range s.db.Levels() {
-		sp.need += l.Size
-	}
+	sp.need += total(s.db.Levels())
 	return sp.check(store.Vital)
 }
 

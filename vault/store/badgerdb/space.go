@@ -31,9 +31,11 @@ type space struct {
 	opt  Options
 	logs logs
 
-	free int64
-	need int64
-	err  error
+	free   int64
+	need   int64
+	tables int64 // of need, what is for making tables
+	exact  bool  // need is without what is underway
+	err    error
 }
 
 func newSpace(db *badger.DB, opt Options) (space, error) {
@@ -47,7 +49,9 @@ func (s *space) sample() {
 	if s.err == nil {
 		s.need, s.err = s.logs.size()
 	}
-	s.need += background(s.db.Levels())
+	s.tables = background(s.db.Levels())
+	s.need += s.tables
+	s.exact = false
 }
 
 // check refuses an Update of urgency u when too little is free.
@@ -59,6 +63,9 @@ func (s *space) check(u store.Urgency) error {
 	case store.Vital:
 		reserve = s.opt.Reserve.Vital
 	}
+	if s.err == nil && s.free < s.need+reserve && !s.exact {
+		s.refine()
+	}
 	if s.err != nil {
 		return fmt.Errorf("%w: cannot measure it: %w", store.ErrNoSpace, s.err)
 	}
@@ -66,6 +73,36 @@ func (s *space) check(u store.Urgency) error {
 		return fmt.Errorf("%w: %d MiB of %d MiB", store.ErrNoSpace, s.free>>20, (s.need+reserve)>>20)
 	}
 	return nil
+}
+
+// refine takes off need what a flush or compaction that is underway has written already: it is gone from free, and
+// without this a block would be refused on a disk that is merely being compacted. It looks at every table, so it is
+// left until space seems short.
+func (s *space) refine() {
+	s.exact = true
+	before := total(s.db.Levels())
+	paths, err := filepath.Glob(filepath.Join(s.opt.Dir, "*.sst"))
+	if err != nil {
+		s.err = err
+		return
+	}
+	underway := int64(0)
+	for _, path := range paths {
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err == nil { // else it has just been removed
+			underway += st.Blocks * 512
+		}
+	}
+	underway -= max(before, total(s.db.Levels())) // a compaction may have ended meanwhile
+	s.need -= min(s.tables, max(0, underway))
+}
+
+// total returns the bytes in all tables.
+func total(levels []badger.LevelInfo) (size int64) {
+	for _, l := range levels {
+		size += l.Size
+	}
+	return size
 }
 
 // background returns the bytes that Badger may take before it gives any back, beside a table for each log there is: a

@@ -132,10 +132,10 @@ func TestFullDisk(t *testing.T) {
 		return n
 	}
 	newData := fill(store.NewData, 100_000, 10_000)
-	reading := fill(store.Reading, 10_000, 100_000)
-	vital := fill(store.Vital, 1000, 5000)
+	reading := fill(store.Reading, 50_000, 100_000)
+	vital := fill(store.Vital, 1000, 2000)
 	t.Logf("refused after %d new data, %d entries of reads; %d blocks went through", newData, reading, vital)
-	if newData == 10_000 || newData < 300 || reading < 100 || vital < 5000 {
+	if newData == 10_000 || newData < 300 || reading < 100 || vital < 2000 {
 		t.Error("too early or too late")
 	}
 	check := func() {
