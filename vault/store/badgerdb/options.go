@@ -54,8 +54,8 @@ type Options struct {
 // for a flush and for the largest compaction (which Store works out from the tables there are).
 type Reserve struct{ NewData, Reading, Vital int64 }
 
-// DefaultReserve is counted in memtables, because that is what Badger takes at once.
-var DefaultReserve = Reserve{NewData: 3 * memTable, Reading: 2 * memTable, Vital: memTable}
+// DefaultReserve is counted in memtables, because what Badger needs changes by about that much when levels change.
+var DefaultReserve = Reserve{NewData: 5 * memTable, Reading: 3 * memTable, Vital: memTable}
 
 // Group is what one commit carried.
 type Group struct {
