@@ -71,8 +71,8 @@ const pollEvery = 100 * time.Millisecond
 
 // awaitErasure waits until nothing is left to do.
 func awaitErasure(ctx context.Context, c *client.Client, erasure string, patience time.Duration) (*api.Erasure, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	end := time.NewTimer(patience)
+	defer end.Stop()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
@@ -86,6 +86,8 @@ func awaitErasure(ctx context.Context, c *client.Client, erasure string, patienc
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for the erasure: %w", context.Cause(ctx))
+		case <-end.C:
 			return nil, hinted(fmt.Errorf("the erasure is %s after %s; the vault goes on with it", e.State, patience),
 				"look again with: sandyq erasure show %s", erasure)
 		}

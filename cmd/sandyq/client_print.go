@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/sandyq/sandyq/vault/api"
 )
 
@@ -26,6 +28,17 @@ func (e *env) answerTable(v any, fill func(table)) error {
 		}
 		return nil
 	})
+}
+
+// warn tells of what does not stop the command.
+func (e *env) warn(text string) {
+	if !e.json {
+		_, _ = fmt.Fprintf(e.err, "sandyq: warning: %s\n", text)
+		return
+	}
+	if b, err := json.Marshal(map[string]string{"warning": text}); err == nil {
+		_, _ = fmt.Fprintf(e.err, "%s\n", b)
+	}
 }
 
 // row adds a row; an empty cell becomes a dash.

@@ -55,7 +55,7 @@ func (r *remote) dial() (*client.Client, error) {
 		return nil, usagef("--server: %w", err)
 	}
 	if inTheClear(r.server) {
-		_, _ = fmt.Fprintln(r.err, "sandyq: warning: the token and all data go in the clear to a server that is not on this machine: use https")
+		r.warn("the token and all data go in the clear to a server that is not on this machine: use https")
 	}
 	return c, nil
 }
@@ -119,7 +119,7 @@ var advice = map[fault.Code]string{
 // advised adds to a failure of the server what to do about it.
 func advised(err error) error {
 	f, ok := errors.AsType[*fault.Error](err)
-	if !ok {
+	if !ok || f.Code == fault.Unavailable && f.Unwrap() == nil { // a server that answers this is running
 		return err
 	}
 	if hint := advice[f.Code]; hint != "" {

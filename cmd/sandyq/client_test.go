@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,6 +19,7 @@ import (
 	"github.com/sandyq/sandyq/deploy/sample"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/audit"
+	"github.com/sandyq/sandyq/vault/fault"
 )
 
 // ran is how a command went.
@@ -369,6 +372,23 @@ func TestEveryClientCommandShowsAnExample(t *testing.T) {
 	for _, cmd := range leaves(newRootCmd(&env{in: strings.NewReader(""), out: &bytes.Buffer{}, err: &bytes.Buffer{}})) {
 		if cmd.Example == "" || cmd.Short == "" {
 			t.Errorf("%s has no example or no short text", cmd.CommandPath())
+		}
+	}
+}
+
+func TestAdvice(t *testing.T) {
+	reached := fault.New(fault.Unavailable, "the keys are out of reach for the moment")
+	unreached := fault.Wrap(fault.Unavailable, errors.New("connection refused"), "")
+	for _, test := range []struct {
+		err  error
+		hint string
+	}{
+		{nil, ""}, {errors.New("read the input"), ""}, {reached, ""},
+		{fmt.Errorf("call: %w", unreached), "running"}, {fmt.Errorf("call: %w", fault.New(fault.Denied, "")), "whoami"},
+	} {
+		h, hinted := errors.AsType[hintedError](advised(test.err))
+		if hinted != (test.hint != "") || !strings.Contains(h.hint, test.hint) {
+			t.Errorf("%v: %q", test.err, h.hint)
 		}
 	}
 }

@@ -54,7 +54,7 @@ type demo struct {
 	config    config
 	server    *demoServer
 	screen    *screen
-	people    []*cast
+	people    []*registrant
 	report    demoReport
 	began     time.Time
 
@@ -110,7 +110,11 @@ func (d *demo) play(ctx context.Context, acts []act) error {
 		"All parts are real and on this machine: HTTP on loopback, store, documents and keys on disk. Nobody's data is in it.")
 	for _, a := range acts {
 		d.screen.act(a.title)
-		if err := a.play(ctx); err != nil {
+		err := a.play(ctx)
+		if ctx.Err() != nil {
+			return errors.New("the demo was interrupted")
+		}
+		if err != nil {
 			return fmt.Errorf("the demo broke off where %s: %w", strings.ToLower(a.title[:1])+a.title[1:], err)
 		}
 	}
@@ -126,7 +130,7 @@ func (d *demo) prepare() error {
 	if d.cast == 0 {
 		d.cast = len(people)
 	}
-	if d.people, err = castOf(people[:d.cast]); err != nil {
+	if d.people, err = registrantsOf(people[:d.cast]); err != nil {
 		return err
 	}
 	if d.home == "" {

@@ -141,7 +141,7 @@ type copyReader struct {
 }
 
 // holds reports whether the copy knows the people's tokens as active, so that what it cannot read is for want of a key.
-func (c copyReader) holds(ctx context.Context, people ...*cast) (bool, error) {
+func (c copyReader) holds(ctx context.Context, people ...*registrant) (bool, error) {
 	for _, p := range people {
 		out, err := c.service.DescribeTokens(ctx, c.call, &api.TokensRequest{Tokens: []string{p.first("iin"), p.scans[0].token}})
 		if err != nil {
@@ -157,7 +157,7 @@ func (c copyReader) holds(ctx context.Context, people ...*cast) (bool, error) {
 }
 
 // reads reports whether all of a person comes back right: every value, and the first scan.
-func (c copyReader) reads(ctx context.Context, p *cast) (bool, error) {
+func (c copyReader) reads(ctx context.Context, p *registrant) (bool, error) {
 	results, expected, err := c.detokenize(ctx, p)
 	if err != nil {
 		return false, err
@@ -172,7 +172,7 @@ func (c copyReader) reads(ctx context.Context, p *cast) (bool, error) {
 }
 
 // isNoise reports whether nothing of a person comes back by any way of reading, for want of the key.
-func (c copyReader) isNoise(ctx context.Context, p *cast) (bool, error) {
+func (c copyReader) isNoise(ctx context.Context, p *registrant) (bool, error) {
 	results, _, err := c.detokenize(ctx, p)
 	if err != nil {
 		return false, err
@@ -193,7 +193,7 @@ func (c copyReader) isNoise(ctx context.Context, p *cast) (bool, error) {
 	return errors.Is(err, fault.Unavailable), nil
 }
 
-func (c copyReader) detokenize(ctx context.Context, p *cast) ([]api.DetokenizeResult, map[string]api.Value, error) {
+func (c copyReader) detokenize(ctx context.Context, p *registrant) ([]api.DetokenizeResult, map[string]api.Value, error) {
 	request := &api.DetokenizeRequest{Purpose: readPurpose, Reason: readReason}
 	expected := map[string]api.Value{}
 	p.issued(func(_, token string, value api.Value) {
@@ -226,7 +226,7 @@ func (c copyReader) readScan(ctx context.Context, s scan) (string, error) {
 }
 
 // readsOnly reports whether the copy says what it is, and refuses to change anything, for an administrator too.
-func (c copyReader) readsOnly(ctx context.Context, p *cast) (bool, error) {
+func (c copyReader) readsOnly(ctx context.Context, p *registrant) (bool, error) {
 	if !slices.Contains(c.service.Ready(ctx).Degraded, "copy") {
 		return false, nil
 	}

@@ -12,10 +12,13 @@ import (
 	"github.com/sandyq/sandyq/vault/fault"
 )
 
+// erasurePatience is how long the demo waits for an erasure to end.
+const erasurePatience = 30 * time.Second
+
 // blocked and erased are the people of the acts of those names. They are among those shown, and so is who remains.
-func (d *demo) remaining() *cast { return d.people[0] }
-func (d *demo) blocked() *cast   { return d.people[1] }
-func (d *demo) erased() *cast    { return d.people[2] }
+func (d *demo) remaining() *registrant { return d.people[0] }
+func (d *demo) blocked() *registrant   { return d.people[1] }
+func (d *demo) erased() *registrant    { return d.people[2] }
 
 // block has staff block a person, the application try to read them, and staff lift the block.
 func (d *demo) block(ctx context.Context) error {
@@ -49,7 +52,7 @@ func (d *demo) block(ctx context.Context) error {
 }
 
 // lookUp has staff find a person by IIN, which gives the vault-wide id.
-func (d *demo) lookUp(ctx context.Context, p *cast) (string, error) {
+func (d *demo) lookUp(ctx context.Context, p *registrant) (string, error) {
 	found, err := d.find(ctx, d.staff, p.person.IIN)
 	if err != nil {
 		return "", err
@@ -61,7 +64,7 @@ func (d *demo) lookUp(ctx context.Context, p *cast) (string, error) {
 }
 
 // refused reports whether a person's token and document are refused with this code, the document with this HTTP status.
-func (d *demo) refused(ctx context.Context, p *cast, code fault.Code, status int) (tokens, document bool, err error) {
+func (d *demo) refused(ctx context.Context, p *registrant, code fault.Code, status int) (tokens, document bool, err error) {
 	out, err := d.detokenize(ctx, api.Plain, p.first("iin"), p.first("family_name"))
 	if err != nil {
 		return false, false, err
@@ -76,7 +79,7 @@ func (d *demo) refused(ctx context.Context, p *cast, code fault.Code, status int
 }
 
 // reads reports whether a person's value and document come back right.
-func (d *demo) reads(ctx context.Context, p *cast) (bool, error) {
+func (d *demo) reads(ctx context.Context, p *registrant) (bool, error) {
 	out, err := d.detokenize(ctx, api.Plain, p.first("iin"))
 	if err != nil {
 		return false, err
@@ -140,13 +143,13 @@ func inOrder(e *api.Erasure) bool {
 }
 
 // afterErasure looks for the erased person, and registers the same human being anew.
-func (d *demo) afterErasure(ctx context.Context, p *cast) error {
+func (d *demo) afterErasure(ctx context.Context, p *registrant) error {
 	left, err := d.find(ctx, d.staff, p.person.IIN)
 	if err != nil {
 		return err
 	}
 	d.claim("not_found", len(left) == 0, "", "Their IIN finds nobody any more, not even for staff")
-	others := slices.DeleteFunc(slices.Clone(d.people), func(other *cast) bool { return other == p })
+	others := slices.DeleteFunc(slices.Clone(d.people), func(other *registrant) bool { return other == p })
 	stay, err := d.readEveryIIN(ctx, others)
 	if err != nil {
 		return err

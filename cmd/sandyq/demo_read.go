@@ -147,7 +147,7 @@ func (d *demo) foreign(ctx context.Context) error {
 	return nil
 }
 
-func tokensOfIIN(people []*cast) []string {
+func tokensOfIIN(people []*registrant) []string {
 	tokens := make([]string, len(people))
 	for i, p := range people {
 		tokens[i] = p.first("iin")
@@ -156,7 +156,7 @@ func tokensOfIIN(people []*cast) []string {
 }
 
 // readEveryIIN reports whether the IINs of people come back right.
-func (d *demo) readEveryIIN(ctx context.Context, people []*cast) (bool, error) {
+func (d *demo) readEveryIIN(ctx context.Context, people []*registrant) (bool, error) {
 	out, err := d.detokenize(ctx, api.Plain, tokensOfIIN(people)...)
 	if err != nil {
 		return false, err

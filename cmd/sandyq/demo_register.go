@@ -62,7 +62,7 @@ func (d *demo) register(ctx context.Context) error {
 	return nil
 }
 
-func (d *demo) registerBatch(ctx context.Context, batch []*cast) error {
+func (d *demo) registerBatch(ctx context.Context, batch []*registrant) error {
 	request := &api.TokenizeRequest{Purpose: demoPurpose}
 	for _, p := range batch {
 		request.Items = append(request.Items, p.item)
@@ -110,7 +110,7 @@ func (d *demo) tokensComplete() (complete, distinct bool) {
 	return complete, distinct
 }
 
-func sameTokens(result api.TokenizeResult, p *cast) bool {
+func sameTokens(result api.TokenizeResult, p *registrant) bool {
 	if result.Error != nil || result.Created || result.Subject != p.subject || len(result.Tokens) != len(p.tokens) {
 		return false
 	}
@@ -175,7 +175,7 @@ func (d *demo) upload(ctx context.Context) error {
 }
 
 // uploadScans uploads one person's document, part after part.
-func (d *demo) uploadScans(ctx context.Context, p *cast, intact *verdict) error {
+func (d *demo) uploadScans(ctx context.Context, p *registrant, intact *verdict) error {
 	document := ""
 	for i := range p.scans {
 		s := &p.scans[i]

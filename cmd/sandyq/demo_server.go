@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/sandyq/sandyq/metrics"
 	"github.com/sandyq/sandyq/vault/api"
@@ -200,6 +199,3 @@ func (d *demo) admitAll(ctx context.Context) (err error) {
 	d.staff, err = d.server.admit(ctx, d.administrator, "service-desk", "staff")
 	return err
 }
-
-// erasurePatience is how long the demo waits for an erasure to end.
-const erasurePatience = 30 * time.Second

@@ -225,6 +225,20 @@ func keepingKeys(t *testing.T, c config, do func() error) error {
 	})
 }
 
+func TestAnInterruptedDemoLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	d := demo{env: &env{out: io.Discard, err: io.Discard}, cast: smallCast}
+	if err := d.perform(ctx); err == nil || !strings.Contains(err.Error(), "interrupted") {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 func TestTheDemoWantsAHomeOfItsOwn(t *testing.T) {
 	home := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(home, "copy"), 0o700); err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/sandyq/sandyq/vault/schema"
 )
 
-// cast is one of the synthetic people, and what the application has of them.
-type cast struct {
+// registrant is one of the synthetic people, and what the application has of them.
+type registrant struct {
 	person sample.Person
 	item   api.TokenizeItem
 	values map[string][]api.Value // what must be read back: the canonical form of what was registered
@@ -30,12 +30,12 @@ type scan struct {
 	part  int
 }
 
-// castOf prepares people: how they are registered, and what must come back.
-func castOf(people []sample.Person) ([]*cast, error) {
+// registrantsOf prepares people: how they are registered, and what must come back.
+func registrantsOf(people []sample.Person) ([]*registrant, error) {
 	fields := schema.Default()
-	all := make([]*cast, len(people))
+	all := make([]*registrant, len(people))
 	for i, p := range people {
-		all[i] = &cast{person: p, item: itemOf(p), values: map[string][]api.Value{}}
+		all[i] = &registrant{person: p, item: itemOf(p), values: map[string][]api.Value{}}
 		for name, given := range all[i].item.Fields {
 			f, ok := fields.Field(name)
 			if !ok {
@@ -100,22 +100,22 @@ func itemOf(p sample.Person) api.TokenizeItem {
 }
 
 // shownAs is a value of the person on the screen.
-func (c *cast) shownAs(field string) string {
+func (p *registrant) shownAs(field string) string {
 	var texts []string
-	for _, v := range c.values[field] {
+	for _, v := range p.values[field] {
 		texts = append(texts, plain(v))
 	}
 	return strings.Join(texts, ", ")
 }
 
 // first is the person's first token of a field.
-func (c *cast) first(field string) string { return c.tokens[field].Items[0] }
+func (p *registrant) first(field string) string { return p.tokens[field].Items[0] }
 
 // issued lists the person's tokens, with what each must give back.
-func (c *cast) issued(each func(field, token string, value api.Value)) {
-	for field, tokens := range c.tokens {
+func (p *registrant) issued(each func(field, token string, value api.Value)) {
+	for field, tokens := range p.tokens {
 		for i, token := range tokens.Items {
-			each(field, token, c.values[field][i])
+			each(field, token, p.values[field][i])
 		}
 	}
 }
