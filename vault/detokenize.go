@@ -2,7 +2,6 @@ package vault
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/sandyq/sandyq/access"
@@ -11,7 +10,6 @@ import (
 	"github.com/sandyq/sandyq/vault/purpose"
 	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store"
-	"github.com/sandyq/sandyq/vault/token"
 )
 
 // Detokenize turns tokens back into values. Tokens stand alone.
@@ -122,130 +120,6 @@ func (s *Service) detokenizeRound(ctx context.Context, call Call, r access.Reque
 		s.fill(sh, keys, api.Form(r.Form), call.Principal)
 	}
 	return nil
-}
-
-// follow finds out what each token stands for and whether state and purpose allow it to be read.
-func (s *Service) follow(r store.Reader, call Call, p *purpose.Purpose, open []*shown) error {
-	keys := make([][]byte, 0, len(open))
-	for _, sh := range open {
-		*sh = shown{result: sh.result}
-		t, _, err := token.Parse(sh.result.Token)
-		if err != nil {
-			sh.refusal = mistyped()
-			t = "" // no row has this key; every token costs the same
-		}
-		keys = append(keys, s.rows.token(t))
-	}
-	rows, err := r.Get(keys...)
-	if err != nil {
-		return err
-	}
-	var alive []*shown
-	for i, sh := range open {
-		if err := s.stand(sh, rows[i], call.Principal, p); err != nil {
-			return err
-		}
-		if sh.row != nil && sh.field != nil {
-			alive = append(alive, sh)
-		}
-	}
-	return s.loadShown(r, alive)
-}
-
-// loadShown reads the people and the records, each person once.
-func (s *Service) loadShown(r store.Reader, alive []*shown) error {
-	if len(alive) == 0 {
-		return nil
-	}
-	keys := make([][]byte, len(alive), 2*len(alive))
-	people := make(map[SubjectID]int, len(alive)) // place in keys
-	for i, sh := range alive {
-		keys[i] = s.rows.record(sh.row.Subject, sh.row.Field, sh.row.Slot)
-		if _, ok := people[sh.row.Subject]; !ok {
-			people[sh.row.Subject] = len(alive) + len(people)
-		}
-	}
-	keys = keys[:len(alive)+len(people)]
-	for id, at := range people {
-		keys[at] = s.rows.subject(id)
-	}
-	rows, err := r.Get(keys...)
-	if err != nil {
-		return err
-	}
-	subjects := make(map[SubjectID]*subject, len(people))
-	for id, at := range people {
-		if rows[at] == nil {
-			return errors.New("a token in the store names nobody")
-		}
-		if subjects[id], err = decodeSubject(rows[at]); err != nil {
-			return err
-		}
-	}
-	for i, sh := range alive {
-		if err := sh.load(subjects[sh.row.Subject], rows[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func mistyped() *fault.Error {
-	return fault.New(fault.NotFound, "this is not a token: it is mistyped")
-}
-
-func errNoToken() *fault.Error {
-	return fault.New(fault.NotFound, "there is no such token for this system")
-}
-
-// stand reads what a token stands for to the caller.
-func (s *Service) stand(sh *shown, raw []byte, caller access.Principal, p *purpose.Purpose) error {
-	if raw == nil {
-		if sh.refusal == nil {
-			sh.refusal = errNoToken()
-		}
-		return nil
-	}
-	row, err := decodeRow[tokenRow](raw)
-	if err != nil {
-		return err
-	}
-	switch field, known := s.Schema.Field(row.Field); {
-	case row.System != caller.System && !caller.Role.VaultWide():
-		sh.refusal = errNoToken()
-	case row.Erased:
-		sh.refusal = fault.New(fault.Erased, "this person is erased")
-	case row.Field == documentsField:
-		sh.row, sh.refusal = row, &fault.Error{
-			Code: fault.NotFound, Detail: "this token stands for a document: open it instead",
-		}
-	case !known:
-		sh.row, sh.refusal = row, fault.New(fault.Denied, "the schema does not have this field any more")
-	case !p.Allows(row.Field):
-		sh.row, sh.field = row, field
-		sh.refusal = &fault.Error{
-			Code: fault.Denied, Detail: "the purpose does not need this",
-			Fields: []fault.Field{{Field: row.Field, Rule: rulePurpose}},
-		}
-	default:
-		sh.row, sh.field = row, field
-	}
-	return nil
-}
-
-// load takes in the person and the record.
-func (sh *shown) load(who *subject, recordRaw []byte) error {
-	sh.subject = who
-	if refusal := sh.subject.refusal(); refusal != nil {
-		sh.refusal = refusal
-		return nil
-	}
-	if recordRaw == nil {
-		return errors.New("a token in the store names no record")
-	}
-	row, err := decodeRow[recordRow](recordRaw)
-	sh.record = record{sh.row.Slot, row}
-	return err
 }
 
 // readingDeeds makes one deed for each person and verdict.

@@ -1,0 +1,108 @@
+package vault
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/sandyq/sandyq/vault/blob"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// uploadRow is an upload under way: until its time its blob is not abandoned.
+type uploadRow struct {
+	Until stamp `cbor:"1,keyasint"`
+	Taken bool  `cbor:"2,keyasint,omitempty"` // by the sweeper, which removes the blob
+}
+
+// uploadHeld is what a row begins with that was not taken: a map of one member.
+var uploadHeld = encodeRow(uploadRow{Until: 1})[:1]
+
+// lease writes the upload's row and renews it until stop is called, which waits for the last renewal.
+func (up *upload) lease(ctx context.Context) (stop func(), err error) {
+	if err := up.renew(ctx); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var renewing sync.WaitGroup
+	renewing.Go(func() {
+		tick := time.NewTicker(up.UploadLife / 4)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if err := up.renewLeased(ctx); err != nil {
+					return // the commit will find the row lapsed, or the store stopped
+				}
+			}
+		}
+	})
+	return func() { cancel(); renewing.Wait() }, nil
+}
+
+func (up *upload) renew(ctx context.Context) error {
+	return up.Store.Update(ctx, func(w store.Writer) error {
+		return w.Set(up.rows.upload(up.blob), encodeRow(uploadRow{Until: stampOf(up.Clock().Add(up.UploadLife))}))
+	})
+}
+
+// renewLeased renews a row that is still there: one that the sweeper took is never brought back.
+func (up *upload) renewLeased(ctx context.Context) error {
+	key := up.rows.upload(up.blob)
+	return up.Store.Update(ctx, func(w store.Writer) error {
+		row, err := getRow[uploadRow](w, key)
+		if err != nil || row == nil || row.Taken {
+			return err
+		}
+		return w.Set(key, encodeRow(uploadRow{Until: stampOf(up.Clock().Add(up.UploadLife))}))
+	})
+}
+
+// sweepUploads removes the blobs of uploads that were abandoned.
+func (s *Service) sweepUploads(ctx context.Context) error {
+	prefix := s.rows.key(kindUpload)
+	now := stampOf(s.Clock())
+	var lapsed []blob.ID
+	err := s.Store.View(ctx, func(r store.Reader) error {
+		lapsed = nil
+		return scanAll(r, prefix, func(p store.Pair) error {
+			row, err := decodeRow[uploadRow](p.Value)
+			if err == nil && row.Until < now {
+				lapsed = append(lapsed, blob.ID(p.Key[len(prefix):]))
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range lapsed {
+		if err := s.dropUpload(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropUpload marks an upload as taken, so that it can't be committed any more, removes its blob, and then the row.
+func (s *Service) dropUpload(ctx context.Context, id blob.ID) error {
+	key := s.rows.upload(id)
+	taken := false
+	err := s.Store.Update(ctx, func(w store.Writer) error {
+		row, err := getRow[uploadRow](w, key)
+		taken = err == nil && row != nil && row.Until < stampOf(s.Clock())
+		if !taken {
+			return err
+		}
+		return w.Set(key, encodeRow(uploadRow{Taken: true}))
+	})
+	if err != nil || !taken {
+		return err
+	}
+	if err := s.Blobs.Remove(ctx, id); err != nil {
+		return err
+	}
+	return s.Store.Update(ctx, func(w store.Writer) error { return w.Delete(key) })
+}
