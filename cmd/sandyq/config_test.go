@@ -1,0 +1,165 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+)
+
+const example = "../../deploy/sandyq.example.yaml"
+
+// TestExample: the documented configuration is one that is understood, names every key, and tells the true defaults.
+func TestExample(t *testing.T) {
+	b, err := os.ReadFile(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := parseConfig(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.check(); err != nil {
+		t.Error(err)
+	}
+	var tree map[string]any
+	if err := yaml.Load(b, &tree); err != nil {
+		t.Fatal(err)
+	}
+	missing(t, reflect.TypeFor[config](), tree, "")
+
+	d := defaultConfig()
+	for name, pair := range map[string][2]any{
+		"listen": {c.Listen, d.Listen}, "ops": {c.Ops, d.Ops}, "tenant": {c.Tenant, d.Tenant},
+		"environment": {c.Environment, d.Environment}, "store.engine": {c.Store.Engine, d.Store.Engine},
+		"blobs.engine": {c.Blobs.Engine, d.Blobs.Engine}, "keys.vault.mount": {c.Keys.Vault.Mount, d.Keys.Vault.Mount},
+		"keys.vault.timeout": {c.Keys.Vault.Timeout, d.Keys.Vault.Timeout}, "erasure": {c.Erasure, d.Erasure},
+		"max_document": {c.MaxDocument, d.MaxDocument}, "shutdown_timeout": {c.ShutdownTimeout, d.ShutdownTimeout},
+		"log": {c.Log, d.Log},
+	} {
+		if pair[0] != pair[1] {
+			t.Errorf("%s: the example says %v, the default is %v", name, pair[0], pair[1])
+		}
+	}
+}
+
+// missing reports the fields of a struct whose keys are not in the tree.
+func missing(t *testing.T, of reflect.Type, tree map[string]any, at string) {
+	t.Helper()
+	for i := range of.NumField() {
+		field := of.Field(i)
+		key, inside := field.Tag.Get("yaml"), field.Type
+		if key == "" {
+			t.Errorf("%s.%s has no key", of, field.Name)
+		}
+		value, ok := tree[key]
+		if !ok {
+			t.Errorf("the example lacks %s%s", at, key)
+			continue
+		}
+		if inside.Kind() == reflect.Pointer {
+			inside = inside.Elem()
+		}
+		if below, ok := value.(map[string]any); ok && inside.Kind() == reflect.Struct {
+			missing(t, inside, below, at+key+".")
+		}
+	}
+}
+
+func TestConfigRefusals(t *testing.T) {
+	for _, c := range []struct{ name, yaml, want string }{
+		{"unknown key", "lisen: x", "unknown key lisen"},
+		{"unknown key inside", "keys: {local: {passphrase: x}}", "unknown key passphrase"},
+		{"repeated key", "home: a\nhome: b", `"home" already defined`},
+		{"two documents", "home: a\n---\nhome: b", "more than one YAML document"},
+		{"wrong type", "max_document: many", "line 1"},
+		{"no unit", "shutdown_timeout: 30", "line 1"},
+		{"empty home", `home: ""`, "home: "},
+		{"postgres", "store: {engine: postgres}", "store.engine: postgres is not in this version"},
+		{"postgres section", "store: {postgres: {dsn_file: x}}", "store.postgres: is not in this version"},
+		{"unknown engine", "store: {engine: sqlite}", "store.engine: is badger"},
+		{"s3", "blobs: {engine: s3}", "blobs.engine: s3 is not in this version"},
+		{"s3 section", "blobs: {s3: {bucket: x}}", "blobs.s3: is not in this version"},
+		{"s3 ledger", "ledger: {s3: {bucket: x}}", "ledger.s3: is not in this version"},
+		{"unknown provider", "keys: {provider: aws}", "keys.provider: is local or vault"},
+		{"two openers", "keys: {local: {passphrase_file: a, key_file: b}}", "keys.local: has both"},
+		{"vault without address", "keys: {provider: vault}", "keys.vault.address: is required"},
+		{"vault without method", "keys: {provider: vault, vault: {address: 'https://v'}}", "keys.vault.auth.method: is required"},
+		{"local beside vault", "keys: {provider: vault, local: {dir: x}}", "keys.local: is configured"},
+		{"vault beside local", "keys: {vault: {address: 'https://v'}}", "keys.vault: is configured"},
+		{"tenant", "tenant: Main", "tenant: is 1 to 40"},
+		{"environment", "environment: prod", "environment: is one letter"},
+		{"approvals", "erasure: {approvals: -1}", "erasure.approvals: is 0 to 10"},
+		{"max_document", "max_document: 0", "max_document: is 1 to"},
+		{"shutdown_timeout", "shutdown_timeout: 0s", "shutdown_timeout: is a duration"},
+		{"log level", "log: {level: loud}", "loud"},
+		{"half a certificate", "tls: {cert_file: x}", "tls: needs cert_file and key_file"},
+		{"clients without certificate", "tls: {client_ca_file: x}", "tls.client_ca_file: needs"},
+		{"both protections", "tls: {cert_file: x, key_file: y, terminated_upstream: true}", "tls: has both"},
+		{"no port", "listen: localhost", "listen: is HOST:PORT"},
+		{"public", "listen: 0.0.0.0:7440", "listen: an address that is not loopback needs TLS"},
+		{"public by default", "listen: ':7440'", "listen: an address that is not loopback needs TLS"},
+		{"public by IPv6", "listen: '[::]:7440'", "listen: an address that is not loopback needs TLS"},
+		{"public by name", "listen: sandyq.example:7440", "listen: an address that is not loopback needs TLS"},
+		{"public operations", "ops: 10.0.0.1:7441", "ops: an address that is not loopback needs TLS"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			parsed, err := parseConfig([]byte(c.yaml))
+			if err == nil {
+				err = parsed.check()
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: %v, want %q", c.yaml, err, c.want)
+			}
+		})
+	}
+}
+
+func TestConfigAccepts(t *testing.T) {
+	for _, text := range []string{
+		"", "# nothing\n", "log: {level: debug}", "listen: '[::1]:0'", "listen: localhost:7440",
+		"listen: 0.0.0.0:7440\ntls: {terminated_upstream: true}", "listen: :7440\ntls: {cert_file: x, key_file: y}",
+		"keys: {provider: vault, vault: {address: 'https://v', auth: {method: token, token_file: x}}}",
+	} {
+		c, err := parseConfig([]byte(text))
+		if err == nil {
+			err = c.check()
+		}
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// TestConfigPaths: paths of the file are taken from its folder, those of flags from the working directory.
+func TestConfigPaths(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "etc", "sandyq.yaml")
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	text := "home: ../data\nledger: {path: /elsewhere}\nkeys: {local: {passphrase_file: secret}}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	c, err := (&configFlags{file: "etc/sandyq.yaml"}).load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for got, want := range map[string]string{
+		c.Home: filepath.Join(dir, "data"), c.storeDir(): filepath.Join(dir, "data", "store"), c.ledgerDir(): "/elsewhere",
+		c.keysDir(): filepath.Join(dir, "data", "keyring", "local"), c.Keys.Local.PassphraseFile: filepath.Join(dir, "etc", "secret"),
+	} {
+		if got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	c, err = (&configFlags{file: "etc/sandyq.yaml", home: "flag", listen: "127.0.0.1:1"}).load()
+	if err != nil || c.Home != filepath.Join(dir, "flag") || c.Listen != "127.0.0.1:1" {
+		t.Errorf("flags: %s %s %v", c.Home, c.Listen, err)
+	}
+}
