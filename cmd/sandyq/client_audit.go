@@ -28,24 +28,24 @@ func newEntriesCmd(r *remote) *cobra.Command {
 		Example: `  sandyq audit entries --subject sub_01j2… --from 2026-11-01T00:00:00Z --all`,
 		Args:    cobra.NoArgs,
 		RunE: r.asking(func(ctx context.Context, c *client.Client, _ []string) error {
-			page, err := c.AuditEntries(ctx, q)
-			if err != nil {
-				return err
+			next := func(cursor string) (*api.Page[api.AuditEntry], error) {
+				if cursor != "" {
+					q.Cursor = cursor
+				}
+				return c.AuditEntries(ctx, q)
 			}
-			if every && page.NextCursor != "" {
-				rest := q
-				more, err := everyPage(func(cursor string) (*api.Page[api.AuditEntry], error) {
-					if rest.Cursor = cursor; cursor == "" {
-						rest.Cursor = page.NextCursor
-					}
-					return c.AuditEntries(ctx, rest)
-				})
+			if !every {
+				page, err := next("")
 				if err != nil {
 					return err
 				}
-				page = &api.Page[api.AuditEntry]{Items: append(page.Items, more...)}
+				return r.answerEntries(page)
 			}
-			return r.answerEntries(page)
+			all, err := everyPage(next)
+			if err != nil {
+				return err
+			}
+			return r.answerEntries(&api.Page[api.AuditEntry]{Items: all})
 		}),
 	}
 	flags := cmd.Flags()

@@ -206,7 +206,7 @@ func (d *demo) invite() {
 	d.screen.say("")
 	d.screen.say("sandyq whoami --server %s --home %s", d.server.front.apiURL, d.home)
 	d.screen.say("")
-	d.screen.say("Interrupt to stop.")
+	d.screen.say("NOT SAFE for real data: the keys and this token lie in the home. Interrupt to stop.")
 }
 
 // timed runs a piece of work and notes how long it took.
