@@ -63,11 +63,18 @@ type step struct {
 	Done bool   `json:"done"` // false when it was there already
 }
 
+// role is where the credentials of an AppRole are.
+type role struct {
+	RoleIDFile   string `json:"role_id_file"`
+	SecretIDFile string `json:"secret_id_file"`
+}
+
 // preparation is what keys setup answers.
 type preparation struct {
-	Steps []step          `json:"steps"`
-	Serve hashicorp.Auth  `json:"auth"`
-	Erase *hashicorp.Auth `json:"erase_auth,omitempty"`
+	Steps []step `json:"steps"`
+	Done  bool   `json:"done"`
+	Auth  role   `json:"auth"`
+	Erase *role  `json:"erase_auth,omitempty"` // the role that alone destroys
 }
 
 func (s *keysSetup) run(ctx context.Context, e *env) error {
@@ -79,9 +86,9 @@ func (s *keysSetup) run(ctx context.Context, e *env) error {
 		return hinted(errors.New("VAULT_ADDR and VAULT_TOKEN name no server and no token"),
 			"set both: VAULT_ADDR=https://vault.example:8200 VAULT_TOKEN=… sandyq keys setup")
 	}
-	serve, erase, err := s.roles(c)
+	made, err := s.roles(c)
 	if err != nil {
-		return err
+		return fmt.Errorf("credentials: %w", err)
 	}
 	setup := hashicorp.SetupConfig{
 		Address:   os.Getenv("VAULT_ADDR"),
@@ -90,47 +97,45 @@ func (s *keysSetup) run(ctx context.Context, e *env) error {
 		Namespace: or(os.Getenv("VAULT_NAMESPACE"), c.Keys.Vault.Namespace),
 		Mount:     c.Keys.Vault.Mount,
 		Tenant:    c.Tenant,
-		Serve:     hashicorp.Credentials{RoleIDFile: serve.RoleIDFile, SecretIDFile: serve.SecretIDFile},
-	}
-	if erase != nil {
-		setup.Erase = &hashicorp.Credentials{RoleIDFile: erase.RoleIDFile, SecretIDFile: erase.SecretIDFile}
+		Serve:     hashicorp.Credentials(made.Auth),
+		Erase:     (*hashicorp.Credentials)(made.Erase),
 	}
 	taken, err := hashicorp.Setup(ctx, setup)
-	made := preparation{Serve: serve, Erase: erase}
 	for _, t := range taken {
 		made.Steps = append(made.Steps, step(t))
 	}
+	made.Done = err == nil
 	return errors.Join(e.answer(made, made.text), err)
 }
 
-// roles says where the credentials of the roles go: to where the configuration reads them, otherwise to the folder.
-func (s *keysSetup) roles(c config) (serve hashicorp.Auth, erase *hashicorp.Auth, err error) {
+// roles says where the credentials of the roles go: to where the configuration reads them, otherwise to the folder. It
+// makes the folders that are not there.
+func (s *keysSetup) roles(c config) (made preparation, err error) {
 	dir, err := filepath.Abs(s.credentials)
 	if err != nil {
-		return serve, nil, fmt.Errorf("credentials: %w", err)
+		return made, err
 	}
-	serve = approle(c.Keys.Vault.Auth, dir, "serve")
-	if c.Keys.Vault.EraseAuth != nil {
-		a := approle(*c.Keys.Vault.EraseAuth, dir, "erase")
-		erase = &a
-	} else if s.separate {
-		a := approle(hashicorp.Auth{}, dir, "erase")
-		erase = &a
+	if made.Auth, err = credentials(c.Keys.Vault.Auth, dir, "serve"); err != nil {
+		return made, err
 	}
-	if c.Keys.Vault.Auth.RoleIDFile == "" {
-		if err := privateDir(dir); err != nil {
-			return serve, nil, fmt.Errorf("credentials: %w", err)
-		}
+	configured := c.Keys.Vault.EraseAuth
+	if configured == nil && !s.separate {
+		return made, nil
 	}
-	return serve, erase, nil
+	if configured == nil {
+		configured = &hashicorp.Auth{}
+	}
+	erase, err := credentials(*configured, dir, "erase")
+	made.Erase = &erase
+	return made, err
 }
 
-func approle(configured hashicorp.Auth, dir, role string) hashicorp.Auth {
-	return hashicorp.Auth{
-		Method:       "approle",
-		RoleIDFile:   or(configured.RoleIDFile, filepath.Join(dir, role+".role_id")),
-		SecretIDFile: or(configured.SecretIDFile, filepath.Join(dir, role+".secret_id")),
+func credentials(configured hashicorp.Auth, dir, name string) (role, error) {
+	r := role{
+		RoleIDFile:   or(configured.RoleIDFile, filepath.Join(dir, name+".role_id")),
+		SecretIDFile: or(configured.SecretIDFile, filepath.Join(dir, name+".secret_id")),
 	}
+	return r, errors.Join(os.MkdirAll(filepath.Dir(r.RoleIDFile), 0o700), os.MkdirAll(filepath.Dir(r.SecretIDFile), 0o700))
 }
 
 // text tells the steps to people, and what to write in the configuration.
@@ -144,13 +149,16 @@ func (p preparation) text(w io.Writer) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "\nkeys.vault of the configuration:\n\n%s", authText("auth", p.Serve))
+	if !p.Done {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "\nkeys.vault of the configuration:\n\n%s", p.Auth.text("auth"))
 	if p.Erase != nil && err == nil {
-		_, err = fmt.Fprint(w, authText("erase_auth", *p.Erase))
+		_, err = fmt.Fprint(w, p.Erase.text("erase_auth"))
 	}
 	return err
 }
 
-func authText(key string, a hashicorp.Auth) string {
-	return fmt.Sprintf("    %s: {method: approle, role_id_file: %q, secret_id_file: %q}\n", key, a.RoleIDFile, a.SecretIDFile)
+func (r role) text(key string) string {
+	return fmt.Sprintf("    %s: {method: approle, role_id_file: %q, secret_id_file: %q}\n", key, r.RoleIDFile, r.SecretIDFile)
 }
