@@ -156,15 +156,10 @@ func checkStanding(ctx context.Context, found *findings, e *env, c config) {
 		found.judge("store", err, "", "stop the server first, if one runs on this store")
 		return
 	}
-	ready := n.Service.Ready(ctx)
-	switch {
-	case slices.Contains(ready.Degraded, degradedCopy):
-		found.add("standing", wrong, "the store is a copy: it can be read and nothing else",
-			"if it is to replace the one that was live, stop that for good and run `sandyq promote`")
-	case slices.Contains(ready.Degraded, degradedKeys):
-		found.add("standing", wrong, "the keys went out of reach", "run `sandyq doctor` again")
-	default:
-		found.add("standing", fine, "the store is the live one for its keys", "")
+	err = n.standing(ctx)
+	if err == nil && slices.Contains(n.Service.Ready(ctx).Degraded, degradedKeys) {
+		err = hinted(errors.New("the keys went out of reach meanwhile"), "run `sandyq doctor` again")
 	}
+	found.judge("standing", err, "the store is the live one for its keys", "")
 	found.judge("store", n.Close(), "opens and closes", "")
 }

@@ -93,13 +93,10 @@ func operator(c config) vault.Call {
 
 // fit refuses to set up what has no keys or is not the live vault.
 func (n *node) fit(ctx context.Context) error {
-	switch ready := n.Service.Ready(ctx); {
-	case slices.Contains(ready.Degraded, degradedKeys):
+	if slices.Contains(n.Service.Ready(ctx).Degraded, degradedKeys) {
 		return hinted(errors.New("the key provider cannot be reached"), "run `sandyq doctor`")
-	case slices.Contains(ready.Degraded, degradedCopy):
-		return hinted(errors.New("this store is a copy, not the live vault"), "see `sandyq promote --help`")
 	}
-	return nil
+	return n.standing(ctx)
 }
 
 // log is the log of a process: JSON lines on standard error.

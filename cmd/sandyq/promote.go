@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/spf13/cobra"
 )
@@ -55,19 +54,20 @@ func promote(ctx context.Context, e *env, c config, yes bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	copied := slices.Contains(n.Service.Ready(ctx).Degraded, degradedCopy)
-	if copied && !yes {
-		return hinted(errors.New("this store is a copy, and promoting it ends the one that is live now"),
+	because := n.standing(ctx)
+	standsBack := because != nil
+	if standsBack && !yes {
+		return hinted(fmt.Errorf("promoting ends the store that is live now: %w", because),
 			"see that the other is stopped for good, then repeat with --yes")
 	}
-	if copied {
+	if standsBack {
 		if err := n.Service.Promote(ctx); err != nil {
 			return fmt.Errorf("promote: %w", err)
 		}
 	}
-	return e.answer(promoted{c.Home, copied}, func(w io.Writer) error {
+	return e.answer(promoted{c.Home, standsBack}, func(w io.Writer) error {
 		said := "is the live one already"
-		if copied {
+		if standsBack {
 			said = "is the live one now"
 		}
 		_, err := fmt.Fprintf(w, "the store in %s %s\n", c.storeDir(), said)

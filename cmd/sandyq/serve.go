@@ -80,6 +80,9 @@ func serve(ctx context.Context, e *env, c config, dev bool) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := n.standing(ctx); err != nil {
+		log.Warn("what is served is not the live vault", "error", err)
+	}
 	if err := e.announce(c, f, dev, token); err != nil {
 		return errors.Join(err, f.stop(c.ShutdownTimeout))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/sandyq/sandyq/crypto/keyring"
 	"github.com/sandyq/sandyq/crypto/kms"
@@ -25,8 +26,9 @@ const (
 
 // What a readiness may name as degraded; see vault.Service.Ready.
 const (
-	degradedKeys = "keys"
-	degradedCopy = "copy"
+	degradedKeys       = "keys"
+	degradedCopy       = "copy"
+	degradedSuperseded = "superseded"
 )
 
 // node is a vault with all it is made of, in the order in which the parts are closed: the service works with the others
@@ -134,6 +136,23 @@ func (c config) hashicorp() hashicorp.Config {
 		Auth: v.Auth, EraseAuth: v.EraseAuth,
 	}
 }
+
+// standing says what the store is to its keys: nil when it is the live one, for all that is known.
+func (n *node) standing(ctx context.Context) error {
+	switch degraded := n.Service.Ready(ctx).Degraded; {
+	case slices.Contains(degraded, degradedSuperseded):
+		return hinted(errSuperseded, "use that one; if it is gone for good, make this one live with `sandyq promote`")
+	case slices.Contains(degraded, degradedCopy):
+		return hinted(errCopy, "if it is to replace the one that was live, stop that for good and run `sandyq promote`")
+	}
+	return nil
+}
+
+// The ways in which a store is not the live one.
+var (
+	errCopy       = errors.New("this store is a copy, not the live vault: it can be read and nothing else")
+	errSuperseded = errors.New("another store is the live one for these keys: this one does nothing")
+)
 
 // Close closes the parts in their order. Calls in flight must have ended.
 func (n *node) Close() error {
