@@ -153,7 +153,7 @@ func checkStanding(ctx context.Context, found *findings, e *env, c config) {
 		found.add("store", wrong, err.Error(), "restore the store from a backup, then `sandyq promote`")
 		return
 	case err != nil:
-		found.judge("store", err, "", "stop the server first, if one runs on this store")
+		found.judge("store", err, "", "see docs/operations.md")
 		return
 	}
 	err = n.standing(ctx)

@@ -60,6 +60,8 @@ func (e *env) report(err error) int {
 	hint := ""
 	if h, ok := errors.AsType[hintedError](err); ok {
 		hint = h.hint
+	} else if !e.started {
+		hint = "see `sandyq --help`, or that of the command"
 	}
 	if e.json {
 		e.reportJSON(err, hint)

@@ -27,6 +27,7 @@ A person is erased by destroying the key.`,
 	root.SetIn(e.in)
 	root.SetOut(e.out)
 	root.SetErr(e.err)
+	root.SetUsageTemplate(usage)
 	root.PersistentFlags().BoolVar(&e.json, "json", false, "answer in JSON, one value a line")
 	root.AddCommand(
 		newServeCmd(e), newInitCmd(e), newKeysCmd(e), newDoctorCmd(e), newPromoteCmd(e), newVersionCmd(e), newDemoCmd(e),
@@ -35,6 +36,24 @@ A person is erased by destroying the key.`,
 	noteStart(e, root)
 	return root
 }
+
+// usage is how help looks: cobra's own form, but that it ends in the example.
+const usage = `Usage:{{if .Runnable}}
+  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} [command]
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+
+Flags of every command:
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}
+`
 
 // noteStart has every command note that it runs: what cobra refuses before is a matter of usage.
 func noteStart(e *env, c *cobra.Command) {

@@ -54,7 +54,7 @@ func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Regi
 		return nil, err
 	}
 	if n.Store, err = badgerdb.Open(badgerdb.Options{Dir: c.storeDir(), Logger: log, Observer: reg}); err != nil {
-		return nil, fmt.Errorf("open the store: %w", err)
+		return nil, hinted(fmt.Errorf("open the store: %w", err), "stop the server first, if one runs on this store; otherwise see docs/operations.md")
 	}
 	place, err := n.Store.Place()
 	if err != nil {
