@@ -29,3 +29,6 @@ func (e *env) answer(v any, text func(w io.Writer) error) error {
 	_, err = e.out.Write(append(b, '\n'))
 	return err
 }
+
+// tell writes to standard error. When nobody reads that there is nobody to tell.
+func (e *env) tell(format string, args ...any) { _, _ = fmt.Fprintf(e.err, format, args...) }

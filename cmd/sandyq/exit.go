@@ -66,9 +66,9 @@ func (e *env) report(err error) int {
 	if e.json {
 		e.reportJSON(err, hint)
 	} else {
-		fmt.Fprintf(e.err, "sandyq: error: %v\n", err)
+		e.tell("sandyq: error: %v\n", err)
 		if hint != "" {
-			fmt.Fprintf(e.err, "sandyq: hint: %s\n", hint)
+			e.tell("sandyq: hint: %s\n", hint)
 		}
 	}
 	if _, ok := errors.AsType[usageError](err); ok || !e.started {
@@ -86,8 +86,8 @@ func (e *env) reportJSON(err error, hint string) {
 		Hint  string `json:"hint,omitempty"`
 	}{err.Error(), hint})
 	if failed != nil {
-		fmt.Fprintf(e.err, "sandyq: error: %v\n", err)
+		e.tell("sandyq: error: %v\n", err)
 		return
 	}
-	fmt.Fprintf(e.err, "%s\n", b)
+	e.tell("%s\n", b)
 }

@@ -93,7 +93,7 @@ func serve(ctx context.Context, e *env, c config, dev bool) (err error) {
 // prepare sees that there is a vault to serve, and with dev makes it.
 func prepare(e *env, c config, dev bool) error {
 	if dev {
-		fmt.Fprint(e.err, notSafe)
+		e.tell(notSafe)
 		return setUp(c)
 	}
 	ok, err := c.isSetUp()

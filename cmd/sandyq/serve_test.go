@@ -146,7 +146,7 @@ func TestDevToken(t *testing.T) {
 	}
 	second.stop(t)
 
-	if err := os.Chmod(filepath.Join(home, "dev.token"), 0o644); err != nil { //nolint:gosec // what the test is about
+	if err := os.Chmod(filepath.Join(home, "dev.token"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	code, _, stderr := sandyq(t, "serve", "--dev", "--home", home, "--listen=127.0.0.1:0", "--ops=127.0.0.1:0")
