@@ -10,22 +10,33 @@ import (
 	"github.com/sandyq/sandyq/vault/store"
 )
 
-// ApproveErasure is a second person's word that the erasure may go on. Nobody approves what they requested.
+// decision is what a verdict on a waiting erasure comes to: it changes the erasure's row at once, and the person's inside
+// the Update.
+type decision func(w store.Writer, inside *change) error
+
+// ApproveErasure is a second person's word that the erasure may go on. Nobody approves what they requested, nor with a
+// service token that they made themselves.
 func (s *Service) ApproveErasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
-	resp, err := s.decideErasure(ctx, call, access.ApproveErasure, erasure, func(c *change, id ErasureID, row *erasureRow) error {
+	resp, err := s.decideErasure(ctx, call, access.ApproveErasure, erasure, func(who *person, id ErasureID, row *erasureRow) (decision, *fault.Error, error) {
 		by := call.Principal.Credential
-		if row.By == by || slices.Contains(row.Approvals, by) {
-			return fault.New(fault.Denied, "somebody else has to approve")
+		maker, err := s.makerOf(ctx, by)
+		if err != nil {
+			return nil, nil, err
+		}
+		if row.By == by || row.By == maker || slices.Contains(row.Approvals, by) {
+			return nil, fault.New(fault.Denied, "somebody else has to approve"), nil
 		}
 		row.Approvals = append(row.Approvals, by)
 		if len(row.Approvals) < row.Needed {
-			return nil
+			return func(store.Writer, *change) error { return nil }, nil, nil
 		}
-		if blocked := unerasable(withoutErasure(&c.row)); blocked != nil {
-			return blocked
+		if blocked := unerasable(withoutErasure(who.row)); blocked != nil {
+			return nil, blocked, nil
 		}
-		row.At[string(api.ErasureApproved)] = stampOf(s.Clock())
-		return s.enterErasing(ctx, c, id, row)
+		now := stampOf(s.Clock())
+		row.State = api.ErasureErasing
+		row.At[string(api.ErasureApproved)], row.At[string(api.ErasureErasing)] = now, now
+		return func(w store.Writer, inside *change) error { return s.enterErasing(w, inside, id, *row) }, nil, nil
 	})
 	return resp, edge(err)
 }
@@ -39,19 +50,21 @@ func withoutErasure(row *subject) *subject {
 
 // CancelErasure takes back an erasure that has not begun to destroy.
 func (s *Service) CancelErasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
-	resp, err := s.decideErasure(ctx, call, access.CancelErasure, erasure, func(c *change, _ ErasureID, row *erasureRow) error {
+	resp, err := s.decideErasure(ctx, call, access.CancelErasure, erasure, func(_ *person, _ ErasureID, row *erasureRow) (decision, *fault.Error, error) {
 		row.State = api.ErasureCancelled
 		row.At[string(api.ErasureCancelled)] = stampOf(s.Clock())
-		c.row.Erasure = ErasureID{}
-		c.row.Blocks = slices.DeleteFunc(c.row.Blocks, func(b block) bool { return b.Kind == blockErasure })
-		c.decided()
-		return nil
+		return func(_ store.Writer, inside *change) error {
+			inside.row.Erasure = ErasureID{}
+			inside.row.Blocks = slices.DeleteFunc(inside.row.Blocks, func(b block) bool { return b.Kind == blockErasure })
+			inside.decided()
+			return nil
+		}, nil, nil
 	})
 	return resp, edge(err)
 }
 
 // decideErasure changes an erasure that waits for approval.
-func (s *Service) decideErasure(ctx context.Context, call Call, a access.Action, erasure string, f func(*change, ErasureID, *erasureRow) error) (*api.Erasure, error) {
+func (s *Service) decideErasure(ctx context.Context, call Call, a access.Action, erasure string, decide func(*person, ErasureID, *erasureRow) (decision, *fault.Error, error)) (*api.Erasure, error) {
 	r := access.Request{Action: a}
 	ctx = store.With(ctx, store.Vital)
 	if err := s.admit(ctx, call, r); err != nil {
@@ -61,9 +74,13 @@ func (s *Service) decideErasure(ctx context.Context, call Call, a access.Action,
 		return nil, err
 	}
 	var answer *api.Erasure
-	err := s.onceIfPossible(ctx, call, a, func(o *once) error {
+	err := s.onceIfPossible(ctx, call, a, func(o *once) (err error) {
 		var who *person
-		_, err := s.act(ctx, call, func() (d deed, err error) {
+		defer func() {
+			s.cut(who) // whatever the answer: what seems to have failed may have been written
+			s.wake()
+		}()
+		_, err = s.act(ctx, call, func() (d deed, err error) {
 			id, row, met, err := s.meetErasure(ctx, call, r, erasure)
 			if err != nil {
 				return d, err
@@ -71,7 +88,10 @@ func (s *Service) decideErasure(ctx context.Context, call Call, a access.Action,
 			who = met
 			d = deed{request: r}
 			d.request.Subject, d.entry.Objects = who.id.String(), []string{id.String()}
-			if o.earlier(0) != nil {
+			if e := o.earlier(0); e != nil {
+				if e.Object != id {
+					d.request.Refusal = errAnotherCall()
+				}
 				answer = s.erasureWire(call.Principal, id, row)
 				return d, nil
 			}
@@ -79,20 +99,21 @@ func (s *Service) decideErasure(ctx context.Context, call Call, a access.Action,
 				d.request.Refusal = conflict("erasure", "it is not waiting for approval: it is "+string(row.State))
 				return d, nil
 			}
-			c := s.changed(who)
-			if err := f(c, id, row); err != nil {
-				d.request.Refusal = fault.From(edge(err))
-				return d, nil
+			before := encodeRow(row)
+			late, refusal, err := decide(who, id, row)
+			if err != nil || refusal != nil {
+				d.request.Refusal = refusal
+				return d, err
 			}
-			c.set(s.rows.erasure(id), encodeRow(row))
+			c := s.lateChange(who, late)
+			c.expect(s.rows.erasure(id), before)
+			if row.State != api.ErasureErasing { // entering that state writes the row
+				c.set(s.rows.erasure(id), encodeRow(row))
+			}
 			o.keep(&c.draft, 0, done{Subject: who.id, Object: id})
-			d.effect, answer = s.done(c), s.erasureWire(call.Principal, id, row)
+			d.effect, answer = &c.draft, s.erasureWire(call.Principal, id, row)
 			return d, nil
 		})
-		if err == nil {
-			s.cut(who)
-			s.wake()
-		}
 		return err
 	})
 	return answer, err

@@ -18,39 +18,48 @@ var blockKinds = []string{"dispute", "unlawful", "other"}
 // Block stops processing of a person: no reading that begins after the answer discloses anything. It needs no keys. A
 // block of a kind that stands already changes nothing and is recorded.
 func (s *Service) Block(ctx context.Context, call Call, subject string, req *api.BlockRequest) (*api.Subject, error) {
-	resp, err := s.changeBlocks(ctx, call, access.Block, subject, req, func(c *change) error {
-		standing := slices.ContainsFunc(c.row.Blocks, func(b block) bool { return b.Kind == req.Kind })
-		if !standing {
-			c.row.Blocks = append(c.row.Blocks, block{req.Kind, req.Reason, stampOf(s.Clock())})
-			c.decided()
+	resp, err := s.changeBlocks(ctx, call, access.Block, subject, req, func(who *person) (func(*change), *fault.Error) {
+		if s.standing(who.row, req.Kind) != nil {
+			return nil, nil
 		}
-		return nil
+		return func(c *change) {
+			c.row.Blocks = append(c.row.Blocks, block{req.Kind, req.Reason, stampOf(s.Clock()), call.Principal.System})
+		}, nil
 	})
 	return resp, edge(err)
 }
 
-// Unblock lifts the block of one kind. Other kinds stand.
+// Unblock lifts the block of one kind. Other kinds stand. A system lifts what it placed; staff lift all.
 func (s *Service) Unblock(ctx context.Context, call Call, subject string, req *api.BlockRequest) (*api.Subject, error) {
-	resp, err := s.changeBlocks(ctx, call, access.Unblock, subject, req, func(c *change) error {
-		left := slices.DeleteFunc(slices.Clone(c.row.Blocks), func(b block) bool { return b.Kind == req.Kind })
-		if len(left) == len(c.row.Blocks) {
-			return conflict("kind", "no block of this kind stands")
+	resp, err := s.changeBlocks(ctx, call, access.Unblock, subject, req, func(who *person) (func(*change), *fault.Error) {
+		switch b := s.standing(who.row, req.Kind); {
+		case b == nil:
+			return nil, conflict("kind", "no block of this kind stands")
+		case b.System != call.Principal.System && !call.Principal.Role.VaultWide():
+			return nil, fault.New(fault.Denied, "somebody else placed this block")
 		}
-		c.row.Blocks = left
-		c.decided()
-		return nil
+		return func(c *change) {
+			c.row.Blocks = slices.DeleteFunc(c.row.Blocks, func(b block) bool { return b.Kind == req.Kind })
+		}, nil
 	})
 	return resp, edge(err)
 }
 
-func (s *Service) changeBlocks(ctx context.Context, call Call, a access.Action, subject string, req *api.BlockRequest, f func(*change) error) (*api.Subject, error) {
+// standing is the block of a kind that stands, or nil.
+func (s *Service) standing(row *subject, kind string) *block {
+	i := slices.IndexFunc(row.Blocks, func(b block) bool { return b.Kind == kind })
+	if i < 0 {
+		return nil
+	}
+	return &row.Blocks[i]
+}
+
+// changeBlocks makes the change that decide comes to, inside the Update, so that no other writer can hold a block up.
+func (s *Service) changeBlocks(ctx context.Context, call Call, a access.Action, subject string, req *api.BlockRequest, decide func(*person) (func(*change), *fault.Error)) (*api.Subject, error) {
 	if err := checkOneOf("kind", req.Kind, blockKinds...); err != nil {
 		return nil, err
 	}
 	if err := checkCode("reason", req.Reason); err != nil {
-		return nil, err
-	}
-	if err := s.writable(); err != nil {
 		return nil, err
 	}
 	ctx = store.With(ctx, store.Vital)
@@ -58,45 +67,65 @@ func (s *Service) changeBlocks(ctx context.Context, call Call, a access.Action, 
 	if err := s.admit(ctx, call, r); err != nil {
 		return nil, err
 	}
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
 	var after *api.Subject
-	return after, s.onceIfPossible(ctx, call, a, func(o *once) error {
+	return after, s.onceIfPossible(ctx, call, a, func(o *once) (err error) {
 		var who *person
-		_, err := s.act(ctx, call, func() (d deed, err error) {
+		defer func() { s.cut(who) }() // whatever the answer: a block that seems to have failed may have been written
+		_, err = s.act(ctx, call, func() (d deed, err error) {
 			if who, err = s.meet(ctx, call, r, subject, nil); err != nil {
 				return d, err
 			}
 			d = deed{request: r}
 			d.request.Subject, d.entry.Kind = who.id.String(), req.Kind
-			if who.row.state != stateActive {
-				d.request.Refusal = fault.New(fault.Erased, "this person is erased")
-				return d, nil
-			}
-			if o.earlier(0) != nil {
-				return d, nil // done before: recorded again and not done again
-			}
-			c := s.changed(who)
-			if err := f(c); err != nil {
-				d.request.Refusal = fault.From(err)
-				return d, nil
-			}
-			o.keep(&c.draft, 0, done{Subject: who.id})
-			d.effect = s.done(c)
+			d.effect, d.request.Refusal = s.blockEffect(who, o, decide)
 			return d, nil
 		})
 		if err != nil {
 			return err
 		}
-		s.cut(who)
 		after, err = s.view(ctx, call, who.id)
 		return err
 	})
 }
 
-// cut makes a committed block or erasure felt: it forgets the person's keys and ends what is being streamed. No answer
-// that acknowledges the change may go out before it.
+// blockEffect drafts the change, unless it is refused or there is nothing to change.
+func (s *Service) blockEffect(who *person, o *once, decide func(*person) (func(*change), *fault.Error)) (*draft, *fault.Error) {
+	if who.row.state != stateActive {
+		return nil, fault.New(fault.Erased, "this person is erased")
+	}
+	if e := o.earlier(0); e != nil {
+		if e.Subject != who.id {
+			return nil, errAnotherCall()
+		}
+		return nil, nil // done before: recorded again and not done again
+	}
+	f, refusal := decide(who)
+	if refusal != nil {
+		return nil, refusal
+	}
+	c := s.lateChange(who, func(_ store.Writer, inside *change) error {
+		if f != nil {
+			f(inside)
+			inside.decided()
+		}
+		return nil
+	})
+	o.keep(&c.draft, 0, done{Subject: who.id})
+	return &c.draft, nil
+}
+
+// cut makes a committed block or erasure felt: it forgets the person's keys and ends what is being streamed, up and down.
+// No answer that acknowledges the change may go out before it.
 func (s *Service) cut(who *person) {
+	if who == nil {
+		return
+	}
 	for _, k := range who.row.Keys {
 		s.keyring.Purge(k)
 	}
 	s.handles.cut(who.id)
+	s.uploads.cut(who.id)
 }

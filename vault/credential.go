@@ -18,6 +18,7 @@ type credentialRow struct {
 	Role    access.Role `cbor:"3,keyasint"`
 	Created stamp       `cbor:"4,keyasint"`
 	Revoked stamp       `cbor:"5,keyasint,omitempty"`
+	Maker   string      `cbor:"6,keyasint,omitempty"` // the credential that made it
 }
 
 var systemPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,39}$`)
@@ -68,7 +69,9 @@ func (s *Service) createServiceToken(ctx context.Context, call Call, req *api.Cr
 			return fault.New(fault.Conflict, "the token was made and shown by the first call: revoke it and make another")
 		}
 		text, credential, proof := authn.NewServiceToken()
-		row := credentialRow{proof.Digest(), req.System, role, stampOf(s.Clock()), 0}
+		row := credentialRow{
+			Digest: proof.Digest(), System: req.System, Role: role, Created: stampOf(s.Clock()), Maker: call.Principal.Credential,
+		}
 		d := deed{request: access.Request{Action: access.CreateCredential}, effect: &draft{}}
 		d.entry.Objects, d.entry.Kind = []string{CredentialID(credential).String()}, string(role)
 		d.effect.expect(s.rows.credential(credential), nil)
@@ -81,6 +84,22 @@ func (s *Service) createServiceToken(ctx context.Context, call Call, req *api.Cr
 		made.Secret = text
 		return nil
 	})
+}
+
+// makerOf is the credential that made a credential; empty when there is none.
+func (s *Service) makerOf(ctx context.Context, credential string) (maker string, err error) {
+	raw, err := parseID(credentialPrefix, credential)
+	if err != nil {
+		return "", nil //nolint:nilerr // a principal that is not known by a service token
+	}
+	err = s.Store.View(ctx, func(r store.Reader) error {
+		row, err := getRow[credentialRow](r, s.rows.credential(raw))
+		if err == nil && row != nil {
+			maker = row.Maker
+		}
+		return err
+	})
+	return maker, err
 }
 
 // Bootstrap makes the first administrator's token, which nobody could ask for over the API. The caller is the operator at

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/vault/audit"
@@ -44,7 +45,7 @@ func (s *Service) perform(ctx context.Context, call Call, deeds ...deed) ([]outc
 			}
 			drafts[i] = written
 		}
-		return commit(ctx, s.Store, drafts...)
+		return commitAll(ctx, s.Store, drafts)
 	})
 	if err != nil {
 		return nil, err
@@ -60,7 +61,7 @@ func (s *Service) perform(ctx context.Context, call Call, deeds ...deed) ([]outc
 func (s *Service) recorded(call Call, d *deed, decision access.Decision) (*draft, error) {
 	written := &draft{}
 	if decision.Allowed() && d.effect != nil {
-		written = &draft{expects: d.effect.expects, writes: d.effect.writes[:len(d.effect.writes):len(d.effect.writes)]}
+		written = &draft{expects: d.effect.expects, writes: slices.Clip(d.effect.writes), late: d.effect.late}
 	}
 	r := d.request
 	e := d.entry
@@ -106,7 +107,7 @@ var errContended = fault.New(fault.Unavailable, "this person is being changed by
 
 // act performs one deed, prepared anew as often as it goes stale, and returns its outcome. A refusal is the error.
 func (s *Service) act(ctx context.Context, call Call, prepare func() (deed, error)) (outcome, error) {
-	for range maxRounds {
+	for round := range maxRounds {
 		d, err := prepare()
 		if err != nil {
 			return outcome{}, err
@@ -117,6 +118,13 @@ func (s *Service) act(ctx context.Context, call Call, prepare func() (deed, erro
 		}
 		if o := outcomes[0]; !o.stale {
 			return o, o.err
+		}
+		if round == 0 {
+			end, err := s.turns.take(ctx, d.request.Subject)
+			if err != nil {
+				return outcome{}, err
+			}
+			defer end()
 		}
 	}
 	return outcome{}, errContended
@@ -155,6 +163,9 @@ func (s *Service) refuse(ctx context.Context, call Call, r access.Request, refus
 
 // admit refuses early what the gate would refuse whatever it is about, so that nothing is looked up for it.
 func (s *Service) admit(ctx context.Context, call Call, r access.Request) error {
+	if err := s.current(); err != nil {
+		return err
+	}
 	r.Principal = call.Principal
 	if d := s.gate.Decide(ctx, r); !d.Allowed() {
 		refused := fault.From(d.Err())

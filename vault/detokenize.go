@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
@@ -40,10 +42,15 @@ func (s *Service) detokenize(ctx context.Context, call Call, req *api.Detokenize
 		all[i] = shown{result: &resp.Results[i]}
 	}
 	ctx = store.With(ctx, store.Reading)
+	// A few chunks at a time, so that a provider that hangs is waited for once and not once for each.
+	const atOnce = 4
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(atOnce)
 	for some := range slices.Chunk(all, chunk) {
-		if err := s.detokenizeChunk(ctx, call, r, p, some); err != nil {
-			return nil, err
-		}
+		work.Go(func() error { return s.detokenizeChunk(ctx, call, r, p, some) })
+	}
+	if err := work.Wait(); err != nil {
+		return nil, err
 	}
 	return resp, nil
 }

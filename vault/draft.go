@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 
+	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/store"
 )
 
@@ -12,6 +13,7 @@ import (
 type draft struct {
 	expects []expectation
 	writes  []store.Pair // a nil value deletes
+	late    func(store.Writer) error
 }
 
 // expectation is that a row is exactly value (nil: absent), or begins with it.
@@ -64,6 +66,11 @@ func (d *draft) holds(r store.Reader) (bool, error) {
 }
 
 func (d *draft) write(w store.Writer) error {
+	if d.late != nil {
+		if err := d.late(w); err != nil {
+			return err
+		}
+	}
 	for _, p := range d.writes {
 		var err error
 		if p.Value == nil {
@@ -76,6 +83,43 @@ func (d *draft) write(w store.Writer) error {
 		}
 	}
 	return nil
+}
+
+// size is what the draft writes, roughly: Set and Delete calls, and bytes. What is written late is bounded by the schema.
+func (d *draft) size() (writes, bytes int) {
+	for _, p := range d.writes {
+		bytes += len(p.Key) + len(p.Value)
+	}
+	return len(d.writes), bytes
+}
+
+// fits refuses a draft that no Update could hold.
+func (d *draft) fits() error {
+	if writes, bytes := d.size(); writes > store.MaxWrites-10 || bytes > store.MaxUpdate-64<<10 { // room for the entry
+		return fault.New(fault.TooLarge, "this is too much for one person at once")
+	}
+	return nil
+}
+
+// commitAll commits drafts in as few Updates as the store's limits allow.
+func commitAll(ctx context.Context, s store.Store, drafts []*draft) ([]bool, error) {
+	var written []bool
+	for len(drafts) > 0 {
+		n, writes, bytes := 0, 0, 0
+		for _, d := range drafts {
+			w, b := d.size()
+			if n > 0 && (writes+w > store.MaxWrites/2 || bytes+b > store.MaxUpdate/2) {
+				break
+			}
+			n, writes, bytes = n+1, writes+w, bytes+b
+		}
+		some, err := commit(ctx, s, drafts[:n]...)
+		if err != nil {
+			return nil, err
+		}
+		written, drafts = append(written, some...), drafts[n:]
+	}
+	return written, nil
 }
 
 // commit writes every draft that still holds, in order, in one Update, and reports for each whether it was written. A

@@ -42,6 +42,8 @@ func (s *Service) proceed(ctx context.Context, id ErasureID) (time.Duration, err
 
 // destroyKeys destroys the person's keys. Only when the provider has shown every one to be gone is that written.
 func (s *Service) destroyKeys(ctx context.Context, id ErasureID, row *erasureRow) error {
+	s.handles.cut(row.Subject)
+	s.uploads.cut(row.Subject)
 	keys := make([]kms.ID, 0, len(row.Keys))
 	for _, k := range row.Keys {
 		keys = append(keys, k)
@@ -155,6 +157,7 @@ func (s *Service) page(ctx context.Context, prefix []byte) (pairs []store.Pair, 
 	return pairs, err
 }
 
+// tombToken leaves of a token which system it was given to.
 func (s *Service) tombToken(d *draft, p store.Pair) error {
 	system, _ := s.rows.issuedParts(p.Key)
 	d.set(s.rows.token(token.Token(p.Value)), encodeRow(tokenRow{System: system, Erased: true}))

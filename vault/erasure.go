@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"slices"
 
@@ -34,6 +35,7 @@ type erasureRow struct {
 	Destroys  counts              `cbor:"10,keyasint"`
 	At        map[string]stamp    `cbor:"11,keyasint"`           // state → when it was entered
 	Pairwise  map[string][16]byte `cbor:"12,keyasint,omitempty"` // system → its id of the person, to answer by
+	Own       api.Counts          `cbor:"13,keyasint"`           // what the requesting system may know of Destroys
 }
 
 var grounds = []string{"request", "withdrawal", "purpose_reached", "unlawful", "court", "other"}
@@ -57,23 +59,34 @@ func (s *Service) requestErasure(ctx context.Context, call Call, req *api.Erasur
 		return nil, err
 	}
 	var answer *api.Erasure
-	err := s.onceIfPossible(ctx, call, access.RequestErasure, func(o *once) error {
-		if e := o.earlier(0); e != nil {
-			row, err := s.erasureRow(ctx, ErasureID(e.Object))
-			if err != nil {
-				return err
-			}
-			answer = s.erasureWire(call.Principal, ErasureID(e.Object), row)
-			return nil
-		}
+	err := s.onceIfPossible(ctx, call, access.RequestErasure, func(o *once) (err error) {
 		var who *person
-		_, err := s.act(ctx, call, func() (d deed, err error) {
+		defer func() {
+			if !req.DryRun {
+				s.cut(who) // whatever the answer: what seems to have failed may have been written
+				s.wake()
+			}
+		}()
+		_, err = s.act(ctx, call, func() (d deed, err error) {
 			permit := s.keyring.Permit()
-			if who, err = s.meet(ctx, call, r, req.Subject, nil); err != nil {
+			var own api.Counts
+			var needed int
+			who, err = s.meet(ctx, call, r, req.Subject, func(rd store.Reader, who *person) (err error) {
+				if needed, err = s.approvalsNeeded(rd, call.Principal, who); err != nil {
+					return err
+				}
+				own, err = s.ownCounts(rd, call.Principal, who)
+				return err
+			})
+			if err != nil {
 				return d, err
 			}
 			d = deed{request: r}
 			d.request.Subject, d.entry.Kind = who.id.String(), req.Ground
+			if e := o.earlier(0); e != nil {
+				answer, d.request.Refusal, err = s.requestedBefore(ctx, call, e, who)
+				return d, err
+			}
 			if d.request.Refusal = unerasable(who.row); d.request.Refusal != nil {
 				return d, nil
 			}
@@ -81,19 +94,27 @@ func (s *Service) requestErasure(ctx context.Context, call Call, req *api.Erasur
 				return d, err
 			}
 			if req.DryRun {
-				answer = s.wouldErase(call.Principal, who, req)
+				answer = s.wouldErase(call.Principal, who, req, own, needed)
 				return d, nil
 			}
-			d.effect, answer, err = s.beginErasure(ctx, call, who, req, o)
-			return d, err
+			d.effect, answer = s.beginErasure(call, who, req, own, needed, o)
+			return d, nil
 		})
-		if err == nil && !req.DryRun {
-			s.cut(who)
-			s.wake()
-		}
 		return err
 	})
 	return answer, err
+}
+
+// requestedBefore answers a retry with the erasure that the first call began.
+func (s *Service) requestedBefore(ctx context.Context, call Call, e *done, who *person) (*api.Erasure, *fault.Error, error) {
+	if e.Subject != who.id {
+		return nil, errAnotherCall(), nil
+	}
+	row, err := s.erasureRow(ctx, e.Object)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.erasureWire(call.Principal, e.Object, row), nil, nil
 }
 
 func checkErasure(req *api.ErasureRequest) error {
@@ -124,54 +145,89 @@ func unerasable(row *subject) *fault.Error {
 }
 
 // wouldErase answers a dry run.
-func (s *Service) wouldErase(caller access.Principal, who *person, req *api.ErasureRequest) *api.Erasure {
+func (s *Service) wouldErase(caller access.Principal, who *person, req *api.ErasureRequest, own api.Counts, needed int) *api.Erasure {
 	return &api.Erasure{
-		Subject: who.name(caller), DryRun: true, Ground: req.Ground, Reason: req.Reason, ApprovalsNeeded: s.Approvals,
-		State: api.ErasureRequested, WillDestroy: willDestroy(who.row.Counts, len(who.row.Keys)), Kept: []api.Kept{},
+		Subject: who.name(caller), DryRun: true, Ground: req.Ground, Reason: req.Reason, ApprovalsNeeded: needed,
+		State: api.ErasureRequested, WillDestroy: &own, Kept: []api.Kept{},
 	}
 }
 
-func willDestroy(c counts, keys int) *api.Counts {
-	return &api.Counts{
+// approvalsNeeded is how many others must approve: as configured, and one at least when a system asks for the erasure of
+// somebody whom other systems hold too.
+func (s *Service) approvalsNeeded(r store.Reader, caller access.Principal, who *person) (int, error) {
+	if caller.Role.VaultWide() {
+		return s.Approvals, nil
+	}
+	holders, err := r.Scan(s.rows.of(kindHolding, who.id), nil, 2)
+	if len(holders) > 1 {
+		return max(s.Approvals, 1), err
+	}
+	return s.Approvals, err
+}
+
+// ownCounts is what the caller may know that an erasure destroys: everything for vault-wide roles, for a system what it has
+// tokens of.
+func (s *Service) ownCounts(r store.Reader, caller access.Principal, who *person) (api.Counts, error) {
+	if caller.Role.VaultWide() {
+		return willDestroy(who.row.Counts, len(who.row.Keys)), nil
+	}
+	own := api.Counts{Keys: len(who.row.Keys)}
+	prefix := s.rows.issuedTo(who.id, caller.System)
+	return own, scanAll(r, prefix, func(p store.Pair) error {
+		own.Tokens++
+		if bytes.HasPrefix(p.Key[len(prefix):], name(documentsField)) {
+			own.Documents++
+		} else {
+			own.Fields++
+		}
+		return nil
+	})
+}
+
+func willDestroy(c counts, keys int) api.Counts {
+	return api.Counts{
 		Keys: keys, Fields: c.Fields, Documents: c.Documents, Parts: c.Parts, Tokens: c.Tokens, IndexEntries: c.Index,
 	}
 }
 
 // beginErasure drafts the request, which goes on to erasing at once when nobody has to approve.
-func (s *Service) beginErasure(ctx context.Context, call Call, who *person, req *api.ErasureRequest, o *once) (*draft, *api.Erasure, error) {
+func (s *Service) beginErasure(call Call, who *person, req *api.ErasureRequest, own api.Counts, needed int, o *once) (*draft, *api.Erasure) {
 	erasure := ErasureID(id.New())
 	row := &erasureRow{
 		Subject: who.id, State: api.ErasureRequested, Ground: req.Ground, Reason: req.Reason, System: call.Principal.System,
-		By: call.Principal.Credential, Needed: s.Approvals, Destroys: who.row.Counts,
+		By: call.Principal.Credential, Needed: needed, Own: own, Destroys: who.row.Counts, Keys: who.row.Keys,
 		At: map[string]stamp{string(api.ErasureRequested): stampOf(s.Clock())},
 	}
 	if who.holding != nil {
 		row.Pairwise = map[string][16]byte{call.Principal.System: who.holding.Pairwise}
 	}
-	c := s.changed(who)
-	c.row.Erasure = erasure
-	c.decided()
-	if row.Needed > 0 {
-		c.row.Blocks = append(c.row.Blocks, block{blockErasure, req.Reason, stampOf(s.Clock())})
-	} else if err := s.enterErasing(ctx, c, erasure, row); err != nil {
-		return nil, nil, err
+	if row.Needed == 0 {
+		row.State, row.At[string(api.ErasureErasing)] = api.ErasureErasing, stampOf(s.Clock())
 	}
-	c.set(s.rows.erasure(erasure), encodeRow(row))
+	c := s.lateChange(who, func(w store.Writer, inside *change) error {
+		inside.row.Erasure = erasure
+		inside.decided()
+		if row.Needed > 0 {
+			inside.row.Blocks = append(inside.row.Blocks, block{blockErasure, req.Reason, stampOf(s.Clock()), call.Principal.System})
+			return w.Set(s.rows.erasure(erasure), encodeRow(row))
+		}
+		return s.enterErasing(w, inside, erasure, *row)
+	})
 	o.keep(&c.draft, 0, done{Subject: who.id, Object: erasure})
-	return s.done(c), s.erasureWire(call.Principal, erasure, row), nil
+	return &c.draft, s.erasureWire(call.Principal, erasure, row)
 }
 
-// enterErasing drafts the step from which the person is unreadable and unfindable. Records and documents are left to be
-// removed after the keys, so the step costs the same however much there is.
-func (s *Service) enterErasing(ctx context.Context, c *change, id ErasureID, row *erasureRow) error {
+// enterErasing writes the step from which the person is unreadable and unfindable, inside the Update. Records and documents
+// are left to be removed after the keys, so the step costs the same however much there is.
+func (s *Service) enterErasing(w store.Writer, c *change, id ErasureID, row erasureRow) error {
 	row.State = api.ErasureErasing
 	row.Keys, row.Destroys = c.row.Keys, c.row.Counts
-	row.At[string(api.ErasureErasing)] = stampOf(s.Clock())
 	c.row.state = stateErasing
 	c.row.Blocks = nil
 	c.decided()
 	c.set(s.rows.open(id), nil)
-	return s.Store.View(ctx, func(r store.Reader) error { return s.unindexAll(r, c) })
+	c.set(s.rows.erasure(id), encodeRow(row))
+	return s.unindexAll(w, c)
 }
 
 // Erasure shows how far an erasure has come.
@@ -240,9 +296,13 @@ func (s *Service) erasureRow(ctx context.Context, id ErasureID) (row *erasureRow
 // erasureWire is an erasure as a caller sees it.
 func (s *Service) erasureWire(caller access.Principal, id ErasureID, row *erasureRow) *api.Erasure {
 	at := func(state api.ErasureState) api.Time { return row.At[string(state)].time() }
+	destroys := willDestroy(row.Destroys, len(row.Keys))
+	if !caller.Role.VaultWide() {
+		destroys = row.Own
+	}
 	out := &api.Erasure{
 		Erasure: id.String(), State: row.State, Ground: row.Ground, Reason: row.Reason,
-		ApprovalsNeeded: max(row.Needed-len(row.Approvals), 0), WillDestroy: willDestroy(row.Destroys, len(row.Keys)),
+		ApprovalsNeeded: max(row.Needed-len(row.Approvals), 0), WillDestroy: &destroys,
 		Kept: []api.Kept{}, RequestedAt: at(api.ErasureRequested), ErasingAt: at(api.ErasureErasing),
 		KeyDestroyedAt: at(api.ErasureKeyDestroyed), ErasedAt: at(api.ErasureErased),
 	}

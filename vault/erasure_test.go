@@ -215,8 +215,11 @@ func TestPromotedCopyIsTheVaultAndTheOldOneIsNot(t *testing.T) {
 	}
 	erased(t, next, shop, erase(t, next, shop, who.Subject).Erasure)
 	eventually(t, "the old vault sees that it is superseded", func() bool {
-		return len(v.Ready(ctx).Degraded) == 1 && v.Ready(ctx).Degraded[0] == "copy"
+		r := v.Ready(ctx)
+		return !r.Ready && len(r.Degraded) == 1 && r.Degraded[0] == "superseded"
 	})
+	_, err := v.Detokenize(ctx, shop, &api.DetokenizeRequest{Purpose: "service", Reason: "check", Tokens: []string{who.Tokens["iin"].Items[0]}})
+	wantCode(t, err, fault.Unavailable)
 }
 
 // away is a provider that destroys nothing while it is down.

@@ -99,6 +99,8 @@ func (s *Service) stand(sh *shown, raw []byte, caller access.Principal, p *purpo
 	switch field, known := s.Schema.Field(row.Field); {
 	case row.System != caller.System && !caller.Role.VaultWide():
 		sh.refusal = errNoToken()
+	case row.Revoked:
+		sh.refusal = errNoToken()
 	case row.Erased:
 		sh.refusal = fault.New(fault.Erased, "this person is erased")
 	case row.Field == documentsField:

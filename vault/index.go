@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"sync"
 
@@ -92,6 +93,17 @@ func (s *Service) unindex(c *change, row store.Pair, field string, slot uint16) 
 	}
 	c.delete(row.Key)
 	c.row.Counts.Index--
+}
+
+// loadIndexed reads the rows that say how a person's values of a field stand in the index: as they were entered, whatever
+// the schema says today.
+func (s *Service) loadIndexed(r store.Reader, id SubjectID, field string) (map[uint16]store.Pair, error) {
+	rows := map[uint16]store.Pair{}
+	prefix := append(s.rows.of(kindIndexed, id), name(field)...)
+	return rows, scanAll(r, prefix, func(p store.Pair) error {
+		rows[slotOf(p.Key)] = store.Pair{Key: bytes.Clone(p.Key), Value: bytes.Clone(p.Value)}
+		return nil
+	})
 }
 
 // unindexAll takes everything of a person out of the blind index.

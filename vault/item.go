@@ -106,7 +106,7 @@ func (it *item) checkRest(call Call) (bad []fault.Field) {
 	default:
 		bad = append(bad, fault.Field{Field: "on_conflict", Rule: `one of ["error" "keep"]`})
 	}
-	if req.Source != "" && !codePattern.MatchString(req.Source) {
+	if req.Source != "" && !isCode(req.Source) {
 		bad = append(bad, fault.Field{Field: "source", Rule: ruleCode})
 	}
 	return append(bad, it.checkRef(call)...)
@@ -181,8 +181,19 @@ func (it *item) succeed(p *plan) {
 
 // held is what a person already has in a field.
 type held struct {
-	records []record
+	records []record               // in the order of slots
 	tokens  map[uint16]token.Token // slot → the calling system's token
+	indexed map[uint16]store.Pair  // slot → its row of kindIndexed, for a correction
+}
+
+// freeSlot is the lowest slot without a record: as many lie below it as stand before it.
+func (h *held) freeSlot() uint16 {
+	for i, r := range h.records {
+		if int(r.slot) != i {
+			return uint16(i)
+		}
+	}
+	return uint16(len(h.records))
 }
 
 // plan is an item against one snapshot: whose it is, and what is to be written.
@@ -190,18 +201,25 @@ type plan struct {
 	item     *item
 	call     Call
 	person   *person
-	isNew    bool
-	absent   []*lookup    // finders that find nobody
 	provider string       // who gave the data, if another: the vault-wide id
 	held     []held       // beside item.fields; empty for somebody new
 	issued   []store.Pair // every system\'s tokens of the person, for a correction
 	lacks    []string     // slices that the person has no key for
 	fresh    []int        // which of the fresh keys are the plan's, beside lacks
 	refusal  *fault.Error // what forbids it
+	replayed bool         // the answer is that of an earlier try: nothing is written
 
 	created bool // the person is new to the calling system
 	tokens  map[string]api.OneOrMany[string]
+	slots   map[string][]uint16 // field → where each of its values stands
 	differs []string
+}
+
+// answer begins the answer anew.
+func (p *plan) answer() {
+	p.tokens = make(map[string]api.OneOrMany[string], len(p.item.fields))
+	p.slots = make(map[string][]uint16, len(p.item.fields))
+	p.differs = nil
 }
 
 // heldIn is what the person has in the i-th field.

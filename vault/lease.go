@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sandyq/sandyq/vault/blob"
+	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/store"
 )
 
@@ -105,4 +106,45 @@ func (s *Service) dropUpload(ctx context.Context, id blob.ID) error {
 		return err
 	}
 	return s.Store.Update(ctx, func(w store.Writer) error { return w.Delete(key) })
+}
+
+// errUploadCut ends an upload whose person was blocked or erased meanwhile.
+var errUploadCut = fault.New(fault.Blocked, "the person was blocked or erased while the document came in")
+
+// uploads are the uploads under way, so that a block or an erasure ends them.
+type uploads struct {
+	mu sync.Mutex
+	of map[SubjectID]map[*upload]context.CancelCauseFunc
+}
+
+func (u *uploads) init() { u.of = map[SubjectID]map[*upload]context.CancelCauseFunc{} }
+
+// enter registers an upload; its context ends when it is cut. leave must be called.
+func (u *uploads) enter(ctx context.Context, up *upload) (cut context.Context, leave func()) {
+	cut, cancel := context.WithCancelCause(ctx)
+	who := up.who.id
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.of[who] == nil {
+		u.of[who] = map[*upload]context.CancelCauseFunc{}
+	}
+	u.of[who][up] = cancel
+	return cut, func() {
+		cancel(nil)
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		delete(u.of[who], up)
+		if len(u.of[who]) == 0 {
+			delete(u.of, who)
+		}
+	}
+}
+
+// cut ends the uploads of a person's documents: what is still sent is neither read nor sealed.
+func (u *uploads) cut(who SubjectID) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, cancel := range u.of[who] {
+		cancel(errUploadCut)
+	}
 }

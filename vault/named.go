@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/crypto/secret"
@@ -14,8 +13,10 @@ import (
 // need.
 type namedKeys struct {
 	service *Service
-	mu      sync.Mutex // one maker at a time; held while making, which is rare
+	making  chan struct{} // holds one while a key is being made, which is rare
 }
+
+func (n *namedKeys) init(s *Service) { n.service, n.making = s, make(chan struct{}, 1) }
 
 // namedRow points at a key.
 type namedRow struct {
@@ -56,8 +57,12 @@ func (n *namedKeys) find(ctx context.Context, name string) (row *namedRow, err e
 }
 
 func (n *namedKeys) make(ctx context.Context, name string) (*namedRow, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	select {
+	case n.making <- struct{}{}:
+		defer func() { <-n.making }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	s := n.service
 	fresh, err := s.keyring.Fresh(ctx, 1)
 	if err != nil {

@@ -1,17 +1,17 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/sandyq/sandyq/access"
-	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/crypto/secret"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/store"
@@ -26,10 +26,12 @@ type onceRow struct {
 
 // done is what an item of a call came to.
 type done struct {
-	Subject SubjectID `cbor:"1,keyasint"`
-	Created bool      `cbor:"2,keyasint,omitempty"`
-	Object  [16]byte  `cbor:"3,keyasint,omitempty"` // the document, erasure or credential that was made
-	Part    int       `cbor:"4,keyasint,omitempty"`
+	Subject SubjectID           `cbor:"1,keyasint"`
+	Created bool                `cbor:"2,keyasint,omitempty"`
+	Object  [16]byte            `cbor:"3,keyasint,omitempty"` // the document, erasure or credential that was made
+	Part    int                 `cbor:"4,keyasint,omitempty"`
+	Slots   map[string][]uint16 `cbor:"5,keyasint,omitempty"` // field → where each of the item's values stood
+	Differs []string            `cbor:"6,keyasint,omitempty"`
 }
 
 // once is one call under an idempotency key, or without one: then it remembers and keeps nothing.
@@ -79,9 +81,19 @@ func errRunning() *fault.Error {
 	}
 }
 
+// errAnotherCall is for a key and body that came before about somebody or something else.
+func errAnotherCall() *fault.Error {
+	return fault.New(fault.Unprocessable, "this idempotency key came before with another call")
+}
+
 // once runs a call that changes something, under its idempotency key if it has one. A call that fell before its effect
 // was written runs as if it were the first.
 func (s *Service) once(ctx context.Context, call Call, a access.Action, run func(*once) error) error {
+	return s.onceWithin(ctx, ctx, call, a, run)
+}
+
+// onceWithin is once whose looking up is bounded by a context of its own.
+func (s *Service) onceWithin(ctx, lookUp context.Context, call Call, a access.Action, run func(*once) error) error {
 	if call.Key == "" {
 		return run(&once{})
 	}
@@ -93,7 +105,7 @@ func (s *Service) once(ctx context.Context, call Call, a access.Action, run func
 
 	today := dayOf(s.Clock())
 	for _, day := range []uint32{today, today - 1} {
-		o, err := s.findOnce(ctx, day, scope, call.Body, day == today)
+		o, err := s.findOnce(lookUp, day, scope, call.Body, day == today)
 		if err != nil {
 			return err
 		}
@@ -101,7 +113,7 @@ func (s *Service) once(ctx context.Context, call Call, a access.Action, run func
 			return run(o)
 		}
 	}
-	o, err := s.beginOnce(ctx, today, scope, call.Body)
+	o, err := s.beginOnce(lookUp, today, scope, call.Body)
 	if err != nil {
 		return err
 	}
@@ -110,15 +122,17 @@ func (s *Service) once(ctx context.Context, call Call, a access.Action, run func
 
 // onceIfPossible is once for what must work while the keys are away: then it runs unremembered.
 func (s *Service) onceIfPossible(ctx context.Context, call Call, a access.Action, run func(*once) error) error {
-	if call.Key != "" {
-		probe, stop := context.WithTimeout(ctx, 500*time.Millisecond)
-		err := s.withDayKey(probe, dayOf(s.Clock()), func(secret.Bytes) error { return nil })
-		stop()
-		if err != nil {
-			call.Key = ""
-		}
+	began := false
+	probe, stop := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer stop()
+	err := s.onceWithin(ctx, probe, call, a, func(o *once) error {
+		began = true
+		return run(o)
+	})
+	if began || !errors.Is(edge(err), fault.Unavailable) {
+		return err
 	}
-	return s.once(ctx, call, a, run)
+	return run(&once{})
 }
 
 // findOnce looks for an earlier call under a day's key; nil when there was none. Only today's key is made.
@@ -193,7 +207,9 @@ func (s *Service) withDayKey(ctx context.Context, day uint32, f func(secret.Byte
 	return s.names.use(ctx, onceKeyName(day), f)
 }
 
-func onceKeyName(day uint32) string { return fmt.Sprintf("once-%d", day) }
+const onceKeyPrefix = "once-"
+
+func onceKeyName(day uint32) string { return onceKeyPrefix + strconv.FormatUint(uint64(day), 10) }
 
 // dayOf counts days since 1970 in UTC.
 func dayOf(t time.Time) uint32 { return uint32(t.Unix() / 86400) }
@@ -208,44 +224,43 @@ func lengthPrefixed(parts ...string) []byte {
 	return b
 }
 
-// expireOnce removes the rows of the days before yesterday and destroys their keys.
+// expireOnce removes the rows of the days before yesterday, destroys their keys, and then forgets the days: a day whose key
+// could not be destroyed is found again the next time.
 func (s *Service) expireOnce(ctx context.Context) error {
-	prefix := s.rows.key(kindOnce)
-	oldest := dayOf(s.Clock()) - 1
-	for {
-		var old [][]byte
-		var days []uint32
-		err := s.Store.View(ctx, func(r store.Reader) error {
-			old, days = nil, nil
-			pairs, err := r.Scan(prefix, nil, 500)
-			for _, p := range pairs {
-				day := binary.BigEndian.Uint32(p.Key[len(prefix):])
-				if day >= oldest {
-					break
-				}
-				old = append(old, append([]byte(nil), p.Key...))
-				days = append(days, day)
-			}
-			return err
-		})
-		if err != nil || len(old) == 0 {
+	today := dayOf(s.Clock())
+	if today < 2 {
+		return nil
+	}
+	days, err := s.onceDays(ctx)
+	if err != nil {
+		return err
+	}
+	for _, day := range days {
+		if day >= today-1 {
+			continue
+		}
+		prefix := s.rows.key(kindOnce, binary.BigEndian.AppendUint32(nil, day))
+		if err := s.removeKind(ctx, prefix, func(*draft, store.Pair) error { return nil }); err != nil {
 			return err
 		}
-		err = s.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
-			for _, k := range old {
-				if err := w.Delete(k); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		if err := s.names.forget(ctx, onceKeyName(day)); err != nil {
 			return err
-		}
-		for _, day := range days {
-			if err := s.names.forget(ctx, onceKeyName(day)); err != nil && !errors.Is(err, kms.ErrUnavailable) {
-				return err
-			}
 		}
 	}
+	return nil
+}
+
+// onceDays lists the days that have a key.
+func (s *Service) onceDays(ctx context.Context) (days []uint32, err error) {
+	all := s.rows.key(kindMeta)
+	prefix := append(bytes.Clone(all), onceKeyPrefix...)
+	err = s.Store.View(ctx, func(r store.Reader) error {
+		days = nil
+		return scanAll(r, prefix, func(p store.Pair) error {
+			day, err := strconv.ParseUint(string(p.Key[len(prefix):len(p.Key)-1]), 10, 32)
+			days = append(days, uint32(day))
+			return err
+		})
+	})
+	return days, err
 }

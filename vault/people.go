@@ -81,22 +81,34 @@ func (s *Service) subject(ctx context.Context, call Call, subject string) (*api.
 	return s.view(ctx, call, who.id)
 }
 
-// view is a person as the caller sees them now.
+// view is a person as the caller sees them now. A system sees since when and for what it holds the person itself; of a
+// block that another placed it sees the kind.
 func (s *Service) view(ctx context.Context, call Call, id SubjectID) (*api.Subject, error) {
 	var out *api.Subject
+	caller := call.Principal
 	err := s.Store.View(ctx, func(r store.Reader) error {
-		p, err := s.load(r, id, call.Principal.System)
-		if err != nil {
+		p, err := s.load(r, id, caller.System)
+		switch {
+		case err != nil:
 			return err
+		case p == nil || p.row.state != stateActive || p.holding == nil && !caller.Role.VaultWide():
+			return fault.New(fault.Erased, "this person is erased")
 		}
-		out = &api.Subject{
-			Subject: p.name(call.Principal), State: p.row.wire(), CreatedAt: p.row.Created.time(), Purposes: p.row.Purposes,
+		out = &api.Subject{Subject: p.name(caller), State: p.row.wire()}
+		if caller.Role.VaultWide() {
+			out.CreatedAt, out.Purposes = p.row.Created.time(), p.row.Purposes
+		} else {
+			out.CreatedAt, out.Purposes = p.holding.Since.time(), p.holding.Purposes
 		}
 		if p.row.Erasure != (ErasureID{}) {
 			out.Erasure = p.row.Erasure.String()
 		}
 		for _, b := range p.row.Blocks {
-			out.Blocks = append(out.Blocks, api.Block{Kind: b.Kind, Reason: b.Reason, Since: b.Since.time()})
+			shown := api.Block{Kind: b.Kind, Since: b.Since.time()}
+			if b.System == caller.System || caller.Role.VaultWide() {
+				shown.Reason = b.Reason
+			}
+			out.Blocks = append(out.Blocks, shown)
 		}
 		if out.Fields, err = s.heldFields(r, id, call.Principal); err != nil {
 			return err

@@ -58,6 +58,8 @@ func (up *upload) receive(ctx context.Context) (*api.Document, error) {
 	if err := up.ensureKey(ctx); err != nil {
 		return nil, err
 	}
+	ctx, leave := up.uploads.enter(ctx, up)
+	defer leave()
 	stop, err := up.lease(ctx)
 	if err != nil {
 		return nil, err
@@ -144,7 +146,7 @@ func (up *upload) store(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := up.in.copyTo(sealed, up.MaxDocument); err != nil {
+	if err := up.in.copyTo(ctx, sealed, up.MaxDocument); err != nil {
 		return err
 	}
 	if err := sealed.Close(); err != nil {
@@ -252,7 +254,7 @@ func (up *upload) draft() (*draft, error) {
 
 // uploadedBefore answers a retry from what the first try came to, once the same bytes have come again.
 func (s *Service) uploadedBefore(ctx context.Context, call Call, e *done, in *incoming) (*api.Document, error) {
-	if err := in.copyTo(io.Discard, s.MaxDocument); err != nil {
+	if err := in.copyTo(ctx, io.Discard, s.MaxDocument); err != nil {
 		return nil, err
 	}
 	permit := s.keyring.Permit()

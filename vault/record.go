@@ -27,7 +27,7 @@ const (
 // recordRow is one value of one field of one person.
 type recordRow struct {
 	Key        kms.ID `cbor:"1,keyasint"` // the slice's key
-	Version    uint64 `cbor:"2,keyasint"` // 1, then one more with every correction
+	Version    uint64 `cbor:"2,keyasint"` // the person's revision that wrote it: it never comes again
 	Sealed     []byte `cbor:"3,keyasint"`
 	Entry      []byte `cbor:"4,keyasint,omitempty"` // blind index entry, of a searchable field
 	Updated    stamp  `cbor:"5,keyasint"`
@@ -86,6 +86,7 @@ type tokenRow struct {
 	Slot     uint16     `cbor:"5,keyasint,omitempty"`
 	Document DocumentID `cbor:"6,keyasint,omitempty"` // when Field is documentsField
 	Erased   bool       `cbor:"7,keyasint,omitempty"`
+	Revoked  bool       `cbor:"8,keyasint,omitempty"` // retired; the row stays so that the token is never issued again
 }
 
 // loadIssued reads the tokens that a system has of the values of a field.
@@ -97,6 +98,13 @@ func (s *Service) loadIssued(r store.Reader, id SubjectID, system, field string)
 		return nil
 	})
 	return tokens, err
+}
+
+// retire has the change take a token from a system. Of the token there remains whose it was.
+func (s *Service) retire(c *change, t token.Token, system string, issued []byte) {
+	c.set(s.rows.token(t), encodeRow(tokenRow{System: system, Revoked: true}))
+	c.delete(issued)
+	c.row.Counts.Tokens--
 }
 
 // issue has the change give a system a token for a value.

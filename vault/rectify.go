@@ -3,7 +3,7 @@ package vault
 import (
 	"bytes"
 	"context"
-	"slices"
+	"errors"
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/crypto/envelope"
@@ -11,7 +11,6 @@ import (
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store"
-	"github.com/sandyq/sandyq/vault/token"
 )
 
 // Rectify replaces values on evidence. Tokens stay: a corrected value goes by the token of the one it corrects. It is
@@ -91,6 +90,9 @@ func (s *Service) rectifyRound(ctx context.Context, call Call, r access.Request,
 			p.refusal = fault.New(fault.Erased, "this person is erased")
 			return nil
 		}
+		if it.earlier != nil {
+			return s.replayRectify(rd, p)
+		}
 		return s.rectifiable(rd, p)
 	})
 	if err != nil {
@@ -103,7 +105,7 @@ func (s *Service) rectifyRound(ctx context.Context, call Call, r access.Request,
 	defer keys.close()
 	d := deed{request: r}
 	d.request.Subject, d.entry.Items, d.entry.Kind = p.person.id.String(), it.count(), evidence.Kind
-	if p.refusal == nil {
+	if p.refusal == nil && !p.replayed {
 		if d.effect, d.entry.Note, err = s.rectifying(p, keys, evidence); err != nil {
 			p.refusal = fault.From(edge(err))
 		}
@@ -119,6 +121,21 @@ func (s *Service) rectifyRound(ctx context.Context, call Call, r access.Request,
 		keys.keep(permit, p.fresh)
 	}
 	return p, o.stale, o.err
+}
+
+// replayRectify answers a retry, which must be about the same person. A correction is not made again: there may have been
+// another since.
+func (s *Service) replayRectify(r store.Reader, p *plan) error {
+	if p.item.earlier.Subject != p.person.id {
+		p.refusal = errAnotherCall()
+		return nil
+	}
+	err := s.replay(r, p)
+	if refusal, ok := errors.AsType[*fault.Error](err); ok {
+		p.refusal = refusal
+		return nil
+	}
+	return err
 }
 
 // rectifiable reads what is to be replaced, and finds out whether a unique value is somebody else's.
@@ -150,14 +167,15 @@ func (s *Service) rectifying(p *plan, keys *writingKeys, evidence api.Evidence) 
 	if p.person.holding == nil {
 		s.hold(w.change, p.person, p.call.Principal.System)
 	}
-	p.tokens = make(map[string]api.OneOrMany[string], len(p.item.fields))
+	p.answer()
 	for i := range p.item.fields {
 		if err := w.correct(i); err != nil {
 			return nil, nil, err
 		}
 	}
-	w.decided()
-	p.item.once.keep(&w.draft, 0, done{Subject: w.id})
+	collected(w.change, p.person.holding, p.item.purpose)
+	s.setHolding(w.change, p.person, p.call.Principal.System)
+	p.item.once.keep(&w.draft, 0, done{Subject: w.id, Slots: p.slots})
 	var note []byte
 	if evidence.Ref != "" {
 		_, key, err := keys.key(p, schema.IdentitySlice)
@@ -168,122 +186,5 @@ func (s *Service) rectifying(p *plan, keys *writingKeys, evidence api.Evidence) 
 			return nil, nil, err
 		}
 	}
-	return s.done(w.change), note, nil
-}
-
-// correct brings one field to the values given: those already held stay where they are (their spelling may be new), the
-// others take the slots that are left over, in order, and then new ones; slots left over after that go, with every
-// system's tokens.
-func (w *writing) correct(i int) error {
-	f, h := w.plan.item.fields[i], w.plan.heldIn(i)
-	slots := make([]int, len(f.values)) // each value's place in h.records; -1 for a new slot
-	taken := make([]bool, len(h.records))
-	for n := range f.values {
-		at, err := w.sameRecord(f, h, n)
-		if err != nil {
-			return err
-		}
-		if at >= 0 {
-			taken[at] = true
-		}
-		slots[n] = at
-	}
-	for n, at := range slots {
-		if at < 0 {
-			if at = slices.Index(taken, false); at < 0 {
-				continue
-			}
-			slots[n], taken[at] = at, true
-		}
-		if err := w.replace(f, h.records[at], n); err != nil {
-			return err
-		}
-	}
-	for at, kept := range taken {
-		if !kept {
-			w.remove(f, h.records[at])
-		}
-	}
-	return w.name(f, h, slots)
-}
-
-// sameRecord is same, as a place in the held records; -1 when none has the value.
-func (w *writing) sameRecord(f fieldValues, h held, n int) (int, error) {
-	slot, found, err := w.same(f, h, n)
-	if err != nil || !found {
-		return -1, err
-	}
-	return slices.IndexFunc(h.records, func(r record) bool { return r.slot == slot }), nil
-}
-
-// replace seals the n-th value over a record.
-func (w *writing) replace(f fieldValues, old record, n int) error {
-	keyID, key, err := w.keys.key(w.plan, f.Slice)
-	if err != nil {
-		return err
-	}
-	row := &recordRow{Key: keyID, Version: old.Version + 1, Updated: w.now, Source: old.Source, ProvidedBy: old.ProvidedBy}
-	if row.Sealed, err = w.sealValue(key, w.id, f.Name, old.slot, row.Version, f.values[n]); err != nil {
-		return err
-	}
-	if f.Searchable {
-		row.Entry = f.lookups[n].entry[:]
-		if !bytes.Equal(row.Entry, old.Entry) {
-			w.dropIndex(f, old)
-			w.index(f.lookups[n], f.Unique, old.slot)
-		}
-	}
-	w.set(w.rows.record(w.id, f.Name, old.slot), encodeRow(row))
-	return nil
-}
-
-// dropIndex takes a record's value out of the blind index.
-func (w *writing) dropIndex(f fieldValues, old record) {
-	if old.Entry == nil {
-		return
-	}
-	row := store.Pair{Key: w.rows.indexed(w.id, f.Name, old.slot), Value: make([]byte, 1, 1+len(old.Entry))}
-	if f.Unique {
-		row.Value[0] = 1
-	}
-	row.Value = append(row.Value, old.Entry...)
-	w.unindex(w.change, row, f.Name, old.slot)
-}
-
-// remove takes out a record that no value is left for, with every system's token of it.
-func (w *writing) remove(f fieldValues, old record) {
-	if f.Searchable {
-		w.dropIndex(f, old)
-	}
-	w.delete(w.rows.record(w.id, f.Name, old.slot))
-	w.row.Counts.Fields--
-	ofSlot := append(name(f.Name), slotBytes(old.slot)...)
-	for _, issued := range w.plan.issued {
-		if _, of := w.rows.issuedParts(issued.Key); bytes.Equal(of, ofSlot) {
-			w.delete(issued.Key)
-			w.delete(w.rows.token(token.Token(issued.Value)))
-			w.row.Counts.Tokens--
-		}
-	}
-}
-
-// name gives every value its token, adding the values that took no held slot.
-func (w *writing) name(f fieldValues, h held, places []int) error {
-	tokens := make([]string, len(places))
-	for n, at := range places {
-		var slot uint16
-		var err error
-		if at >= 0 {
-			slot = h.records[at].slot
-		} else if slot, err = w.add(f, &h, n, f.values[n]); err != nil {
-			return err
-		}
-		t, err := w.token(f, h, slot)
-		if err != nil {
-			return err
-		}
-		tokens[n] = string(t)
-	}
-	w.plan.tokens[f.Name] = api.OneOrMany[string]{Items: tokens, List: f.list}
-	return nil
+	return s.done(w.change), note, w.fits()
 }

@@ -3,7 +3,6 @@ package vault
 import (
 	"fmt"
 	"regexp"
-	"unicode/utf8"
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/vault/api"
@@ -13,13 +12,14 @@ import (
 
 var (
 	codePattern  = regexp.MustCompile(`^[a-z0-9_]{1,40}$`)
+	numberInCode = regexp.MustCompile(`[0-9]{9}`) // a document's number, a phone, an IIN: codes go into the log and stay there
 	actorPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 	refPattern   = regexp.MustCompile(`^[\x21-\x7e]([\x20-\x7e]{0,126}[\x21-\x7e])?$`)
 )
 
 const (
-	ruleCode     = "1 to 40 of a–z, 0–9 and _"
-	ruleActor    = "1 to 64 of A–Z, a–z, 0–9, dot, hyphen and _"
+	ruleCode     = "1 to 40 of a–z, 0–9 and _, no run of 9 digits"
+	ruleActor    = "1 to 64 of A–Z, a–z, 0–9, dot, hyphen and _, no run of 9 digits"
 	ruleRef      = "1 to 128 printable ASCII characters, no space at the ends"
 	ruleUnknown  = "unknown"
 	ruleRequired = "required"
@@ -38,8 +38,10 @@ func (s *Service) purposeNamed(n string) (*purpose.Purpose, error) {
 	return p, nil
 }
 
+func isCode(s string) bool { return codePattern.MatchString(s) && !numberInCode.MatchString(s) }
+
 func checkCode(field, code string) error {
-	if !codePattern.MatchString(code) {
+	if !isCode(code) {
 		return fault.Bad(field, ruleCode)
 	}
 	return nil
@@ -61,7 +63,7 @@ func behalf(a *api.Actor) (string, error) {
 		return "", nil
 	case a.Token != "":
 		return "", fault.Bad("on_behalf_of.token", "not accepted: no issuer is configured to verify it")
-	case !actorPattern.MatchString(a.Actor):
+	case !actorPattern.MatchString(a.Actor), numberInCode.MatchString(a.Actor):
 		return "", fault.Bad("on_behalf_of.actor", ruleActor)
 	default:
 		return a.Actor, nil
@@ -79,8 +81,8 @@ func checkItems(field string, n int) error {
 }
 
 func checkNote(note string) error {
-	if utf8.RuneCountInString(note) > api.MaxNote {
-		return fault.Bad("note", fmt.Sprintf("at most %d characters", api.MaxNote))
+	if len(note) > api.MaxNote {
+		return fault.Bad("note", fmt.Sprintf("at most %d bytes", api.MaxNote))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/crypto/envelope"
@@ -69,6 +70,9 @@ func (s *Service) fieldsNamed(names []string) ([]*schema.Field, error) {
 	fields := make([]*schema.Field, len(names))
 	for i, n := range names {
 		f, ok := s.Schema.Field(n)
+		if ok && slices.Contains(fields[:i], f) {
+			return nil, fault.Bad(n, "named twice")
+		}
 		if !ok {
 			return nil, &fault.Error{Code: fault.Invalid, Detail: "the request breaks a rule", Fields: []fault.Field{unknownField(n)}}
 		}
@@ -153,8 +157,8 @@ func (s *Service) revealed(ctx context.Context, p permit, g access.Grant, readin
 			return nil, err
 		}
 		values := resp.Fields[r.field.Name]
-		values.List = r.field.Many
 		values.Items = append(values.Items, v)
+		values.List = r.field.Many || len(values.Items) > 1 // many in an earlier schema
 		resp.Fields[r.field.Name] = values
 	}
 	return resp, nil

@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/crypto/blind"
@@ -55,13 +56,10 @@ func (s *Service) searched(ctx context.Context, call Call, r access.Request, f *
 		var deeds []deed
 		err := s.Store.View(ctx, func(rd store.Reader) error {
 			resp.Results, deeds = resp.Results[:0], nil
-			found, err := s.found(rd, f, e)
-			for _, id := range found {
-				if err := s.result(rd, call.Principal, r, id, resp, &deeds); err != nil {
-					return err
-				}
-			}
-			return err
+			return s.eachFound(rd, f, e, func(id SubjectID, slot uint16) (enough bool, err error) {
+				err = s.result(rd, call.Principal, r, f, id, slot, resp, &deeds)
+				return len(resp.Results) == maxFound, err
+			})
 		})
 		if err != nil {
 			return nil, err
@@ -87,29 +85,41 @@ func (s *Service) searched(ctx context.Context, call Call, r access.Request, f *
 	return nil, errContended
 }
 
-// found lists the people who have a value.
-func (s *Service) found(r store.Reader, f *schema.Field, e blind.Entry) ([]SubjectID, error) {
+// eachFound tells who has a value, and in which slot, until enough are told.
+func (s *Service) eachFound(r store.Reader, f *schema.Field, e blind.Entry, tell func(SubjectID, uint16) (enough bool, err error)) error {
 	if f.Unique {
 		rows, err := r.Get(s.rows.unique(f.Name, e))
 		if err != nil || rows[0] == nil {
-			return nil, err
+			return err
 		}
-		return []SubjectID{SubjectID(rows[0][:16])}, nil
+		_, err = tell(SubjectID(rows[0][:16]), slotOf(rows[0]))
+		return err
 	}
 	prefix := s.rows.lookups(f.Name, e)
-	pairs, err := r.Scan(prefix, nil, maxFound)
-	var people []SubjectID
-	for _, p := range pairs {
-		id := SubjectID(p.Key[len(prefix):])
-		if len(people) == 0 || people[len(people)-1] != id {
-			people = append(people, id)
+	err := scanAll(r, prefix, func(p store.Pair) error {
+		enough, err := tell(SubjectID(p.Key[len(prefix):]), slotOf(p.Key))
+		if err == nil && enough {
+			err = errEnough
 		}
+		return err
+	})
+	if errors.Is(err, errEnough) {
+		return nil
 	}
-	return people, err
+	return err
 }
 
-// result adds a person whom the caller may know of.
-func (s *Service) result(r store.Reader, caller access.Principal, req access.Request, id SubjectID, resp *api.SearchResponse, deeds *[]deed) error {
+// errEnough ends a scan that has found what it needs.
+var errEnough = errors.New("enough")
+
+// result adds a person whom the caller may know by this value: a system must have a token of it.
+func (s *Service) result(r store.Reader, caller access.Principal, req access.Request, f *schema.Field, id SubjectID, slot uint16, resp *api.SearchResponse, deeds *[]deed) error {
+	if !caller.Role.VaultWide() {
+		issued, err := r.Get(s.rows.issued(id, caller.System, f.Name, slot))
+		if err != nil || issued[0] == nil {
+			return err
+		}
+	}
 	p, err := s.load(r, id, caller.System)
 	if err != nil {
 		return err
@@ -140,8 +150,8 @@ func (s *Service) tokensOf(r store.Reader, id SubjectID, system string) (map[str
 			return nil // a document's, or of a field that the schema has no more
 		}
 		tokens := all[f.Name]
-		tokens.List = f.Many
 		tokens.Items = append(tokens.Items, string(p.Value))
+		tokens.List = f.Many || len(tokens.Items) > 1 // many in an earlier schema
 		all[f.Name] = tokens
 		return nil
 	})

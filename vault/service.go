@@ -67,6 +67,8 @@ type Service struct {
 	index    index
 	handles  handles
 	inFlight inFlight
+	turns    turns
+	uploads  uploads
 	kick     chan struct{} // holds one when the sweeper should look at once
 
 	stop context.CancelFunc
@@ -76,7 +78,7 @@ type Service struct {
 var tenantPattern = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 
 // Open makes a service of its parts and starts its background work, which ends with Close. It fails when the keys belong
-// to another store; with the provider away it starts, and serves what needs no keys.
+// to another store; with the provider away, or not as it was left, it starts and serves what needs no keys.
 func Open(ctx context.Context, o Options) (*Service, error) {
 	if o.Store == nil || o.Blobs == nil || o.Keys == nil || o.Clock == nil || o.Log == nil {
 		return nil, errors.New("vault: Store, Blobs, Keys, Clock and Log are required")
@@ -89,9 +91,12 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		Options: o, rows: layout{o.Tenant}, gate: access.NewGate(o.Decider), kick: make(chan struct{}, 1),
 	}
 	s.title.init(s)
-	s.names.service, s.index.service = s, s
+	s.names.init(s)
+	s.index.service = s
 	s.handles.init(o.HandleLife)
 	s.inFlight.init()
+	s.turns.init()
+	s.uploads.init()
 
 	k := o.Keyring
 	k.KMS, k.MAC, k.Pool, k.Claim, k.Now = o.Keys, o.Keys, &poolRows{s, kms.NewID()}, s.title.claim, o.Clock
@@ -99,7 +104,8 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	if s.keyring, err = keyring.New(k); err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
-	if err := s.title.settle(ctx); err != nil && !errors.Is(err, kms.ErrUnavailable) {
+	err = s.title.settle(ctx)
+	if err != nil && !errors.Is(err, kms.ErrUnavailable) && !errors.Is(err, kms.ErrClaim) {
 		s.keyring.Close()
 		return nil, fmt.Errorf("vault: open: %w", err)
 	}
@@ -165,6 +171,9 @@ func (s *Service) Ready(ctx context.Context) api.Readiness {
 	switch standing := s.title.standing(); {
 	case standing == titleCopy:
 		ready.Degraded = append(ready.Degraded, "copy")
+	case standing == titleSuperseded:
+		ready.Ready = false
+		ready.Degraded = append(ready.Degraded, "superseded")
 	case standing == titleUnknown, s.title.away():
 		ready.Degraded = append(ready.Degraded, "keys")
 	}

@@ -55,6 +55,7 @@ type block struct {
 	Kind   string `cbor:"1,keyasint"`
 	Reason string `cbor:"2,keyasint"`
 	Since  stamp  `cbor:"3,keyasint"`
+	System string `cbor:"4,keyasint"` // who placed it
 }
 
 const standingSize = 1 + 8 // bytes of state and epoch
@@ -116,6 +117,7 @@ type holdingRow struct {
 	Since    stamp      `cbor:"2,keyasint"`
 	Ref      []byte     `cbor:"3,keyasint,omitempty"` // the system's own key for the person, sealed
 	RefEntry []byte     `cbor:"4,keyasint,omitempty"` // and its index entry
+	Purposes []string   `cbor:"5,keyasint,omitempty"` // for which this system collected
 }
 
 // pairwiseRow finds the person by the id that a system uses. Of an erased person only the system remains.
@@ -176,12 +178,16 @@ func (s *Service) resolve(r store.Reader, p access.Principal, text string) (*per
 	return found, nil
 }
 
-// name is what the caller calls the person.
+// name is what the caller calls the person: nothing, when a system does not hold them.
 func (p *person) name(caller access.Principal) string {
-	if caller.Role.VaultWide() || p.holding == nil {
+	switch {
+	case caller.Role.VaultWide():
 		return p.id.String()
+	case p.holding == nil:
+		return ""
+	default:
+		return p.holding.Pairwise.String()
 	}
-	return p.holding.Pairwise.String()
 }
 
 // change is a draft of changes to one person: it expects that nothing of the person was written since they were loaded,
@@ -209,6 +215,25 @@ func (s *Service) changed(p *person) *change {
 // decided notes that what decisions rest on has changed: whoever decided before must decide again.
 func (c *change) decided() { c.row.epoch++ }
 
+// lateChange changes the person's row inside the Update, as it stands there, so it loses to no other writer: only what
+// decisions rest on must be as it was. f may run more than once.
+func (s *Service) lateChange(p *person, f func(store.Writer, *change) error) *change {
+	c := &change{id: p.id}
+	c.expectPrefix(s.rows.subject(p.id), p.row.standing())
+	c.late = func(w store.Writer) error {
+		now, err := s.load(w, p.id, "")
+		if err != nil {
+			return err
+		}
+		inside := s.changed(now)
+		if err := f(w, inside); err != nil {
+			return err
+		}
+		return s.done(inside).write(w)
+	}
+	return c
+}
+
 // done finishes the draft.
 func (s *Service) done(c *change) *draft {
 	c.set(s.rows.subject(c.id), c.row.encode())
@@ -218,12 +243,22 @@ func (s *Service) done(c *change) *draft {
 // hold has the change make the calling system a holder of the person.
 func (s *Service) hold(c *change, p *person, system string) {
 	p.holding = &holdingRow{Pairwise: PairwiseID(id.New()), Since: stampOf(s.Clock())}
-	s.setHolding(c, p, system)
 	c.set(s.rows.pairwise(p.holding.Pairwise), encodeRow(pairwiseRow{System: system, Subject: p.id}))
 }
 
+// setHolding has the change write what the system holds of the person.
 func (s *Service) setHolding(c *change, p *person, system string) {
 	c.set(s.rows.holding(p.id, system), encodeRow(p.holding))
+}
+
+// collected notes for which purpose a system brought data.
+func collected(c *change, h *holdingRow, purpose string) {
+	if !slices.Contains(c.row.Purposes, purpose) {
+		c.row.Purposes = append(c.row.Purposes, purpose)
+	}
+	if !slices.Contains(h.Purposes, purpose) {
+		h.Purposes = append(slices.Clone(h.Purposes), purpose)
+	}
 }
 
 // stranger is a person who is not there yet.

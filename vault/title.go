@@ -33,9 +33,10 @@ func (g generationRow) generation() kms.Generation { return kms.Generation(g) }
 type standing int
 
 const (
-	titleUnknown standing = iota // the key side was not reached yet: nothing is destroyed
-	titleLive
-	titleCopy // restored, copied or superseded: it reads at most
+	titleUnknown    standing = iota // the key side is not there, or not as it was left: nothing is destroyed
+	titleLive                       // both sides agree
+	titleCopy                       // it lies elsewhere than the store that was set up: it reads at most
+	titleSuperseded                 // another store is the live one for these keys: it does nothing
 )
 
 // title knows whether the store is the live one. A store is live when it lies where it lay, and the key side holds the
@@ -114,17 +115,17 @@ func (t *title) look(ctx context.Context) error {
 	switch {
 	case state.standing == titleLive && current == state.claim.Generation:
 		return nil
-	case state.standing == titleLive:
-		return t.doubt(kms.ErrClaim)
 	case current == row.Pending.generation() && current != (kms.Generation{}):
 		// An earlier start told the key side and fell before it told the store.
 	case current == row.Generation.generation():
 		if err := t.advance(ctx, row, current); err != nil {
 			return err
 		}
-	default:
-		t.set(titleCopy, kms.Claim{})
+	case current.Number > row.Generation.Number:
+		t.set(titleSuperseded, kms.Claim{})
 		return nil
+	default:
+		return t.doubt(kms.ErrClaim) // it was rolled back
 	}
 	row.Generation, row.Pending = row.Pending, generationRow{}
 	if err := t.write(ctx, row); err != nil {
@@ -140,17 +141,20 @@ func (t *title) reach(ctx context.Context) error {
 	return err
 }
 
-// doubt passes on why the key side could not be taken at its word. A live store that finds another sentinel or generation
-// is live no more: the server was rolled back, replaced, or given to another store.
+// doubt passes on why the key side could not be taken at its word. A live store that finds another sentinel, or none, or an
+// earlier generation, is not live until they are as they were: the mount is gone or another, or the server was rolled back.
 func (t *title) doubt(err error) error {
 	if errors.Is(err, kms.ErrClaim) {
-		t.set(titleCopy, kms.Claim{})
+		t.set(titleUnknown, kms.Claim{})
 	}
 	return fmt.Errorf("the store's title to its keys: %w", err)
 }
 
 func (t *title) advance(ctx context.Context, row *titleRow, from kms.Generation) error {
-	row.Pending = generationRow{from.Number + 1, kms.NewID()}
+	// A pending generation that an earlier try told the key side, for all we know, is told again and not replaced.
+	if row.Pending.Number != from.Number+1 {
+		row.Pending = generationRow{from.Number + 1, kms.NewID()}
+	}
 	if err := t.write(ctx, row); err != nil {
 		return err
 	}
@@ -210,10 +214,18 @@ func (s *Service) Promote(ctx context.Context) error {
 	return nil
 }
 
+// current refuses everything once another store is the live one: blocks and erasures are over there.
+func (s *Service) current() error {
+	if s.title.standing() == titleSuperseded {
+		return fault.New(fault.Unavailable, "another store is the live vault for these keys: see the runbook")
+	}
+	return nil
+}
+
 // writable refuses changes to a copy.
 func (s *Service) writable() error {
 	if s.title.standing() == titleCopy {
 		return fault.New(fault.Unavailable, "this store is a copy, not the live vault: it can be read and nothing else")
 	}
-	return nil
+	return s.current()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/sandyq/sandyq/access"
@@ -48,6 +49,9 @@ func (s *Service) tokenize(ctx context.Context, call Call, req *api.TokenizeRequ
 		for i := range req.Items {
 			items[i] = s.prepare(&req.Items[i], &resp.Results[i], call, p, o, i)
 		}
+		if err := s.recordRefused(ctx, call, r, items); err != nil {
+			return err
+		}
 		s.lookUp(ctx, items)
 		for some := range slices.Chunk(items, chunk) {
 			if err := s.tokenizeChunk(ctx, call, r, some); err != nil {
@@ -56,6 +60,24 @@ func (s *Service) tokenize(ctx context.Context, call Call, req *api.TokenizeRequ
 		}
 		return nil
 	})
+}
+
+// recordRefused writes an entry for each item that the purpose forbids.
+func (s *Service) recordRefused(ctx context.Context, call Call, r access.Request, items []*item) error {
+	var deeds []deed
+	for _, it := range items {
+		if e := it.result.Error; e != nil && e.Code == fault.Denied {
+			d := deed{request: r}
+			d.request.Fields, d.entry.Items = it.fieldNames(), it.count()
+			d.request.Refusal = &fault.Error{Code: e.Code, Detail: e.Detail, Fields: e.Errors}
+			deeds = append(deeds, d)
+		}
+	}
+	if deeds == nil {
+		return nil
+	}
+	_, err := s.perform(ctx, call, deeds...)
+	return err
 }
 
 // lookUp gets the index entries of all items in one batch. When it can't be had, the items that need it fail.
@@ -77,13 +99,24 @@ func (s *Service) lookUp(ctx context.Context, items []*item) {
 
 // tokenizeChunk settles the items, in as many rounds as it takes.
 func (s *Service) tokenizeChunk(ctx context.Context, call Call, r access.Request, items []*item) error {
-	for range maxRounds {
-		items = slices.DeleteFunc(slices.Clone(items), (*item).settled)
-		if len(items) == 0 {
+	for lost := 0; lost < maxRounds; {
+		left := slices.DeleteFunc(slices.Clone(items), (*item).settled)
+		if len(left) == 0 {
 			return nil
 		}
-		if err := s.tokenizeRound(ctx, call, r, items); err != nil {
+		contended, err := s.tokenizeRound(ctx, call, r, left)
+		if err != nil {
 			return err
+		}
+		if items = left; !slices.ContainsFunc(items, (*item).settled) {
+			lost++
+		}
+		if contended != "" && lost == 1 {
+			end, err := s.turns.take(ctx, contended)
+			if err != nil {
+				return err
+			}
+			defer end()
 		}
 	}
 	for _, it := range items {
@@ -94,27 +127,54 @@ func (s *Service) tokenizeChunk(ctx context.Context, call Call, r access.Request
 	return nil
 }
 
-// tokenizeRound reads one snapshot, finds the person of each item, seals what is new, and commits what still holds.
-func (s *Service) tokenizeRound(ctx context.Context, call Call, r access.Request, items []*item) error {
-	permit := s.keyring.Permit()
-	plans := make([]*plan, 0, len(items))
-	err := s.Store.View(ctx, func(rd store.Reader) error {
+// plans finds the person of each item in one snapshot. Of several items that are about one person the first is planned;
+// the others wait for the next round, which sees what it has written.
+func (s *Service) plans(ctx context.Context, call Call, items []*item) (plans []*plan, err error) {
+	err = s.Store.View(ctx, func(rd store.Reader) error {
 		plans = plans[:0]
+		taken := make(map[string]bool, len(items))
 		for _, it := range items {
 			p := &plan{item: it, call: call}
 			if err := s.find(rd, p); err != nil {
 				return err
 			}
+			about := p.about()
+			if slices.ContainsFunc(about, func(a string) bool { return taken[a] }) {
+				continue
+			}
+			for _, a := range about {
+				taken[a] = true
+			}
 			plans = append(plans, p)
 		}
 		return nil
 	})
+	return plans, err
+}
+
+// about tells whom a plan is about: the person found, or whatever would find the person it is going to make.
+func (p *plan) about() []string {
+	if p.person.raw != nil {
+		return []string{p.person.id.String()}
+	}
+	var about []string
+	for _, l := range p.item.finders() {
+		about = append(about, l.field+"/"+string(l.entry[:]))
+	}
+	return about
+}
+
+// tokenizeRound reads one snapshot, finds the person of each item, seals what is new, and commits what still holds. It
+// names a person whose change was lost to another writer.
+func (s *Service) tokenizeRound(ctx context.Context, call Call, r access.Request, items []*item) (contended string, err error) {
+	permit := s.keyring.Permit()
+	plans, err := s.plans(ctx, call, items)
 	if err != nil {
-		return err
+		return "", err
 	}
 	keys, err := s.keysFor(ctx, permit, plans)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer keys.close()
 
@@ -125,11 +185,12 @@ func (s *Service) tokenizeRound(ctx context.Context, call Call, r access.Request
 	permit = s.keyring.Permit()
 	outcomes, err := s.perform(ctx, call, deeds...)
 	if err != nil {
-		return fmt.Errorf("tokenize: %w", err)
+		return "", fmt.Errorf("tokenize: %w", err)
 	}
 	for i, o := range outcomes {
 		switch {
 		case o.stale:
+			contended = deeds[i].request.Subject
 		case o.err != nil:
 			plans[i].item.fail(o.err)
 		default:
@@ -137,7 +198,7 @@ func (s *Service) tokenizeRound(ctx context.Context, call Call, r access.Request
 			plans[i].item.succeed(plans[i])
 		}
 	}
-	return nil
+	return contended, nil
 }
 
 // tokenizeDeed writes the plan out; what forbids it becomes the refusal that is recorded.
@@ -148,7 +209,7 @@ func (s *Service) tokenizeDeed(r access.Request, p *plan, keys *writingKeys) dee
 	}
 	d := deed{request: r}
 	d.entry.Items = p.item.count()
-	if p.refusal == nil {
+	if p.refusal == nil && !p.replayed {
 		effect, err := s.write(p, keys)
 		if err != nil {
 			p.refusal = fault.From(edge(err))
@@ -173,10 +234,15 @@ func (s *Service) find(r store.Reader, p *plan) error {
 }
 
 func (s *Service) identify(r store.Reader, p *plan) error {
-	if err := s.named(r, p); err != nil {
-		return err
+	if p.item.earlier != nil {
+		return s.replay(r, p)
 	}
 	var err error
+	if text := p.item.request.Subject; text != "" {
+		if p.person, err = s.resolve(r, p.call.Principal, text); err != nil {
+			return err
+		}
+	}
 	if p.provider, err = s.provider(r, p.call.Principal, p.item.request.ProvidedBy); err != nil {
 		return err
 	}
@@ -191,7 +257,6 @@ func (s *Service) identify(r store.Reader, p *plan) error {
 	}
 	for i, l := range finders {
 		if rows[i] == nil {
-			p.absent = append(p.absent, l)
 			continue
 		}
 		owner := SubjectID(rows[i][:16])
@@ -208,7 +273,7 @@ func (s *Service) identify(r store.Reader, p *plan) error {
 		}
 	}
 	if p.person == nil {
-		p.person, p.isNew = s.stranger(), true
+		p.person = s.stranger()
 		return nil
 	}
 	if refusal := p.person.row.refusal(); refusal != nil {
@@ -217,19 +282,40 @@ func (s *Service) identify(r store.Reader, p *plan) error {
 	return s.loadHeld(r, p)
 }
 
-// named finds the person whom the item names by id, or whom an earlier try under the same idempotency key came to.
-func (s *Service) named(r store.Reader, p *plan) (err error) {
-	it := p.item
-	if it.earlier != nil {
-		if p.person, err = s.load(r, it.earlier.Subject, p.call.Principal.System); err == nil && p.person == nil {
-			err = errNobody()
-		}
+// replay answers an item as the first try under its idempotency key did, from what that try left: it is not done again.
+func (s *Service) replay(r store.Reader, p *plan) (err error) {
+	e := p.item.earlier
+	if p.person, err = s.load(r, e.Subject, p.call.Principal.System); err != nil {
 		return err
 	}
-	if it.request.Subject != "" {
-		p.person, err = s.resolve(r, p.call.Principal, it.request.Subject)
+	if p.person == nil {
+		return errNobody()
 	}
-	return err
+	if refusal := p.person.row.refusal(); refusal != nil {
+		return refusal
+	}
+	p.answer()
+	p.replayed, p.created, p.differs = true, e.Created, e.Differs
+	for _, f := range p.item.fields {
+		slots, answered := e.Slots[f.Name]
+		if !answered {
+			continue
+		}
+		issued, err := s.loadIssued(r, p.person.id, p.call.Principal.System, f.Name)
+		if err != nil {
+			return err
+		}
+		tokens := api.OneOrMany[string]{List: f.list}
+		for _, slot := range slots {
+			t, ok := issued[slot]
+			if !ok {
+				return conflict(f.Name, "the token that the first call answered is retired")
+			}
+			tokens.Items = append(tokens.Items, string(t))
+		}
+		p.tokens[f.Name] = tokens
+	}
+	return nil
 }
 
 // loadHeld reads what is already held in the fields that the item names.
@@ -241,6 +327,9 @@ func (s *Service) loadHeld(r store.Reader, p *plan) (err error) {
 			return err
 		}
 		if h.tokens, err = s.loadIssued(r, p.person.id, p.call.Principal.System, f.Name); err != nil {
+			return err
+		}
+		if h.indexed, err = s.loadIndexed(r, p.person.id, f.Name); err != nil {
 			return err
 		}
 		p.held = append(p.held, h)
@@ -279,20 +368,25 @@ func (s *Service) prepare(req *api.TokenizeItem, result *api.TokenizeResult, cal
 // be had fails the plans that need it and no others.
 func (s *Service) keysFor(ctx context.Context, permit permit, plans []*plan) (*writingKeys, error) {
 	k := &writingKeys{service: s}
-	var ids []kms.ID
+	wanted := make(map[kms.ID]bool, len(plans))
 	lacking := 0
 	for _, p := range plans {
-		if p.refusal != nil {
+		if p.refusal != nil || p.replayed {
 			continue
+		}
+		for _, h := range p.held {
+			for _, rec := range h.records {
+				wanted[rec.Key] = true // its slice may have been another when it was sealed
+			}
 		}
 		for _, slice := range p.slices() {
 			if id, ok := p.person.row.Keys[slice]; ok {
-				ids = append(ids, id)
+				wanted[id] = true
 			} else {
 				p.lacks = append(p.lacks, slice)
 				lacking++
 			}
 		}
 	}
-	return k, k.open(ctx, permit, ids, lacking, plans)
+	return k, k.open(ctx, permit, slices.Collect(maps.Keys(wanted)), lacking, plans)
 }

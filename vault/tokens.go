@@ -64,6 +64,7 @@ type tokenAt struct {
 	row     *tokenRow
 	person  *person
 	refusal *fault.Error
+	revoked bool // by the caller's system, before
 }
 
 // eachToken finds what the tokens stand for, in chunks, and records that it was asked.
@@ -114,6 +115,9 @@ func (s *Service) tokenAt(r store.Reader, caller access.Principal, text string) 
 	case row == nil || row.System != caller.System && !caller.Role.VaultWide():
 		found.refusal = errNoToken()
 		return found, nil
+	case row.Revoked:
+		found.refusal, found.revoked = errNoToken(), row.System == caller.System
+		return found, nil
 	case row.Erased:
 		found.refusal = fault.New(fault.Erased, "this person is erased")
 		return found, nil
@@ -158,10 +162,10 @@ func (s *Service) recordTokens(ctx context.Context, call Call, r access.Request,
 // revoke retires one token. A vault-wide role may see other systems' tokens and retires only its own.
 func (s *Service) revoke(ctx context.Context, call Call, o *once, at int, t *tokenAt) (api.RevokeResult, error) {
 	result := api.RevokeResult{Token: t.text, Revoked: true}
-	if o.earlier(at) != nil {
-		return result, nil
+	if o.earlier(at) != nil || t.revoked {
+		return result, s.recordTokens(ctx, call, access.Request{Action: access.RevokeTokens}, []*tokenAt{t})
 	}
-	for range maxRounds {
+	for round := range maxRounds {
 		if t.refusal == nil && t.row.System != call.Principal.System {
 			t.refusal = errNoToken()
 		}
@@ -179,6 +183,13 @@ func (s *Service) revoke(ctx context.Context, call Call, o *once, at int, t *tok
 			}
 			return result, nil
 		}
+		if round == 0 {
+			end, err := s.turns.take(ctx, t.person.id.String())
+			if err != nil {
+				return result, err
+			}
+			defer end()
+		}
 		err = s.Store.View(ctx, func(rd store.Reader) error {
 			t, err = s.tokenAt(rd, call.Principal, t.text)
 			return err
@@ -192,13 +203,12 @@ func (s *Service) revoke(ctx context.Context, call Call, o *once, at int, t *tok
 
 func (s *Service) revokeDeed(o *once, at int, t *tokenAt) deed {
 	c := s.changed(t.person)
-	c.delete(s.rows.token(token.Token(t.text)))
+	issued := s.rows.issued(t.row.Subject, t.row.System, t.row.Field, t.row.Slot)
 	if t.row.Field == documentsField {
-		c.delete(s.rows.issuedDocument(t.row.Subject, t.row.System, t.row.Document))
-	} else {
-		c.delete(s.rows.issued(t.row.Subject, t.row.System, t.row.Field, t.row.Slot))
+		issued = s.rows.issuedDocument(t.row.Subject, t.row.System, t.row.Document)
 	}
-	c.row.Counts.Tokens--
+	s.retire(c, token.Token(t.text), t.row.System, issued)
+	c.decided() // a reading under way must ask again
 	o.keep(&c.draft, at, done{Subject: t.row.Subject})
 	d := deed{request: access.Request{Action: access.RevokeTokens, Subject: t.row.Subject.String()}, effect: s.done(c)}
 	d.entry.Items = 1

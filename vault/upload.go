@@ -102,7 +102,7 @@ func (s *Service) checkUpload(u *Upload, r *access.Request) error {
 	if (u.Capture == scannedFromPaper) != (u.CaptureGround != "") {
 		return fault.Bad("Sandyq-Capture-Ground", "required for scanned_from_paper, and for nothing else")
 	}
-	if u.CaptureGround != "" && !codePattern.MatchString(u.CaptureGround) {
+	if u.CaptureGround != "" && !isCode(u.CaptureGround) {
 		return fault.Bad("Sandyq-Capture-Ground", ruleCode)
 	}
 	if u.Length > s.MaxDocument {
@@ -161,8 +161,8 @@ func bodyFault(err error) error {
 }
 
 // copyTo streams all of the scan, and refuses one that is too large.
-func (in *incoming) copyTo(dst io.Writer, most int64) error {
-	read := &bodyReader{r: in.from}
+func (in *incoming) copyTo(ctx context.Context, dst io.Writer, most int64) error {
+	read := &bodyReader{ctx: ctx, r: in.from}
 	n, err := io.Copy(io.MultiWriter(dst, in.sum), read)
 	in.size = n
 	switch {
@@ -178,12 +178,19 @@ func (in *incoming) copyTo(dst io.Writer, most int64) error {
 
 // bodyReader tells a failure of the sender from one of the disk.
 type bodyReader struct {
+	ctx context.Context // of the upload; looked at before and after each read
 	r   io.Reader
 	err error
 }
 
 func (b *bodyReader) Read(p []byte) (int, error) {
+	if b.err = context.Cause(b.ctx); b.err != nil {
+		return 0, b.err
+	}
 	n, err := b.r.Read(p)
+	if b.err = context.Cause(b.ctx); b.err != nil {
+		return 0, b.err
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = err
 	}

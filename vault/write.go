@@ -3,7 +3,7 @@ package vault
 import (
 	"bytes"
 	"context"
-	"fmt"
+	"errors"
 	"slices"
 
 	"github.com/sandyq/sandyq/crypto/envelope"
@@ -70,12 +70,18 @@ func (k *writingKeys) key(p *plan, slice string) (kms.ID, secret.Bytes, error) {
 		return o.ID(0), key, err
 	}
 	id := p.person.row.Keys[slice]
+	key, err := k.of(id)
+	return id, key, err
+}
+
+// of is a key that is held already.
+func (k *writingKeys) of(id kms.ID) (secret.Bytes, error) {
 	at, ok := k.at[id]
 	if !ok {
-		return id, secret.Bytes{}, fmt.Errorf("the key of slice %q was not asked for", slice)
+		return secret.Bytes{}, errors.New("a key that was not asked for")
 	}
 	key, err := k.opened.Key(at)
-	return id, key, k.service.keyTrouble(err)
+	return key, k.service.keyTrouble(err)
 }
 
 // keep ends the freshness of keys that an Update has consumed.
@@ -114,20 +120,18 @@ func (s *Service) write(p *plan, keys *writingKeys) (*draft, error) {
 	if err := w.ref(); err != nil {
 		return nil, err
 	}
-	p.tokens, p.differs = make(map[string]api.OneOrMany[string], len(p.item.fields)), nil
+	p.answer()
 	for i := range p.item.fields {
 		if err := w.field(i); err != nil {
 			return nil, err
 		}
 	}
-	if purpose := w.plan.item.purpose; !slices.Contains(w.row.Purposes, purpose) {
-		w.row.Purposes = append(w.row.Purposes, purpose)
-	}
-	if p.item.earlier != nil {
-		p.created = p.item.earlier.Created
-	}
-	p.item.once.keep(&w.draft, p.item.at, done{Subject: p.person.id, Created: p.created})
-	return s.done(w.change), nil
+	collected(w.change, p.person.holding, p.item.purpose)
+	s.setHolding(w.change, p.person, system)
+	p.item.once.keep(&w.draft, p.item.at, done{
+		Subject: p.person.id, Created: p.created, Slots: p.slots, Differs: p.differs,
+	})
+	return s.done(w.change), w.fits()
 }
 
 // adoptKeys gives the person the fresh keys of the slices they lacked.
@@ -161,7 +165,6 @@ func (w *writing) ref() error {
 		return err
 	}
 	h.RefEntry = ref.entry[:]
-	w.setHolding(w.change, w.plan.person, w.plan.call.Principal.System)
 	w.index(ref, true, 0)
 	return nil
 }
@@ -188,7 +191,7 @@ func (w *writing) index(l *lookup, unique bool, slot uint16) {
 // field brings in the values of one field.
 func (w *writing) field(i int) error {
 	f, h := w.plan.item.fields[i], w.plan.heldIn(i)
-	tokens := make([]string, len(f.values))
+	slots := make([]uint16, len(f.values))
 	for n, v := range f.values {
 		slot, found, err := w.same(f, h, n)
 		if err != nil {
@@ -201,7 +204,9 @@ func (w *writing) field(i int) error {
 				return conflict(f.Name, "has another value")
 			}
 			w.plan.differs = append(w.plan.differs, f.Name)
-			slot = h.records[0].slot
+			if slot = h.records[0].slot; h.tokens[slot] == "" {
+				return nil // another system's value: this one is told that it differs, and nothing that leads to it
+			}
 		case len(h.records) >= f.MaxValues:
 			return fault.Bad(f.Name, tooMany(f.Field))
 		default:
@@ -209,6 +214,15 @@ func (w *writing) field(i int) error {
 				return err
 			}
 		}
+		slots[n] = slot
+	}
+	return w.name(f, h, slots)
+}
+
+// name gives the values in the slots their tokens.
+func (w *writing) name(f fieldValues, h held, slots []uint16) error {
+	tokens := make([]string, len(slots))
+	for n, slot := range slots {
 		t, err := w.token(f, h, slot)
 		if err != nil {
 			return err
@@ -216,6 +230,7 @@ func (w *writing) field(i int) error {
 		tokens[n] = string(t)
 	}
 	w.plan.tokens[f.Name] = api.OneOrMany[string]{Items: tokens, List: f.list}
+	w.plan.slots[f.Name] = slots
 	return nil
 }
 
@@ -228,7 +243,7 @@ func (w *writing) same(f fieldValues, h held, n int) (slot uint16, found bool, e
 			}
 			continue
 		}
-		_, key, err := w.keys.key(w.plan, f.Slice)
+		key, err := w.keys.of(r.Key)
 		if err != nil {
 			return 0, false, err
 		}
@@ -249,12 +264,9 @@ func (w *writing) add(f fieldValues, h *held, n int, v schema.Value) (uint16, er
 	if err != nil {
 		return 0, err
 	}
-	var slot uint16
-	if last := len(h.records); last > 0 {
-		slot = h.records[last-1].slot + 1
-	}
+	slot := h.freeSlot()
 	row := &recordRow{
-		Key: keyID, Version: 1, Updated: w.now,
+		Key: keyID, Version: w.row.Revision, Updated: w.now,
 		Source: w.plan.item.request.Source, ProvidedBy: w.plan.provider,
 	}
 	if row.Sealed, err = w.sealValue(key, w.id, f.Name, slot, row.Version, v); err != nil {
@@ -266,7 +278,7 @@ func (w *writing) add(f fieldValues, h *held, n int, v schema.Value) (uint16, er
 	}
 	w.set(w.rows.record(w.id, f.Name, slot), encodeRow(row))
 	w.row.Counts.Fields++
-	h.records = append(slices.Clone(h.records), record{slot, row})
+	h.records = slices.Insert(slices.Clone(h.records), int(slot), record{slot, row})
 	return slot, nil
 }
 

@@ -16,7 +16,7 @@ const (
 	MaxItems     = 1000     // items, tokens, in one request
 	MaxBody      = 8 << 20  // bytes of a JSON body
 	MaxDocument  = 64 << 20 // bytes of a document part, by default
-	MaxNote      = 2000     // characters of a note
+	MaxNote      = 2000     // bytes of a note
 	DefaultLimit = 100      // entries of a list when the caller does not say
 	MaxLimit     = 1000     // entries of a list at most
 )

@@ -42,6 +42,9 @@ type Schema struct {
 	slices []string
 }
 
+// maxIndexed is how many searchable values a person may have: an erasure takes them all out of the index in one transaction.
+const maxIndexed = 1000
+
 //go:embed default.yaml
 var defaultFile []byte
 
@@ -77,6 +80,15 @@ func Parse(r io.Reader) (*Schema, error) {
 		}
 	}
 	s.slices = append(s.slices, DocumentsSlice)
+	indexed := 0
+	for _, f := range s.fields {
+		if f.Searchable {
+			indexed += f.MaxValues
+		}
+	}
+	if indexed > maxIndexed {
+		return nil, fmt.Errorf("schema: the searchable fields may have %d values together, over %d", indexed, maxIndexed)
+	}
 	return s, nil
 }
 
