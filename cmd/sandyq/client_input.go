@@ -21,7 +21,7 @@ func (e *env) input(path string) (io.ReadCloser, error) {
 	if path == standardInput {
 		return io.NopCloser(e.in), nil
 	}
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the input: %w", err)
 	}

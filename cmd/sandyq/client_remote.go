@@ -86,7 +86,7 @@ func (r *remote) token() (string, error) {
 }
 
 func authorities(path string) (*tls.Config, error) {
-	pem, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	pem, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the authorities to trust: %w", err)
 	}

@@ -132,11 +132,12 @@ func (d *demo) erase(ctx context.Context) error {
 
 // inOrder reports whether an erasure went through its states in their order and destroyed what a registered person has.
 func inOrder(e *api.Erasure) bool {
-	times := []time.Time{e.RequestedAt, e.ErasingAt, e.KeyDestroyedAt, e.ErasedAt}
-	for i, t := range times {
-		if t.IsZero() || i > 0 && t.Before(times[i-1]) {
+	var before time.Time
+	for _, t := range []time.Time{e.RequestedAt, e.ErasingAt, e.KeyDestroyedAt, e.ErasedAt} {
+		if t.IsZero() || t.Before(before) {
 			return false
 		}
+		before = t
 	}
 	w := e.WillDestroy
 	return e.State == api.ErasureErased && w != nil && w.Keys >= 2 && w.Fields > 0 && w.Documents > 0

@@ -46,7 +46,7 @@ func newHunt(needles []string) *hunt {
 		h.longest = max(h.longest, len(n))
 		for at := range needleSize - blockSize + 1 {
 			s := slot(window[at:])
-			h.skip[s] = min(h.skip[s], uint8(needleSize-blockSize-at)) //nolint:gosec // at most 4
+			h.skip[s] = min(h.skip[s], uint8(needleSize-blockSize-at))
 		}
 	}
 	h.buffer = make([]byte, huntChunk+h.longest)

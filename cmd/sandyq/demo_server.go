@@ -32,7 +32,7 @@ type demoServer struct {
 
 // newDemoServer makes a server that writes its log into the home.
 func newDemoServer(c config) (*demoServer, error) {
-	f, err := os.OpenFile(filepath.Join(c.Home, "server.log"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the user names the home
+	f, err := os.OpenFile(filepath.Join(c.Home, "server.log"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("make the server's log: %w", err)
 	}

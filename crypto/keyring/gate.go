@@ -48,7 +48,7 @@ func (g *gate) shut() {
 	}
 	g.barred = true
 	g.pause = min(max(2*g.pause, firstPause), lastPause)
-	g.timer = time.AfterFunc(g.pause/2+rand.N(g.pause/2), g.lift)
+	g.timer = time.AfterFunc(g.pause/2+rand.N(g.pause/2), g.lift) //nolint:gosec // jitter
 }
 
 // lift ends the pause.

@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // bubbleTime is the time of a synctest bubble: it moves only when every goroutine waits.
-func bubbleTime() time.Time { return time.Now() } //nolint:forbidigo // the bubble's clock, which the test holds
+func bubbleTime() time.Time { return time.Now() }
 
 // rig is a keyring over a provider and a store that misbehave when told to.
 type rig struct {

@@ -54,7 +54,7 @@ func call[Out any](ctx context.Context, c *Client, r request, in any) (*Out, err
 	}
 	out := new(Out)
 	err := c.do(ctx, r, func(resp *http.Response) error {
-		defer resp.Body.Close()
+		defer func() { _ = resp.Body.Close() }() // it was only read
 		b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 		if err != nil {
 			return fault.Wrap(fault.Unavailable, err, "the answer did not arrive whole")
@@ -153,7 +153,7 @@ const maxProblem = 1 << 20
 
 // problem rebuilds the failure that an error answer tells of, and ends the answer.
 func problem(resp *http.Response) error {
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // it was only read
 	e := &fault.Error{RetryAfter: retryAfter(resp.Header)}
 	id := resp.Header.Get(api.HeaderRequestID)
 	var p api.Problem

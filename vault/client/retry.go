@@ -41,7 +41,7 @@ func repeatable(err error) bool {
 // pause waits before the next attempt. It reports false, at once, when the context would end first.
 func pause(ctx context.Context, attempt int, err error) bool {
 	wait := min(firstPause<<(attempt-1), maxPause)
-	wait = wait/2 + rand.N(wait/2)
+	wait = wait/2 + rand.N(wait/2) //nolint:gosec // jitter
 	if e, ok := errors.AsType[*fault.Error](err); ok && e.RetryAfter > 0 {
 		wait = e.RetryAfter
 	}

@@ -69,7 +69,7 @@ func content() shape {
 		if err != nil {
 			return err
 		}
-		defer content.Close()
+		defer func() { _ = content.Close() }() // it was only read
 		x.stream(handle, content.MediaType, content.Size, content)
 		return nil
 	}}

@@ -26,7 +26,7 @@ type keyEntry struct {
 func (n names) context(id kms.ID) []byte {
 	b := []byte("sandyq/hashicorp/key/\x01")
 	for _, part := range [][]byte{[]byte(n.tenant), id[:]} {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(part))) //nolint:gosec // a tenant has at most 64 bytes
+		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
 		b = append(b, part...)
 	}
 	return b

@@ -100,7 +100,7 @@ func loginToken(ctx context.Context, c Config, a Auth, transport *http.Transport
 
 // readLine reads a file of one line. The error names the file and not what is in it.
 func readLine(path string) (string, error) {
-	b, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
 	}

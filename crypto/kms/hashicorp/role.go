@@ -78,7 +78,7 @@ func (s *setup) credentials(ctx context.Context, path string, files Credentials)
 // writeFresh writes what get returns to a new file of mode 0600. When the file is there, get is not called. The file is
 // made first, so that no credential is made that cannot be kept.
 func writeFresh(path string, get func() (string, error)) (made bool, err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return false, nil
 	}

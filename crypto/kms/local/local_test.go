@@ -166,7 +166,7 @@ func TestCreateRefuses(t *testing.T) {
 func TestPermissions(t *testing.T) {
 	for _, name := range []string{".", "keyring"} {
 		dir, unlock := setup(t)
-		if err := os.Chmod(filepath.Join(dir, name), 0o750); err != nil { //nolint:gosec // the point of the test
+		if err := os.Chmod(filepath.Join(dir, name), 0o750); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := local.Open(dir, unlock); err == nil {

@@ -90,7 +90,7 @@ func NewKeyFile(path string) error {
 }
 
 func newKeyFile(path string) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func newKeyFile(path string) (err error) {
 }
 
 func readKeyFile(path string) (secret.Bytes, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return secret.Bytes{}, fmt.Errorf("read key file: %w", err)
 	}

@@ -15,10 +15,10 @@ func freeSpace(root *os.Root) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("blob/file: look for free space: %w", err)
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }() // it was only read
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(dir.Fd()), &st); err != nil {
 		return 0, fmt.Errorf("blob/file: look for free space: %w", err)
 	}
-	return uint64(st.Bavail) * uint64(st.Bsize), nil
+	return uint64(st.Bavail) * uint64(st.Bsize), nil //nolint:unconvert // Bavail is signed on FreeBSD
 }

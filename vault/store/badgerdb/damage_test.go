@@ -102,7 +102,7 @@ func TestBitFlips(t *testing.T) {
 		if used == 0 {
 			continue
 		}
-		kind := filepath.Ext(e.Name()) + strings.TrimRight(e.Name(), ".0123456789memstvlog")
+		kind := filepath.Ext(e.Name()) + strings.TrimRight(e.Name(), ".0123456789mestvlog")
 		for range scaled(10) {
 			bit := rnd.IntN(8 * used)
 			if reportsFlip(t, dir, e.Name(), original, bit, keys) {

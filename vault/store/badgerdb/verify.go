@@ -140,7 +140,7 @@ func checkTable(path string) (newest uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return 0, err

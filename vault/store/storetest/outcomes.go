@@ -146,7 +146,7 @@ func closing(s store.Store, _ uint64) error {
 		}
 		select {
 		case <-closed:
-			return errors.New("Close did not wait for a View")
+			return errors.New("a View was not waited for by Close")
 		default:
 			return nil
 		}

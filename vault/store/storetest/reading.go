@@ -32,7 +32,7 @@ func one(r store.Reader, key string) ([]byte, error) {
 		return nil, err
 	}
 	if len(values) != 1 {
-		return nil, fmt.Errorf("Get of one key returned %d values", len(values))
+		return nil, fmt.Errorf("one key gave %d values", len(values))
 	}
 	return values[0], nil
 }

@@ -29,7 +29,7 @@ func ownWrites(s store.Store, _ uint64) error {
 	return errors.Join(err, s.View(background, func(r store.Reader) error {
 		values, err := r.Get([]byte("c"), []byte("a"), []byte("b"), []byte("a"))
 		if got := fmt.Sprintf("%q", values); got != `["" "one" "back" "one"]` {
-			err = errors.Join(err, fmt.Errorf("Get of four keys = %s", got))
+			err = errors.Join(err, fmt.Errorf("four keys gave %s", got))
 		}
 		return err
 	}))
@@ -51,7 +51,7 @@ func emptyAndAbsent(s store.Store, _ uint64) error {
 	return errors.Join(err, s.View(background, func(r store.Reader) error {
 		none, err := r.Get()
 		if len(none) != 0 {
-			err = fmt.Errorf("Get of no keys returned %d values", len(none))
+			err = fmt.Errorf("no keys gave %d values", len(none))
 		}
 		return errors.Join(err,
 			wantValue(r, "empty", []byte{}),

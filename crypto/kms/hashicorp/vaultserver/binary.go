@@ -75,7 +75,7 @@ func Build(ctx context.Context, log io.Writer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", fmt.Errorf("make the server's cache: %w", err)
 	}
 	unlock, err := lockFile(ctx, filepath.Dir(path)+".lock", log)
@@ -86,7 +86,7 @@ func Build(ctx context.Context, log io.Writer) (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	fmt.Fprintf(log, "vaultserver: building HashiCorp Vault %s (a slim server for tests) into %s; minutes the first time\n",
+	_, _ = fmt.Fprintf(log, "vaultserver: building HashiCorp Vault %s (a slim server for tests) into %s; minutes the first time\n",
 		Version, filepath.Dir(path))
 	partial := path + ".partial"
 	// go build will not overwrite a file it cannot recognise as its own, such
@@ -107,7 +107,7 @@ func Build(ctx context.Context, log io.Writer) (string, error) {
 // workspace, the flags and the C compiler of the caller's environment are
 // kept out, so that every machine builds the same program.
 func compile(ctx context.Context, source, binary string, log io.Writer) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, ".") //nolint:gosec // the path is made here
 	cmd.Dir = source
 	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "CGO_ENABLED=0")
 	var output bytes.Buffer
@@ -128,13 +128,13 @@ func compile(ctx context.Context, source, binary string, log io.Writer) error {
 		select {
 		case <-tick.C:
 			if seconds++; seconds%30 == 0 {
-				fmt.Fprintf(log, "vaultserver: still building after %d s\n", seconds)
+				_, _ = fmt.Fprintf(log, "vaultserver: still building after %d s\n", seconds)
 			}
 		case err := <-done:
 			if err != nil {
 				return fmt.Errorf("go build in %s: %w\n%s", source, err, output.Bytes())
 			}
-			fmt.Fprintf(log, "vaultserver: built in %d s\n", seconds)
+			_, _ = fmt.Fprintf(log, "vaultserver: built in %d s\n", seconds)
 			return nil
 		}
 	}
@@ -178,7 +178,7 @@ func cachePath(source string) (string, error) {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(sum, "%s %d\n", name, len(content))
+		_, _ = fmt.Fprintf(sum, "%s %d\n", name, len(content))
 		sum.Write(content)
 		return nil
 	})
@@ -192,7 +192,7 @@ func cachePath(source string) (string, error) {
 // lockFile takes the lock at path, telling log when it has to wait. The
 // system drops the lock when its holder dies.
 func lockFile(ctx context.Context, path string, log io.Writer) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the build lock: %w", err)
 	}
@@ -201,18 +201,18 @@ func lockFile(ctx context.Context, path string, log io.Writer) (unlock func(), e
 	for told := false; ; told = true {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
-			return func() { file.Close() }, nil
+			return func() { _ = file.Close() }, nil // which drops the lock
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			file.Close()
+			_ = file.Close()
 			return nil, fmt.Errorf("take the build lock: %w", err)
 		}
 		if !told {
-			fmt.Fprintln(log, "vaultserver: another process is building the server; waiting for it")
+			_, _ = fmt.Fprintln(log, "vaultserver: another process is building the server; waiting for it")
 		}
 		select {
 		case <-ctx.Done():
-			file.Close()
+			_ = file.Close()
 			return nil, fmt.Errorf("wait for another build: %w", ctx.Err())
 		case <-retry.C:
 		}

@@ -34,8 +34,8 @@ func (s *Server) launch(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the server's log: %w", err)
 	}
-	defer log.Close()
-	cmd := exec.Command(s.binary, "server", "-config="+filepath.Join(s.home, configName))
+	defer func() { _ = log.Close() }()                                                    // the process has it open by itself
+	cmd := exec.Command(s.binary, "server", "-config="+filepath.Join(s.home, configName)) //nolint:gosec // the developer names the binary
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = environment()
 	cmd.SysProcAttr = dieWithParent()

@@ -49,7 +49,7 @@ func (s *Server) send(ctx context.Context, token, method, path string, body any)
 	if err != nil {
 		return 0, nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // it was only read
 	answer, err = io.ReadAll(response.Body)
 	if err != nil {
 		return 0, nil, fmt.Errorf("%s %s: read the answer: %w", method, path, err)

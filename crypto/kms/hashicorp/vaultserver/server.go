@@ -223,7 +223,7 @@ func (s *Server) discard() {
 	if s.process != nil {
 		s.process.kill()
 	}
-	os.RemoveAll(s.home)
+	_ = os.RemoveAll(s.home) // it lies in the temporary folder
 }
 
 // stopTest ends a test that cannot have its server: by skipping when there is

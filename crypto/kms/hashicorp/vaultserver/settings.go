@@ -93,7 +93,7 @@ func freeAddresses(n int) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
-		defer listener.Close() // held until all are found, so that they differ
+		defer func() { _ = listener.Close() }() // held until all are found, so that they differ
 		addresses[i] = listener.Addr().String()
 	}
 	return addresses, nil
