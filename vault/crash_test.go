@@ -645,7 +645,7 @@ func TestEveryStepMayFail(t *testing.T) {
 		work.SetLimit(4)
 		var beyond atomic.Int64
 		for at := from; at < from+block; at++ {
-			tried := modes
+			tried := modes // at every step, unless the run is to be short
 			if scaled(1) == 1 {
 				tried = modes[at%len(modes) : at%len(modes)+1]
 			}

@@ -166,7 +166,7 @@ func TestNothingIsReadAfterTheAcknowledgement(t *testing.T) {
 			loop(func() { w.during(t, way.name, func() (int, error) { return way.read(w) }) })
 		}
 		loop(func() { w.stream(t) })
-		writers.Go(func() { w.openAndShut(t, scaled(60)) })
+		writers.Go(func() { w.openAndShut(t, scaled(30)) })
 	}
 	writers.Wait()
 	time.Sleep(50 * time.Millisecond)
@@ -177,7 +177,7 @@ func TestNothingIsReadAfterTheAcknowledgement(t *testing.T) {
 		began, given, refused = began+w.began.Load(), given+w.given.Load(), refused+w.refused.Load()
 	}
 	t.Logf("%d readings began after an acknowledgement; of the others %d got something and %d did not", began, given, refused)
-	if began < 1000 || given < 100 {
+	if began < 200 || given < 100 {
 		t.Error("too few readings to tell anything")
 	}
 }
