@@ -169,12 +169,10 @@ func (s *Service) Ready(ctx context.Context) api.Readiness {
 		ready.Degraded = append(ready.Degraded, "store")
 	}
 	switch standing := s.title.standing(); {
-	case standing == titleCopy:
-		ready.Degraded = append(ready.Degraded, "copy")
-	case standing == titleSuperseded:
-		ready.Ready = false
-		ready.Degraded = append(ready.Degraded, "superseded")
-	case standing == titleUnknown, s.title.away():
+	case standing == StandingCopy, standing == StandingSuperseded:
+		ready.Ready = ready.Ready && standing == StandingCopy
+		ready.Degraded = append(ready.Degraded, string(standing))
+	case standing == StandingUnknown, s.title.away():
 		ready.Degraded = append(ready.Degraded, "keys")
 	}
 	return ready

@@ -45,7 +45,7 @@ func (s *Service) sweep(ctx context.Context) {
 	if err := s.title.settle(ctx); err != nil {
 		s.complain(ctx, "reach the key provider", err)
 	}
-	if s.title.standing() != titleLive {
+	if s.title.standing() != StandingLive {
 		return // nothing is destroyed or removed before it is known that this is the vault
 	}
 	for _, step := range []struct {

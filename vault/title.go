@@ -29,15 +29,28 @@ type generationRow struct {
 
 func (g generationRow) generation() kms.Generation { return kms.Generation(g) }
 
-// standing is what a store is to its keys.
-type standing int
+// Standing is what a store is to its keys.
+type Standing string
 
+// The standings. A readiness names those of a store that stands back in the same words.
 const (
-	titleUnknown    standing = iota // the key side is not there, or not as it was left: nothing is destroyed
-	titleLive                       // both sides agree
-	titleCopy                       // it lies elsewhere than the store that was set up: it reads at most
-	titleSuperseded                 // another store is the live one for these keys: it does nothing
+	StandingUnknown    Standing = "unknown"    // the key side is not there, or not as it was left: nothing is destroyed
+	StandingLive       Standing = "live"       // both sides agree
+	StandingCopy       Standing = "copy"       // it lies elsewhere than the store that was set up: it reads at most
+	StandingSuperseded Standing = "superseded" // another store is the live one for these keys: it does nothing
 )
+
+// StandingOf tells what a tenant's store, which lies at place, is to keys, and changes neither: a service that opens them
+// goes on to the next generation, this does not. A new store beside new keys is live. The error is kms.ErrUnavailable,
+// kms.ErrClaim when the keys are not as the store left them, ErrForeignKeys, or the store's.
+func StandingOf(ctx context.Context, tenant string, s store.Store, place string, keys kms.Anchor) (Standing, error) {
+	row, err := readTitle(ctx, s, layout{tenant})
+	if err != nil {
+		return StandingUnknown, err
+	}
+	found, err := compare(ctx, row, place, keys)
+	return found.standing, err
+}
 
 // title knows whether the store is the live one. A store is live when it lies where it lay, and the key side holds the
 // same sentinel and generation; then both go on to the next generation, so whatever was copied before holds an old one.
@@ -49,28 +62,28 @@ type title struct {
 }
 
 type titleState struct {
-	standing standing
+	standing Standing
 	claim    kms.Claim
 }
 
 func (t *title) init(s *Service) {
 	t.service = s
-	t.state.Store(&titleState{})
+	t.state.Store(&titleState{standing: StandingUnknown})
 }
 
-func (t *title) standing() standing { return t.state.Load().standing }
+func (t *title) standing() Standing { return t.state.Load().standing }
 
 func (t *title) away() bool { return t.lost.Load() }
 
 // claim is what the key provider is shown before it destroys; live is false for a copy and before the first contact.
 func (t *title) claim() (kms.Claim, bool) {
 	s := t.state.Load()
-	return s.claim, s.standing == titleLive
+	return s.claim, s.standing == StandingLive
 }
 
-func (t *title) set(st standing, c kms.Claim) {
+func (t *title) set(st Standing, c kms.Claim) {
 	t.state.Store(&titleState{st, c})
-	t.service.Observer.Live(st == titleLive)
+	t.service.Observer.Live(st == StandingLive)
 }
 
 // ErrForeignKeys reports a store without a title beside keys that have one.
@@ -86,66 +99,86 @@ func (t *title) settle(ctx context.Context) error {
 }
 
 func (t *title) look(ctx context.Context) error {
-	row, err := t.read(ctx)
+	row, err := readTitle(ctx, t.service.Store, t.service.rows)
 	if err != nil {
 		return err
 	}
-	if row != nil && row.Place != t.service.Place {
-		t.set(titleCopy, kms.Claim{})
-		return t.reach(ctx)
-	}
-	keys := t.service.Keys
-	sentinel, err := keys.Sentinel(ctx)
-	if err != nil {
-		return t.doubt(err)
-	}
-	current, err := keys.Generation(ctx)
-	if err != nil {
-		return t.doubt(err)
-	}
-	switch {
-	case row == nil && current != (kms.Generation{}):
-		return ErrForeignKeys
-	case row == nil:
-		row = &titleRow{Sentinel: sentinel, Place: t.service.Place}
-	case row.Sentinel != sentinel:
-		return t.doubt(kms.ErrClaim)
-	}
+	found, err := compare(ctx, row, t.service.Place, t.service.Keys)
 	state := t.state.Load()
 	switch {
-	case state.standing == titleLive && current == state.claim.Generation:
+	case found.standing == StandingCopy:
+		t.set(StandingCopy, kms.Claim{})
+		return err
+	case err != nil:
+		return t.doubt(err)
+	case state.standing == StandingLive && found.current == state.claim.Generation:
 		return nil
-	case current == row.Pending.generation() && current != (kms.Generation{}):
-		// An earlier start told the key side and fell before it told the store.
-	case current == row.Generation.generation():
-		if err := t.advance(ctx, row, current); err != nil {
+	case found.standing == StandingSuperseded:
+		t.set(StandingSuperseded, kms.Claim{})
+		return nil
+	}
+	row = found.row
+	if !found.told {
+		if err := t.advance(ctx, row, found.current); err != nil {
 			return err
 		}
-	case current.Number > row.Generation.Number:
-		t.set(titleSuperseded, kms.Claim{})
-		return nil
-	default:
-		return t.doubt(kms.ErrClaim) // it was rolled back
 	}
 	row.Generation, row.Pending = row.Pending, generationRow{}
 	if err := t.write(ctx, row); err != nil {
 		return err
 	}
-	t.set(titleLive, kms.Claim{Sentinel: row.Sentinel, Generation: row.Generation.generation()})
+	t.set(StandingLive, kms.Claim{Sentinel: row.Sentinel, Generation: row.Generation.generation()})
 	return nil
 }
 
-// reach is for a copy, which asks the key side for nothing but whether it is there.
-func (t *title) reach(ctx context.Context) error {
-	_, err := t.service.Keys.Sentinel(ctx)
-	return err
+// comparison is what holding a store's title against its keys came to.
+type comparison struct {
+	standing Standing
+	row      *titleRow      // a new one for a new store
+	current  kms.Generation // of the keys
+	told     bool           // it is the pending one: an earlier start told the key side and fell before it told the store
+}
+
+// compare holds a title, nil for a new store, against the keys. It writes nothing. The standing of a copy holds even with
+// an error: a copy asks the key side for nothing but whether it is there.
+func compare(ctx context.Context, row *titleRow, place string, keys kms.Anchor) (comparison, error) {
+	c := comparison{standing: StandingUnknown, row: row}
+	sentinel, err := keys.Sentinel(ctx)
+	if row != nil && row.Place != place {
+		c.standing = StandingCopy
+		return c, err
+	}
+	if err != nil {
+		return c, err
+	}
+	if c.current, err = keys.Generation(ctx); err != nil {
+		return c, err
+	}
+	switch {
+	case row == nil && c.current != (kms.Generation{}):
+		return c, ErrForeignKeys
+	case row == nil:
+		c.row = &titleRow{Sentinel: sentinel, Place: place}
+	case row.Sentinel != sentinel:
+		return c, kms.ErrClaim
+	}
+	c.told = c.current == c.row.Pending.generation() && c.current != (kms.Generation{})
+	switch {
+	case c.told, c.current == c.row.Generation.generation():
+		c.standing = StandingLive
+	case c.current.Number > c.row.Generation.Number:
+		c.standing = StandingSuperseded
+	default:
+		return c, kms.ErrClaim // it was rolled back
+	}
+	return c, nil
 }
 
 // doubt passes on why the key side could not be taken at its word. A live store that finds another sentinel, or none, or an
 // earlier generation, is not live until they are as they were: the mount is gone or another, or the server was rolled back.
 func (t *title) doubt(err error) error {
 	if errors.Is(err, kms.ErrClaim) {
-		t.set(titleUnknown, kms.Claim{})
+		t.set(StandingUnknown, kms.Claim{})
 	}
 	return fmt.Errorf("the store's title to its keys: %w", err)
 }
@@ -164,9 +197,10 @@ func (t *title) advance(ctx context.Context, row *titleRow, from kms.Generation)
 	return nil
 }
 
-func (t *title) read(ctx context.Context) (row *titleRow, err error) {
-	err = t.service.Store.View(ctx, func(r store.Reader) error {
-		row, err = getRow[titleRow](r, t.service.rows.meta(metaTitle))
+// readTitle reads a store's title; nil for a store that has none yet.
+func readTitle(ctx context.Context, s store.Store, rows layout) (row *titleRow, err error) {
+	err = s.View(ctx, func(r store.Reader) error {
+		row, err = getRow[titleRow](r, rows.meta(metaTitle))
 		return err
 	})
 	return row, err
@@ -184,7 +218,7 @@ func (s *Service) Promote(ctx context.Context) error {
 	t := &s.title
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	row, err := t.read(ctx)
+	row, err := readTitle(ctx, s.Store, s.rows)
 	if err != nil {
 		return err
 	}
@@ -209,14 +243,14 @@ func (s *Service) Promote(ctx context.Context) error {
 	if err := t.write(ctx, row); err != nil {
 		return err
 	}
-	t.set(titleLive, kms.Claim{Sentinel: row.Sentinel, Generation: row.Generation.generation()})
+	t.set(StandingLive, kms.Claim{Sentinel: row.Sentinel, Generation: row.Generation.generation()})
 	s.wake()
 	return nil
 }
 
 // current refuses everything once another store is the live one: blocks and erasures are over there.
 func (s *Service) current() error {
-	if s.title.standing() == titleSuperseded {
+	if s.title.standing() == StandingSuperseded {
 		return fault.New(fault.Unavailable, "another store is the live vault for these keys: see the runbook")
 	}
 	return nil
@@ -224,7 +258,7 @@ func (s *Service) current() error {
 
 // writable refuses changes to a copy.
 func (s *Service) writable() error {
-	if s.title.standing() == titleCopy {
+	if s.title.standing() == StandingCopy {
 		return fault.New(fault.Unavailable, "this store is a copy, not the live vault: it can be read and nothing else")
 	}
 	return s.current()

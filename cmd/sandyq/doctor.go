@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/store/badgerdb"
 )
 
@@ -22,8 +23,8 @@ func newDoctorCmd(e *env) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check that a vault can be served, and say what to do where not",
 		Long: `Doctor checks, while no server runs: the configuration, who can reach the files, the key provider, whether the store is
-the live one for its keys, free space, the clock and the process's own protection. It starts the vault as serve does and
-stops it again. It exits with 1 when something is wrong.`,
+the live one for its keys, free space, the clock and the process's own protection. It opens the store and asks the keys,
+as serve does, and changes nothing that they say of each other. It exits with 1 when something is wrong.`,
 		Example: `  sandyq doctor --config /etc/sandyq/sandyq.yaml
   sandyq doctor --home ./sandyq --json`,
 		Args: cobra.NoArgs,
@@ -142,24 +143,29 @@ func askKeys(ctx context.Context, c config) (err error) {
 	return nil
 }
 
-// checkStanding starts the vault and sees what the store is to its keys.
+// checkStanding opens what the vault is made of and sees what the store is to its keys. It does not start the vault: that
+// would make a cloned disk's store the live one.
 func checkStanding(ctx context.Context, found *findings, e *env, c config) {
-	n, err := openNode(ctx, c, e.log(c), newMetrics())
-	switch {
-	case errors.Is(err, kms.ErrClaim):
-		found.add("standing", wrong, err.Error(), "these are not the keys that the store was set up with: name the right ones")
-		return
-	case errors.Is(err, badgerdb.ErrDamaged):
+	n, err := openParts(c, e.log(c), newMetrics())
+	if errors.Is(err, badgerdb.ErrDamaged) {
 		found.add("store", wrong, err.Error(), "restore the store from a backup, then `sandyq promote`")
 		return
-	case err != nil:
+	}
+	if err != nil {
 		found.judge("store", err, "", "see docs/operations.md")
 		return
 	}
-	err = n.standing(ctx)
-	if err == nil && slices.Contains(n.Service.Ready(ctx).Degraded, degradedKeys) {
-		err = hinted(errors.New("the keys went out of reach meanwhile"), "run `sandyq doctor` again")
+	standing, err := vault.StandingOf(ctx, c.Tenant, n.Store, n.Place, n.Keys)
+	toDo := "run `sandyq doctor` again: the keys went out of reach meanwhile"
+	switch {
+	case errors.Is(err, kms.ErrClaim):
+		toDo = "these are not the keys that the store was set up with: name the right ones"
+	case err == nil:
+		err = notLive(standing)
 	}
-	found.judge("standing", err, "the store is the live one for its keys", "")
+	if err != nil {
+		err = foreign(err)
+	}
+	found.judge("standing", err, "the store is the live one for its keys", toDo)
 	found.judge("store", n.Close(), "opens and closes", "")
 }

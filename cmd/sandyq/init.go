@@ -93,7 +93,7 @@ func operator(c config) vault.Call {
 
 // fit refuses to set up what has no keys or is not the live vault.
 func (n *node) fit(ctx context.Context) error {
-	if slices.Contains(n.Service.Ready(ctx).Degraded, degradedKeys) {
+	if slices.Contains(n.Service.Ready(ctx).Degraded, "keys") {
 		return hinted(errors.New("the key provider cannot be reached"), "run `sandyq doctor`")
 	}
 	return n.standing(ctx)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"github.com/sandyq/sandyq/crypto/keyring"
 	"github.com/sandyq/sandyq/crypto/kms"
@@ -24,13 +23,6 @@ const (
 	providerVault = "vault"
 )
 
-// What a readiness may name as degraded; see vault.Service.Ready.
-const (
-	degradedKeys       = "keys"
-	degradedCopy       = "copy"
-	degradedSuperseded = "superseded"
-)
-
 // node is a vault with all it is made of, in the order in which the parts are closed: the service works with the others
 // until the end.
 type node struct {
@@ -38,41 +30,29 @@ type node struct {
 	Keys    kms.Provider
 	Blobs   *file.Store
 	Store   *badgerdb.Store
+	Place   string // where the store lies
 }
 
 // openNode builds a vault from its configuration, in a home that was set up. Whoever calls it closes it. It is the one
 // place where the parts meet.
 func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Registry) (_ *node, err error) {
-	n := &node{}
+	fields, purposes, err := c.rules()
+	if err != nil {
+		return nil, err
+	}
+	n, err := openParts(c, log, reg)
+	if err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
 		}
 	}()
-	fields, purposes, err := c.rules()
-	if err != nil {
-		return nil, err
-	}
-	if n.Store, err = badgerdb.Open(badgerdb.Options{Dir: c.storeDir(), Logger: log, Observer: reg}); err != nil {
-		return nil, hinted(fmt.Errorf("open the store: %w", err), "stop the server first, if one runs on this store; otherwise see docs/operations.md")
-	}
-	place, err := n.Store.Place()
-	if err != nil {
-		return nil, fmt.Errorf("open the store: %w", err)
-	}
-	// Documents stop at the same floor as new rows, so that blocks and erasures have room left when both are on one disk.
-	if n.Blobs, err = file.Open(c.documentsDir(), uint64(badgerdb.DefaultReserve.NewData)); err != nil {
-		return nil, fmt.Errorf("open the documents: %w", err)
-	}
-	keys, err := openKeys(c)
-	if err != nil {
-		return nil, err
-	}
-	n.Keys = reg.Keys(keys, clock.System)
 	n.Service, err = vault.Open(ctx, vault.Options{
 		Tenant:      c.Tenant,
 		Store:       n.Store,
-		Place:       place,
+		Place:       n.Place,
 		Blobs:       n.Blobs,
 		Keys:        n.Keys,
 		Clock:       clock.System,
@@ -85,14 +65,37 @@ func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Regi
 		Keyring:     keyring.Options{Observer: keyringObserver{reg, log}},
 		Observer:    reg,
 	})
-	if errors.Is(err, vault.ErrForeignKeys) {
-		return nil, hinted(fmt.Errorf("open the vault: %w", err),
-			"the store is new and the keys are in use: restore the store that belongs to them, or set up with keys of its own")
-	}
 	if err != nil {
-		return nil, fmt.Errorf("open the vault: %w", err)
+		return nil, foreign(fmt.Errorf("open the vault: %w", err))
 	}
 	reg.ObserveKeyring(n.Service.Keyring)
+	return n, nil
+}
+
+// openParts opens what a vault is made of, and changes nothing that the parts say of each other: to the key provider no
+// store is the live one yet. Whoever calls it closes it.
+func openParts(c config, log *slog.Logger, reg *metrics.Registry) (_ *node, err error) {
+	n := &node{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+		}
+	}()
+	if n.Store, err = badgerdb.Open(badgerdb.Options{Dir: c.storeDir(), Logger: log, Observer: reg}); err != nil {
+		return nil, hinted(fmt.Errorf("open the store: %w", err), "stop the server first, if one runs on this store; otherwise see docs/operations.md")
+	}
+	if n.Place, err = n.Store.Place(); err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	// Documents stop at the same floor as new rows, so that blocks and erasures have room left when both are on one disk.
+	if n.Blobs, err = file.Open(c.documentsDir(), uint64(badgerdb.DefaultReserve.NewData)); err != nil {
+		return nil, fmt.Errorf("open the documents: %w", err)
+	}
+	keys, err := openKeys(c)
+	if err != nil {
+		return nil, err
+	}
+	n.Keys = reg.Keys(keys, clock.System)
 	return n, nil
 }
 
@@ -137,12 +140,30 @@ func (c config) hashicorp() hashicorp.Config {
 	}
 }
 
+// foreign hints at what to do when the keys belong to another store.
+func foreign(err error) error {
+	if !errors.Is(err, vault.ErrForeignKeys) {
+		return err
+	}
+	return hinted(err, "the store is new and the keys are in use: restore the store that belongs to them, or set up with keys of its own")
+}
+
 // standing says what the store is to its keys: nil when it is the live one, for all that is known.
 func (n *node) standing(ctx context.Context) error {
-	switch degraded := n.Service.Ready(ctx).Degraded; {
-	case slices.Contains(degraded, degradedSuperseded):
+	for _, degraded := range n.Service.Ready(ctx).Degraded {
+		if err := notLive(vault.Standing(degraded)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notLive is why a store of this standing is not the live one, and what to do about it; nil when nothing says so.
+func notLive(s vault.Standing) error {
+	switch s {
+	case vault.StandingSuperseded:
 		return hinted(errSuperseded, "use that one; if it is gone for good, make this one live with `sandyq promote`")
-	case slices.Contains(degraded, degradedCopy):
+	case vault.StandingCopy:
 		return hinted(errCopy, "if it is to replace the one that was live, stop that for good and run `sandyq promote`")
 	}
 	return nil
