@@ -161,7 +161,8 @@ func TestOneServerAStore(t *testing.T) {
 	start(t, "serve", "--dev", "--home", home)
 	for _, command := range []string{"init", "promote", "doctor"} {
 		code, stdout, stderr := sandyq(t, command, "--home", home)
-		if code != 1 || !strings.Contains(stdout+stderr, "another process has this store open") {
+		said := stdout + stderr
+		if code != 1 || !strings.Contains(said, "another process has this store open") || !strings.Contains(said, "stop the server that runs on it") {
 			t.Errorf("%s beside a server: %d %s%s", command, code, stdout, stderr)
 		}
 	}

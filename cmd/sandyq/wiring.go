@@ -82,7 +82,11 @@ func openParts(c config, log *slog.Logger, reg *metrics.Registry) (_ *node, err 
 		}
 	}()
 	if n.Store, err = badgerdb.Open(badgerdb.Options{Dir: c.storeDir(), Logger: log, Observer: reg}); err != nil {
-		return nil, hinted(fmt.Errorf("open the store: %w", err), "stop the server first, if one runs on this store; otherwise see docs/operations.md")
+		err = fmt.Errorf("open the store: %w", err)
+		if errors.Is(err, badgerdb.ErrInUse) {
+			return nil, hinted(err, "stop the server that runs on it, or the other command, first")
+		}
+		return nil, hinted(err, "see docs/operations.md")
 	}
 	if n.Place, err = n.Store.Place(); err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)

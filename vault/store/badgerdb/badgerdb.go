@@ -46,6 +46,9 @@ import (
 // ErrReadOnly answers an Update on a store that was opened read-only. Nothing was written.
 var ErrReadOnly = errors.New("badgerdb: opened read-only")
 
+// ErrInUse reports a directory that another process, or another Store, has open. Nothing was read or written.
+var ErrInUse = errors.New("another process has this store open")
+
 // Store is a Badger directory, open for one process.
 type Store struct {
 	db     *badger.DB
@@ -69,7 +72,7 @@ type Store struct {
 }
 
 // Open opens the store in opt.Dir, creating it when it does not exist, and checks all that is in it. A directory that
-// another process has open, damage, and options that cannot work are errors.
+// another process has open (ErrInUse), damage (ErrDamaged), and options that cannot work are errors.
 func Open(opt Options) (*Store, error) {
 	opt, err := opt.withDefaults()
 	if err != nil {

@@ -35,7 +35,7 @@ func openMarker(dir string, readOnly bool) (*marker, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), lock|unix.LOCK_NB); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = errors.New("another process has this store open")
+			err = ErrInUse
 		}
 		return nil, errors.Join(fmt.Errorf("badgerdb: locking %s: %w", dir, err), f.Close())
 	}

@@ -24,7 +24,7 @@ func TestOneProcessAtATime(t *testing.T) {
 	s := open(t, Options{Dir: t.TempDir()})
 	for _, readOnly := range []bool{false, true} {
 		_, err := Open(Options{Dir: s.opt.Dir, Logger: quiet, ReadOnly: readOnly})
-		if err == nil || !strings.Contains(err.Error(), "another process has this store open") {
+		if !errors.Is(err, ErrInUse) {
 			t.Errorf("read-only %v: %v", readOnly, err)
 		}
 	}
