@@ -29,7 +29,7 @@ func TestTokensOfAccess(t *testing.T) {
 	if len(all.Items) != 3 || id == "" {
 		t.Fatalf("%+v", all)
 	}
-	if r := crm.run(t, "", "access", "token", "revoke", id); r.code != exitFailed || !strings.Contains(r.errors, "hint: sandyq whoami") {
+	if r := crm.run(t, "", "access", "token", "revoke", id); r.code != exitFailed || !strings.HasPrefix(r.errors, "sandyq: error: revoke a service token: ") || !strings.Contains(r.errors, "hint: sandyq whoami") {
 		t.Errorf("%+v", r)
 	}
 	if r := administrator.run(t, "", "access", "token", "revoke", id); r.code != exitDone || !strings.Contains(r.out, "revoked "+id) {

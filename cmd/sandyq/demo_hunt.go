@@ -2,7 +2,7 @@ package main
 
 import (
 	"bytes"
-	endian "encoding/binary"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -41,7 +41,7 @@ func newHunt(needles []string) *hunt {
 	}
 	for _, n := range needles {
 		window := []byte(n[:needleSize])
-		begin := endian.LittleEndian.Uint64(window)
+		begin := binary.LittleEndian.Uint64(window)
 		h.begins[begin] = append(h.begins[begin], n)
 		h.longest = max(h.longest, len(n))
 		for at := range needleSize - blockSize + 1 {
@@ -54,7 +54,7 @@ func newHunt(needles []string) *hunt {
 }
 
 // slot is a multiplicative hash of a block.
-func slot(b []byte) uint32 { return endian.LittleEndian.Uint32(b) * 0x9e3779b1 >> (32 - slotBits) }
+func slot(b []byte) uint32 { return binary.LittleEndian.Uint32(b) * 0x9e3779b1 >> (32 - slotBits) }
 
 // through counts the occurrences in what r gives. It is for one caller at a time.
 func (h *hunt) through(r io.Reader) (found int, err error) {
@@ -85,7 +85,7 @@ func (h *hunt) in(b []byte, end int) (found int) {
 			i += int(skip)
 			continue
 		}
-		for _, n := range h.begins[endian.LittleEndian.Uint64(b[i:])] {
+		for _, n := range h.begins[binary.LittleEndian.Uint64(b[i:])] {
 			if bytes.HasPrefix(b[i:], []byte(n)) {
 				found++
 			}

@@ -22,7 +22,7 @@ func (e *env) answer(v any, text func(w io.Writer) error) error {
 	if !e.json {
 		return text(e.out)
 	}
-	b, err := json.Marshal(v)
+	b, err := json.Marshal(v, json.Deterministic(true))
 	if err != nil {
 		return fmt.Errorf("write the answer: %w", err)
 	}

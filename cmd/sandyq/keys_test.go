@@ -33,7 +33,7 @@ keys:
 		t.Errorf("set-up without VAULT_ADDR: %d %s", code, stderr)
 	}
 	for _, said := range []string{"made           mount sandyq ", "there already  mount sandyq "} {
-		setup := exec.Command(binary, "keys", "setup", "--config", file)
+		setup := exec.Command(program, "keys", "setup", "--config", file)
 		setup.Env = append(os.Environ(), "VAULT_ADDR="+vault.Address, "VAULT_TOKEN="+vault.RootToken)
 		out, err := setup.CombinedOutput()
 		if err != nil || !strings.Contains(string(out), said) || !strings.Contains(string(out), "erase_auth: {method: approle") {

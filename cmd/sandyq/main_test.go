@@ -21,8 +21,8 @@ import (
 	"github.com/sandyq/sandyq/vault/client"
 )
 
-// binary is the program under test, built once.
-var binary string
+// program is the file of the program under test, built once.
+var program string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		binary = filepath.Join(dir, "sandyq")
-		args := append(append([]string{"build"}, raceFlags...), "-o", binary, ".")
+		program = filepath.Join(dir, "sandyq")
+		args := append(append([]string{"build"}, raceFlags...), "-o", program, ".")
 		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build the binary: %v\n%s", err, out)
 			return 1
@@ -53,7 +53,7 @@ type server struct {
 // start runs sandyq serve with args on free ports and waits until it listens. It is killed when the test ends.
 func start(t *testing.T, args ...string) *server {
 	t.Helper()
-	s, err := tryStart(t, append([]string{binary}, args...)...)
+	s, err := tryStart(t, append([]string{program}, args...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func sandyq(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
 		if _, ok := errors.AsType[*exec.ExitError](err); !ok {

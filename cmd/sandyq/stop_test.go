@@ -202,7 +202,7 @@ func TestFailedStore(t *testing.T) {
 	}
 	home := filepath.Join(t.TempDir(), "home")
 	s, err := tryStart(t, "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=msync", "-e", "inject=msync:error=EIO:when=30+",
-		binary, "serve", "--dev", "--home", home)
+		program, "serve", "--dev", "--home", home)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func call[Out any](ctx context.Context, c *Client, r request, in any) (*Out, err
 	if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {
-			return nil, fmt.Errorf("sandyq: %s: encode the request: %w", r.operation, err)
+			return nil, fmt.Errorf("%s: encode the request: %w", r.operation, err)
 		}
 		r.body = b
 	}
@@ -90,7 +90,7 @@ func (c *Client) do(ctx context.Context, r request, read func(*http.Response) er
 		if err == nil {
 			return nil
 		}
-		err = fmt.Errorf("sandyq: %s: %w", r.operation, err)
+		err = fmt.Errorf("%s: %w", r.operation, err)
 		if attempt == attempts || !repeatable(err) || !pause(ctx, attempt, err) {
 			return err
 		}

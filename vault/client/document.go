@@ -79,7 +79,7 @@ const contentPath = "/v1/content/"
 func (c *Client) ReadDocument(ctx context.Context, open *api.OpenDocumentResponse) (io.ReadCloser, error) {
 	handle, ok := strings.CutPrefix(open.Content, contentPath)
 	if !ok || strings.Contains(handle, "/") {
-		return nil, errors.New("sandyq: read a document: the answer to OpenDocument has no path of a content")
+		return nil, errors.New("read a document: the answer to OpenDocument has no path of a content")
 	}
 	document := &verified{digest: sha256.New(), want: open.SHA256}
 	r := request{operation: "read a document", method: http.MethodGet, path: contentPath + segment(handle)}
@@ -94,7 +94,7 @@ func (c *Client) ReadDocument(ctx context.Context, open *api.OpenDocumentRespons
 }
 
 // errDigest reports a document that is not the one that was stored.
-var errDigest = errors.New("sandyq: read a document: the bytes are not those that were stored")
+var errDigest = errors.New("read a document: the bytes are not those that were stored")
 
 // verified reads a body and compares its digest at the end.
 type verified struct {
