@@ -100,7 +100,11 @@ func (r *remote) answerSubject(s *api.Subject) error {
 			t.row("purposes", strings.Join(s.Purposes, ", "))
 		}
 		for _, b := range s.Blocks {
-			t.row("block", fmt.Sprintf("%s (%s) since %s", b.Kind, b.Reason, moment(b.Since)))
+			kind := b.Kind
+			if b.Reason != "" { // it is told to whoever placed the block
+				kind += " (" + b.Reason + ")"
+			}
+			t.row("block", kind+" since "+moment(b.Since))
 		}
 		if s.Erasure != "" {
 			t.row("erasure", s.Erasure)

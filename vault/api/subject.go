@@ -22,12 +22,12 @@ type Subject struct {
 	Subject   string                       `json:"subject"`
 	State     SubjectState                 `json:"state"`
 	Created   bool                         `json:"created,omitempty"` // new to the calling system; on creation
-	CreatedAt Time                         `json:"created_at,omitzero"`
+	CreatedAt Time                         `json:"created_at,omitzero"` // to an application: since when it holds the person
 	Blocks    []Block                      `json:"blocks,omitempty"`
 	Fields    map[string]HeldField         `json:"fields,omitempty"`
 	Tokens    map[string]OneOrMany[string] `json:"tokens,omitempty"` // the calling system's
 	Documents []HeldDocument               `json:"documents,omitempty"`
-	Purposes  []string                     `json:"purposes,omitempty"`
+	Purposes  []string                     `json:"purposes,omitempty"` // to an application: its own
 	Erasure   string                       `json:"erasure,omitempty"` // the erasure that is under way
 }
 
@@ -56,7 +56,7 @@ type HeldPart struct {
 // Block is why processing of a person is stopped.
 type Block struct {
 	Kind   string `json:"kind"`
-	Reason string `json:"reason"`
+	Reason string `json:"reason,omitempty"` // to an application, of the blocks that it placed
 	Since  Time   `json:"since"`
 }
 
