@@ -42,6 +42,9 @@ func (s *Service) detokenize(ctx context.Context, call Call, req *api.Detokenize
 		all[i] = shown{result: &resp.Results[i]}
 	}
 	ctx = store.With(ctx, store.Reading)
+	if len(all) <= chunk {
+		return resp, s.detokenizeChunk(ctx, call, r, p, all)
+	}
 	// A few chunks at a time, so that a provider that hangs is waited for once and not once for each.
 	const atOnce = 4
 	work, ctx := errgroup.WithContext(ctx)
@@ -59,7 +62,7 @@ func (s *Service) detokenize(ctx context.Context, call Call, req *api.Detokenize
 type shown struct {
 	result  *api.DetokenizeResult
 	row     *tokenRow
-	subject *subject // nil when there is nobody to the caller
+	status  status // of the person, when there is somebody to the caller
 	field   *schema.Field
 	record  record
 	refusal *fault.Error
@@ -169,7 +172,7 @@ func (s *Service) readingDeed(r access.Request, sh *shown) deed {
 	}
 	if sh.refusal == nil {
 		d.effect = &draft{}
-		d.effect.expectPrefix(s.rows.subject(sh.row.Subject), sh.subject.standing())
+		d.effect.expectPrefix(s.rows.subject(sh.row.Subject), sh.status.encode())
 	}
 	return d
 }

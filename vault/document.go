@@ -102,7 +102,7 @@ func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocu
 		parts = n
 		d := deed{request: r, effect: &draft{}}
 		d.request.Subject, d.entry.Objects, d.entry.Items = who.id.String(), []string{o.document.String()}, 1
-		d.effect.expectPrefix(s.rows.subject(who.id), who.row.standing())
+		d.effect.expectPrefix(s.rows.subject(who.id), who.row.status.encode())
 		if d.request.Refusal = who.row.refusal(); d.request.Refusal == nil {
 			d.entry.Note, err = s.sealNote(ctx, permit, who, req.Note)
 		}
@@ -159,7 +159,7 @@ func (s *Service) locate(ctx context.Context, call Call, r access.Request, text 
 			return fault.New(fault.NotFound, "the document does not have this part")
 		}
 		who, parts = t.person, len(row.Parts)
-		o.subject, o.standing, o.document = who.id, who.row.standing(), t.row.Document
+		o.subject, o.status, o.document = who.id, who.row.status.encode(), t.row.Document
 		o.row = row.Parts[o.part-1]
 		o.key = o.row.Key
 		return nil
@@ -186,7 +186,7 @@ func (s *Service) content(ctx context.Context, call Call, name string) (*Content
 	var stands bool
 	err := s.Store.View(ctx, func(r store.Reader) error {
 		var check draft
-		check.expectPrefix(s.rows.subject(o.subject), o.standing)
+		check.expectPrefix(s.rows.subject(o.subject), o.status)
 		var err error
 		stands, err = check.holds(r)
 		return err

@@ -59,17 +59,17 @@ func (s *Service) loadShown(r store.Reader, alive []*shown) error {
 	if err != nil {
 		return err
 	}
-	subjects := make(map[SubjectID]*subject, len(people))
+	statuses := make(map[SubjectID]status, len(people))
 	for id, at := range people {
 		if rows[at] == nil {
 			return errors.New("a token in the store names nobody")
 		}
-		if subjects[id], err = decodeSubject(rows[at]); err != nil {
+		if statuses[id], err = decodeStatus(rows[at]); err != nil {
 			return err
 		}
 	}
 	for i, sh := range alive {
-		if err := sh.load(subjects[sh.row.Subject], rows[i]); err != nil {
+		if err := sh.load(statuses[sh.row.Subject], rows[i]); err != nil {
 			return err
 		}
 	}
@@ -122,9 +122,9 @@ func (s *Service) stand(sh *shown, raw []byte, caller access.Principal, p *purpo
 }
 
 // load takes in the person and the record.
-func (sh *shown) load(who *subject, recordRaw []byte) error {
-	sh.subject = who
-	if refusal := sh.subject.refusal(); refusal != nil {
+func (sh *shown) load(who status, recordRaw []byte) error {
+	sh.status = who
+	if refusal := who.refusal(); refusal != nil {
 		sh.refusal = refusal
 		return nil
 	}

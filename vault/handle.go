@@ -20,7 +20,7 @@ const handlePrefix = "con_"
 type handle struct {
 	caller   access.Principal
 	subject  SubjectID
-	standing []byte // state and epoch that the permission rests on
+	status   []byte // of the person, that the permission rests on
 	document DocumentID
 	part     int
 	row      partRow

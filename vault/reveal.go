@@ -106,7 +106,7 @@ func (s *Service) revealDeed(ctx context.Context, p permit, r access.Request, pu
 	d := deed{request: r, effect: &draft{}}
 	d.request.Subject = who.id.String()
 	d.entry.Items = values
-	d.effect.expectPrefix(s.rows.subject(who.id), who.row.standing())
+	d.effect.expectPrefix(s.rows.subject(who.id), who.row.status.encode())
 	if d.request.Refusal = who.row.refusal(); d.request.Refusal == nil {
 		d.request.Refusal = outsidePurpose(purpose, fields)
 	}

@@ -133,7 +133,7 @@ func (s *Service) result(r store.Reader, caller access.Principal, req access.Req
 	}
 	d := deed{request: req, effect: &draft{}}
 	d.request.Subject = id.String()
-	d.effect.expectPrefix(s.rows.subject(id), p.row.standing())
+	d.effect.expectPrefix(s.rows.subject(id), p.row.status.encode())
 	*deeds = append(*deeds, d)
 	resp.Results = append(resp.Results, api.SearchResult{Subject: p.name(caller), Tokens: tokens})
 	return nil

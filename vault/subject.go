@@ -3,7 +3,7 @@ package vault
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"slices"
 
 	"github.com/sandyq/sandyq/access"
@@ -23,14 +23,20 @@ const (
 	stateErased  state = 3
 )
 
-// subject is a person's row. It begins with state and epoch, so that a reading can expect just these to stand.
+// subject is a person's row. It begins with the status, so that a reading needs, and can expect to stand, just that.
 type subject struct {
-	state state
-	epoch uint64 // grows with every change that a decision rests on
+	status
 	subjectRow
 }
 
-// subjectRow is what follows state and epoch.
+// status is what every use of a person's data depends on.
+type status struct {
+	state  state
+	epoch  uint64 // grows with every change that a decision rests on
+	blocks uint8  // how many stand
+}
+
+// subjectRow is what follows the status.
 type subjectRow struct {
 	Revision uint64            `cbor:"1,keyasint"` // grows with every write to anything of the person
 	Created  stamp             `cbor:"2,keyasint"`
@@ -58,32 +64,44 @@ type block struct {
 	System string `cbor:"4,keyasint"` // who placed it
 }
 
-const standingSize = 1 + 8 // bytes of state and epoch
+const statusSize = 1 + 8 + 1 // bytes of state, epoch and number of blocks
 
-// standing is the beginning of the row that a decision rests on.
-func (s *subject) standing() []byte {
-	return binary.BigEndian.AppendUint64([]byte{byte(s.state)}, s.epoch)
+// encode is the beginning of a person's row.
+func (s status) encode() []byte {
+	b := make([]byte, 0, statusSize)
+	return append(binary.BigEndian.AppendUint64(append(b, byte(s.state)), s.epoch), s.blocks)
 }
 
-func (s *subject) encode() []byte { return append(s.standing(), encodeRow(s.subjectRow)...) }
+func decodeStatus(b []byte) (status, error) {
+	if len(b) < statusSize || b[0] == 0 {
+		return status{}, errors.New("a subject in the store is damaged")
+	}
+	return status{state(b[0]), binary.BigEndian.Uint64(b[1:]), b[statusSize-1]}, nil
+}
+
+func (s *subject) encode() []byte {
+	s.blocks = uint8(len(s.Blocks)) // one of each kind at most
+	return append(s.status.encode(), encodeRow(s.subjectRow)...)
+}
 
 func decodeSubject(b []byte) (*subject, error) {
-	if len(b) < standingSize {
-		return nil, fmt.Errorf("a subject in the store is damaged")
-	}
-	row, err := decodeRow[subjectRow](b[standingSize:])
+	st, err := decodeStatus(b)
 	if err != nil {
 		return nil, err
 	}
-	return &subject{state(b[0]), binary.BigEndian.Uint64(b[1:standingSize]), *row}, nil
+	row, err := decodeRow[subjectRow](b[statusSize:])
+	if err != nil {
+		return nil, err
+	}
+	return &subject{st, *row}, nil
 }
 
 // refusal is what forbids any use of the person's data, or nil.
-func (s *subject) refusal() *fault.Error {
+func (s status) refusal() *fault.Error {
 	switch {
 	case s.state != stateActive:
 		return fault.New(fault.Erased, "this person is erased")
-	case len(s.Blocks) > 0:
+	case s.blocks > 0:
 		return fault.New(fault.Blocked, "processing of this person is stopped")
 	default:
 		return nil
@@ -96,7 +114,7 @@ func (s *subject) wire() api.SubjectState {
 		return api.StateErasing
 	case s.state == stateErased:
 		return api.StateErased
-	case len(s.Blocks) > 0:
+	case s.blocks > 0:
 		return api.StateBlocked
 	default:
 		return api.StateActive
@@ -219,7 +237,7 @@ func (c *change) decided() { c.row.epoch++ }
 // decisions rest on must be as it was. f may run more than once.
 func (s *Service) lateChange(p *person, f func(store.Writer, *change) error) *change {
 	c := &change{id: p.id}
-	c.expectPrefix(s.rows.subject(p.id), p.row.standing())
+	c.expectPrefix(s.rows.subject(p.id), p.row.status.encode())
 	c.late = func(w store.Writer) error {
 		now, err := s.load(w, p.id, "")
 		if err != nil {
@@ -264,6 +282,6 @@ func collected(c *change, h *holdingRow, purpose string) {
 // stranger is a person who is not there yet.
 func (s *Service) stranger() *person {
 	return &person{id: SubjectID(id.New()), row: &subject{
-		state: stateActive, epoch: 1, subjectRow: subjectRow{Created: stampOf(s.Clock())},
+		status: status{state: stateActive, epoch: 1}, subjectRow: subjectRow{Created: stampOf(s.Clock())},
 	}}
 }
