@@ -452,6 +452,9 @@ func (s *site) erase(shop vault.Call, h holding) error {
 	var erasure string
 	err := s.retried("erase", func() error {
 		e, err := s.RequestErasure(ctx, shop, &api.ErasureRequest{Subject: h.subject, Ground: "request", Reason: "asked"})
+		if errors.Is(err, fault.Erased) {
+			return nil // an earlier try did it, and it is at its end already
+		}
 		if err == nil {
 			erasure = e.Erasure
 		}
@@ -460,6 +463,9 @@ func (s *site) erase(shop vault.Call, h holding) error {
 	check := func() error { return s.retried("check", func() error { return s.check(shop, h) }) }
 	if err := errors.Join(err, check()); err != nil {
 		return fmt.Errorf("after erase: %w", err)
+	}
+	if erasure == "" {
+		return nil
 	}
 	for range s.patience {
 		var state api.ErasureState

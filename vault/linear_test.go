@@ -235,6 +235,8 @@ func (p *crowd) one(client int, op personOp) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
+	case err == nil && (op.kind == doBlock || op.kind == doUnblock) && answer.code == fault.Erased:
+		rec.Output, rec.Return = (*personAnswer)(nil), math.MaxInt64 // it may have been made just before the erasure
 	case err == nil:
 	case !errors.Is(err, fault.Unavailable):
 		p.wrong = append(p.wrong, fmt.Errorf("call %d: %w", op.kind, err))
