@@ -15,7 +15,7 @@ type build struct {
 	Version  string `json:"version"`            // of the module; (devel) when built from a checkout, empty when not known
 	Revision string `json:"revision,omitempty"` // of the checkout
 	Time     string `json:"time,omitempty"`     // of the revision, RFC 3339
-	Modified bool   `json:"modified,omitempty"` // the checkout differed from its revision
+	Modified bool   `json:"modified,omitzero"`  // the checkout differed from its revision
 	Go       string `json:"go"`
 }
 

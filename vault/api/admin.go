@@ -35,9 +35,9 @@ type ServiceToken struct {
 type FieldInfo struct {
 	Name       string `json:"name"`
 	Type       string `json:"type"`
-	Many       bool   `json:"many,omitempty"`
-	Unique     bool   `json:"unique,omitempty"`
-	Searchable bool   `json:"searchable,omitempty"`
+	Many       bool   `json:"many,omitzero"`
+	Unique     bool   `json:"unique,omitzero"`
+	Searchable bool   `json:"searchable,omitzero"`
 	Slice      string `json:"slice"`
 	Token      string `json:"token"`
 }

@@ -20,7 +20,7 @@ type OpenDocumentRequest struct {
 	Reason     string `json:"reason"`
 	Note       string `json:"note,omitempty"`
 	OnBehalfOf *Actor `json:"on_behalf_of,omitempty"`
-	Part       int    `json:"part,omitempty"` // from 1, the first unless said
+	Part       int    `json:"part,omitzero"` // from 1, the first unless said
 }
 
 // OpenDocumentResponse has a short-lived handle, bound to the caller.

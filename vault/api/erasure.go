@@ -13,7 +13,7 @@ type ErasureRequest struct {
 	Ground  string `json:"ground"` // request, withdrawal, purpose_reached, unlawful, court, other
 	Reason  string `json:"reason"`
 	Note    string `json:"note,omitempty"`
-	DryRun  bool   `json:"dry_run,omitempty"`
+	DryRun  bool   `json:"dry_run,omitzero"`
 	Scope   *Scope `json:"scope,omitempty"`
 }
 
@@ -35,7 +35,7 @@ type Erasure struct {
 	Erasure         string       `json:"erasure,omitempty"` // empty in a dry run
 	Subject         string       `json:"subject,omitempty"`
 	State           ErasureState `json:"state,omitempty"`
-	DryRun          bool         `json:"dry_run,omitempty"`
+	DryRun          bool         `json:"dry_run,omitzero"`
 	Ground          string       `json:"ground,omitempty"`
 	Reason          string       `json:"reason,omitempty"`
 	ApprovalsNeeded int          `json:"approvals_needed"`

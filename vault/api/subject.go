@@ -21,14 +21,14 @@ const (
 type Subject struct {
 	Subject   string                       `json:"subject"`
 	State     SubjectState                 `json:"state"`
-	Created   bool                         `json:"created,omitempty"` // new to the calling system; on creation
+	Created   bool                         `json:"created,omitzero"`    // new to the calling system; on creation
 	CreatedAt Time                         `json:"created_at,omitzero"` // to an application: since when it holds the person
 	Blocks    []Block                      `json:"blocks,omitempty"`
 	Fields    map[string]HeldField         `json:"fields,omitempty"`
 	Tokens    map[string]OneOrMany[string] `json:"tokens,omitempty"` // the calling system's
 	Documents []HeldDocument               `json:"documents,omitempty"`
 	Purposes  []string                     `json:"purposes,omitempty"` // to an application: its own
-	Erasure   string                       `json:"erasure,omitempty"` // the erasure that is under way
+	Erasure   string                       `json:"erasure,omitempty"`  // the erasure that is under way
 }
 
 // HeldField tells how many values of a field are held and since when.

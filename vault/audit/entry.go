@@ -71,7 +71,7 @@ type Entry struct {
 	Subject    string     `json:"subject,omitempty"` // the vault-wide id
 	Fields     []string   `json:"fields,omitempty"`
 	Objects    []string   `json:"objects,omitempty"` // random ids: documents, erasures, credentials
-	Items      int        `json:"items,omitempty"`   // how many values or tokens of this person
+	Items      int        `json:"items,omitzero"`    // how many values or tokens of this person
 	Purpose    string     `json:"purpose,omitempty"`
 	Reason     string     `json:"reason,omitempty"`
 	Form       string     `json:"form,omitempty"`
