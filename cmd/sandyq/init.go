@@ -47,7 +47,7 @@ No server may be running on the vault.`,
 				return err
 			}
 			return e.answer(made, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "The vault in %s is set up.\n\nThe administrator's token, shown this once:\n\n    %s\n\nStart it with `sandyq serve`.\n",
+				_, err := fmt.Fprintf(w, "The vault in %s is set up.\n\nThe administrator's token, shown this once:\n\n    %s\n\nStart it with `sandyq serve` and the same --config or --home.\n",
 					made.Home, made.Token)
 				return err
 			})
