@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/sandyq/sandyq/access"
@@ -87,6 +88,9 @@ func (s *Service) changeBlocks(ctx context.Context, call Call, a access.Action, 
 			return err
 		}
 		after, err = s.view(ctx, call, who.id)
+		if errors.Is(err, fault.Erased) { // an erasure has overtaken what was done
+			after, err = &api.Subject{Subject: who.name(call.Principal), State: api.StateErased}, nil
+		}
 		return err
 	})
 }

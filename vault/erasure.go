@@ -67,6 +67,10 @@ func (s *Service) requestErasure(ctx context.Context, call Call, req *api.Erasur
 				s.wake()
 			}
 		}()
+		if e := o.earlier(0); e != nil {
+			answer, err = s.requestedBefore(ctx, call, r, e, req.Subject)
+			return err
+		}
 		_, err = s.act(ctx, call, func() (d deed, err error) {
 			permit := s.keyring.Permit()
 			var own api.Counts
@@ -83,10 +87,6 @@ func (s *Service) requestErasure(ctx context.Context, call Call, req *api.Erasur
 			}
 			d = deed{request: r}
 			d.request.Subject, d.entry.Kind = who.id.String(), req.Ground
-			if e := o.earlier(0); e != nil {
-				answer, d.request.Refusal, err = s.requestedBefore(ctx, call, e, who)
-				return d, err
-			}
 			if d.request.Refusal = unerasable(who.row); d.request.Refusal != nil {
 				return d, nil
 			}
@@ -105,16 +105,21 @@ func (s *Service) requestErasure(ctx context.Context, call Call, req *api.Erasur
 	return answer, err
 }
 
-// requestedBefore answers a retry with the erasure that the first call began.
-func (s *Service) requestedBefore(ctx context.Context, call Call, e *done, who *person) (*api.Erasure, *fault.Error, error) {
-	if e.Subject != who.id {
-		return nil, errAnotherCall(), nil
-	}
+// requestedBefore answers a retry with the erasure that the first call began, however far it has come.
+func (s *Service) requestedBefore(ctx context.Context, call Call, r access.Request, e *done, subject string) (*api.Erasure, error) {
 	row, err := s.erasureRow(ctx, e.Object)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return s.erasureWire(call.Principal, e.Object, row), nil, nil
+	answer := s.erasureWire(call.Principal, e.Object, row)
+	if answer.Subject != subject {
+		return nil, s.refuse(ctx, call, r, errAnotherCall())
+	}
+	r.Subject = row.Subject.String()
+	d := deed{request: r}
+	d.entry.Objects, d.entry.Kind = []string{answer.Erasure}, row.Ground
+	_, err = s.act(ctx, call, func() (deed, error) { return d, nil })
+	return answer, err
 }
 
 func checkErasure(req *api.ErasureRequest) error {

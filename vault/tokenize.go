@@ -90,7 +90,7 @@ func (s *Service) lookUp(ctx context.Context, items []*item) {
 	}
 	if err := s.index.entries(ctx, all...); err != nil {
 		for _, it := range items {
-			if len(it.lookups) > 0 {
+			if len(it.lookups) > 0 && !it.settled() {
 				it.fail(err)
 			}
 		}
