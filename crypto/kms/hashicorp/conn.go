@@ -33,7 +33,7 @@ type conn struct {
 }
 
 // newConn starts the identity's session, which ends with ctx; wait waits for it.
-func newConn(ctx context.Context, c Config, a Auth, n names) (*conn, error) {
+func newConn(ctx context.Context, c Config, a identity, n names) (*conn, error) {
 	transport, err := newTransport(c)
 	if err != nil {
 		return nil, err

@@ -20,7 +20,8 @@
 // The policies in deploy/hashicorp-vault grant create, read and delete on keys/+, and not update, so Vault refuses to
 // overwrite a key. It looks whether the entry exists and writes it in two steps, so two racing writes of one id could
 // both pass. Ids are random and each is made by one call, so nobody races; calls in one process are kept apart all the
-// same. A token that may overwrite (a root token, say) is refused at login. The generation, for which nodes do race, is in
+// same. A token that may overwrite (a root token, say) is refused at login, and with [Config.EraseAuth] one that serves
+// and may delete. The generation, for which nodes do race, is in
 // KV version 2, whose check-and-set Vault does under a lock.
 //
 // # Invariants
@@ -79,13 +80,13 @@ func open(c Config) (*Vault, error) {
 	n := names{c.Mount, c.Tenant}
 	ending, stop := context.WithCancel(context.Background())
 	v := &Vault{names: n, ending: ending, stop: stop, creating: map[kms.ID]struct{}{}}
-	if v.serve, err = newConn(ending, c, c.Auth, n); err != nil {
+	if v.serve, err = newConn(ending, c, identity{c.Auth, c.EraseAuth != nil}, n); err != nil {
 		stop()
 		return nil, err
 	}
 	v.erase = v.serve
 	if c.EraseAuth != nil {
-		if v.erase, err = newConn(ending, c, *c.EraseAuth, n); err != nil {
+		if v.erase, err = newConn(ending, c, identity{Auth: *c.EraseAuth}, n); err != nil {
 			return nil, errors.Join(err, v.Close())
 		}
 	}

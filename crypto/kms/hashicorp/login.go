@@ -29,17 +29,23 @@ func (a tokenAnswer) lease(client *api.Client) lease {
 	return lease{client, time.Duration(a.Auth.Seconds) * time.Second, a.Auth.Renewable}
 }
 
-// login logs an identity in and refuses one that Vault would let overwrite keys.
-func login(ctx context.Context, c Config, a Auth, n names, transport *http.Transport) (lease, error) {
+// identity is whom a connection logs in.
+type identity struct {
+	Auth
+	spares bool // another identity destroys, and this one may not
+}
+
+// login logs an identity in and refuses one that Vault would let do more than it should.
+func login(ctx context.Context, c Config, a identity, n names, transport *http.Transport) (lease, error) {
 	within := loginAppRole
 	if a.Method == "token" {
 		within = loginToken
 	}
-	l, err := within(ctx, c, a, transport)
+	l, err := within(ctx, c, a.Auth, transport)
 	if err != nil {
 		return lease{}, fmt.Errorf("log in: %w", err)
 	}
-	if err := checkWriteOnce(ctx, l.client, n); err != nil {
+	if err := checkRights(ctx, l.client, n, a.spares); err != nil {
 		return lease{}, fmt.Errorf("log in: %w", err)
 	}
 	return l, nil
@@ -111,9 +117,9 @@ func readLine(path string) (string, error) {
 	return line, nil
 }
 
-// checkWriteOnce asks Vault what the token may do to a key's entry. Write-once rests on the denial of update, and a token
-// that may do everything would overwrite in silence.
-func checkWriteOnce(ctx context.Context, client *api.Client, n names) error {
+// checkRights asks Vault what the token may do to a key's entry. Write-once rests on the denial of update, and a token
+// that may do everything would overwrite in silence; where another identity destroys, this one's right to is a mistake.
+func checkRights(ctx context.Context, client *api.Client, n names, spares bool) error {
 	path := n.key(kms.NewID())
 	body, err := json.Marshal(map[string][]string{"paths": {path}})
 	if err != nil {
@@ -133,6 +139,10 @@ func checkWriteOnce(ctx context.Context, client *api.Client, n names) error {
 			return fmt.Errorf("the token may overwrite keys (capability %s on %s/keys/+); use the policies of sandyq keys setup",
 				forbidden, n.mount)
 		}
+	}
+	if spares && slices.Contains(answer.Data.Capabilities, "delete") {
+		return fmt.Errorf("the token may destroy keys, which is for erase_auth alone (capability delete on %s/keys/+); "+
+			"use the credentials of sandyq keys setup --separate-erase", n.mount)
 	}
 	return nil
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
+	"path/filepath"
 
 	hashicorpvault "github.com/sandyq/sandyq/deploy/hashicorp-vault"
 )
@@ -44,52 +46,75 @@ func (s *setup) role(ctx context.Context, policy hashicorpvault.Policy, suffix s
 	return nil
 }
 
-// credentials writes both halves. The role id is looked up; the secret id is made, and only when its file is not there.
+// credentials writes both halves. The role id is looked up and must be the one in the file when there is a file, or the
+// set-up would report a role that nobody uses. The secret id is made, and only when its file is not there.
 func (s *setup) credentials(ctx context.Context, path string, files Credentials) error {
-	made, err := writeFresh(files.RoleIDFile, func() (string, error) {
-		var answer struct {
-			Data struct {
-				ID string `json:"role_id"`
-			} `json:"data"`
-		}
-		err := s.read(ctx, path+"/role-id", &answer)
-		return answer.Data.ID, err
+	var answer struct {
+		Data struct {
+			RoleID   string `json:"role_id"`
+			SecretID string `json:"secret_id"`
+		} `json:"data"`
+	}
+	if err := s.read(ctx, path+"/role-id", &answer); err != nil {
+		return err
+	}
+	made, err := writeFresh(files.RoleIDFile, func() (string, error) { return answer.Data.RoleID, nil })
+	if err != nil {
+		return err
+	}
+	id, err := readLine(files.RoleIDFile)
+	if err != nil {
+		return fmt.Errorf("%s: %w", files.RoleIDFile, err)
+	}
+	if id != answer.Data.RoleID {
+		return fmt.Errorf("%s is of another role: move it and %s out of the way and repeat", files.RoleIDFile, files.SecretIDFile)
+	}
+	s.note(made, "role id in %s", files.RoleIDFile)
+	made, err = writeFresh(files.SecretIDFile, func() (string, error) {
+		err := s.write(ctx, path+"/secret-id", struct{}{}, &answer)
+		return answer.Data.SecretID, err
 	})
 	if err != nil {
 		return err
 	}
-	s.note(made, "role id in %s", files.RoleIDFile)
-	made, err = writeFresh(files.SecretIDFile, func() (string, error) {
-		var answer struct {
-			Data struct {
-				ID string `json:"secret_id"`
-			} `json:"data"`
-		}
-		err := s.write(ctx, path+"/secret-id", struct{}{}, &answer)
-		return answer.Data.ID, err
-	})
-	if err != nil {
-		return err
+	if _, err := readLine(files.SecretIDFile); err != nil {
+		return fmt.Errorf("%s: %w", files.SecretIDFile, err)
 	}
 	s.note(made, "secret id in %s", files.SecretIDFile)
 	return nil
 }
 
-// writeFresh writes what get returns to a new file of mode 0600. When the file is there, get is not called. The file is
-// made first, so that no credential is made that cannot be kept.
-func writeFresh(path string, get func() (string, error)) (made bool, err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return false, nil
+// retire deletes the role that one identity for everything had: whoever has its credentials could destroy still. What it
+// logged in keeps its rights until its token must be renewed.
+func (s *setup) retire(ctx context.Context) error {
+	name := s.names.mount + "-" + s.names.tenant
+	err := s.read(ctx, "auth/approle/role/"+name, nil)
+	if errors.Is(err, errAbsent) {
+		return nil
 	}
+	if err == nil {
+		_, err = send(ctx, s.client, request{method: http.MethodDelete, path: "auth/approle/role/" + name}, nil, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("delete role %s, which serves and destroys: %w", name, err)
+	}
+	s.note(true, "role %s, which served and destroyed, is deleted", name)
+	return nil
+}
+
+// writeFresh writes what get returns to a new file of mode 0600. When the file is there, get is not called. It is written
+// beside its place and linked there whole, never over another, so that a set-up that was killed leaves no torn one; and it
+// is made before get is called, so that no credential is made that cannot be kept.
+func writeFresh(path string, get func() (string, error)) (made bool, err error) {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // of mode 0600
 	if err != nil {
 		return false, err
 	}
 	defer func() {
-		err = errors.Join(err, f.Close())
-		if err != nil {
-			err = errors.Join(err, os.Remove(path))
-		}
+		err = errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}()
 	text, err := get()
 	if err != nil {
@@ -98,5 +123,8 @@ func writeFresh(path string, get func() (string, error)) (made bool, err error) 
 	if _, err := f.WriteString(text + "\n"); err != nil {
 		return false, err
 	}
-	return true, f.Sync()
+	if err := f.Sync(); err != nil {
+		return false, err
+	}
+	return true, os.Link(f.Name(), path)
 }

@@ -42,8 +42,9 @@ type Step struct {
 
 // Setup makes everything that a provider needs in a Vault server, and reports each step, those before an error too. It may
 // be repeated, for another tenant or after an error: it never replaces a key, a sentinel or a credentials file, and stops
-// at a mount or key that is there and is not as it would make it. Policies and roles are brought up to date. Two set-ups
-// of one mount must not run at the same time.
+// at a mount, a key or a credentials file that is there and is not as it would make it. Policies and roles are brought up
+// to date; with Erase given, the role that did everything is deleted. Two set-ups of one mount must not run at the same
+// time.
 func Setup(ctx context.Context, c SetupConfig) ([]Step, error) {
 	s, err := newSetup(c)
 	if err == nil {
@@ -254,7 +255,7 @@ func (s *setup) approle(ctx context.Context) error {
 	return nil
 }
 
-// roles makes one identity, or two.
+// roles makes one identity, or two. Two are apart only once the one is gone.
 func (s *setup) roles(ctx context.Context) error {
 	if s.config.Erase == nil {
 		return s.role(ctx, hashicorpvault.All, "", s.config.Serve)
@@ -262,5 +263,8 @@ func (s *setup) roles(ctx context.Context) error {
 	if err := s.role(ctx, hashicorpvault.Read, "-read", s.config.Serve); err != nil {
 		return err
 	}
-	return s.role(ctx, hashicorpvault.Erase, "-erase", *s.config.Erase)
+	if err := s.role(ctx, hashicorpvault.Erase, "-erase", *s.config.Erase); err != nil {
+		return err
+	}
+	return s.retire(ctx)
 }

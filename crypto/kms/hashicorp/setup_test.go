@@ -76,6 +76,67 @@ func TestSetupCredentials(t *testing.T) {
 	}
 }
 
+// TestSetupSeparatesLater sets two identities up where one did everything.
+func TestSetupSeparatesLater(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	id := create(t, p.open(t))
+	c, erase := p.setupConfig(), p.credentials("erase")
+	c.Erase = &erase
+	if _, err := hashicorp.Setup(t.Context(), c); err == nil || !strings.Contains(err.Error(), c.Serve.SecretIDFile) {
+		t.Fatalf("with the old role's credentials in place: %v", err)
+	}
+	if _, body := p.server.Request(t, http.MethodGet, "auth/approle/role/"+c.Mount+"-acme", nil); !strings.Contains(string(body), "token_policies") {
+		t.Fatal("the old role is gone before the new ones can be used")
+	}
+	old := p.config.Auth
+	for _, file := range []*string{&old.RoleIDFile, &old.SecretIDFile} {
+		if err := os.Rename(*file, *file+".old"); err != nil {
+			t.Fatal(err)
+		}
+		*file += ".old"
+	}
+	before := p.config
+	before.Auth = old
+	auth := approle(erase)
+	before.EraseAuth = &auth
+	if _, err := hashicorp.Setup(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, before).Open(t.Context(), id); err == nil {
+		t.Error("the old role serves still")
+	}
+	p.config.EraseAuth = &auth
+	if keys, err := p.open(t).Open(t.Context(), id); err != nil || keys[0].Missing() {
+		t.Errorf("the new role does not serve (%v)", err)
+	}
+}
+
+// TestSetupTornFile finds a credentials file that a kill left empty.
+func TestSetupTornFile(t *testing.T) {
+	for _, torn := range []func(hashicorp.Credentials) string{
+		func(c hashicorp.Credentials) string { return c.RoleIDFile },
+		func(c hashicorp.Credentials) string { return c.SecretIDFile },
+	} {
+		p := setUp(t, vaultserver.Shared(t), false)
+		file := torn(p.credentials("serve"))
+		if err := os.Truncate(file, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := hashicorp.Setup(t.Context(), p.setupConfig()); err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("the set-up takes an empty %s: %v", filepath.Base(file), err)
+		}
+	}
+}
+
+// TestServingIdentityMayNotDestroy refuses a configuration that names two identities of which both destroy.
+func TestServingIdentityMayNotDestroy(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	p.config.EraseAuth = &p.config.Auth
+	if _, err := p.open(t).Create(t.Context(), kms.NewID()); err == nil || !strings.Contains(err.Error(), "erase_auth") {
+		t.Errorf("a serving token that may delete: %v", err)
+	}
+}
+
 // TestSetupStops finds things that are not as it would make them.
 func TestSetupStops(t *testing.T) {
 	server := vaultserver.Shared(t)
