@@ -20,7 +20,7 @@ var (
 	errAbsent  = errors.New("no such entry")  // Vault's 404 with an empty error list: the mount is there, the entry is not
 	errNoRoute = errors.New("no such mount")  // Vault's 404 with an error, or with data: not a plain absence
 	errDenied  = errors.New("denied")         // 403
-	errRefused = errors.New("not acceptable") // any other 4xx
+	errRefused = errors.New("not acceptable") // 400
 )
 
 var errClosed = fmt.Errorf("%w: the provider is closed", kms.ErrUnavailable)
@@ -45,14 +45,14 @@ func classify(err error) error {
 		return errNoRoute
 	case status == http.StatusForbidden:
 		return errDenied
-	case status >= 400 && status < 500 && !turnedAway(status) && status < 470:
-		return fmt.Errorf("%w: status %d", errRefused, status)
+	case status == http.StatusBadRequest:
+		return errRefused
 	}
 	return statusError(status)
 }
 
 // statusError is an answer that says nothing about what was asked: sealed 503, quota 429, a standby that is behind 412
-// or cannot answer 472 and 473, and anything unforeseen.
+// or cannot answer 472 and 473, a proxy that dislikes the request, and anything unforeseen.
 type statusError int
 
 func (s statusError) Error() string {

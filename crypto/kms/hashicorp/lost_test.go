@@ -260,3 +260,17 @@ func TestMalformedMAC(t *testing.T) {
 		eventually(t, 2*time.Second, "health", func() error { return v.Health(t.Context()) })
 	}
 }
+
+// TestProxyRefuses reads a proxy's dislike of a request for what it is: keys that are whole are not called corrupt.
+func TestProxyRefuses(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	w := newWire(t, &p)
+	v := p.open(t)
+	id := create(t, v)
+	for _, status := range []int{http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge} {
+		w.does(http.MethodPut, "/decrypt/", always, answer(status, "no"))
+		if _, err := v.Open(t.Context(), id); !errors.Is(err, kms.ErrUnavailable) || errors.Is(err, kms.ErrCorrupt) {
+			t.Errorf("status %d: %v", status, err)
+		}
+	}
+}
