@@ -27,8 +27,9 @@
 //
 // # Format
 //
-// A key is stored after one byte: 1 for data, 0 for the row that [Store.Compact] writes and drops. That also keeps
-// clear of the prefix that Badger reserves, and lets a key be empty.
+// A key is stored after one byte: 1 for data, 0 for the row that [Store.Compact] writes and drops, 2 for the row without
+// key and value that each group writes, so that a gap between tables and logs shows. That also keeps clear of the prefix
+// that Badger reserves, and lets a key be empty.
 package badgerdb
 
 import (
@@ -169,20 +170,22 @@ func (s *Store) fail(cause error) {
 	})
 }
 
-// Close answers the Updates that wait, waits for Views, and closes Badger, which writes its memtable to a table. A
+// Close answers the Updates that wait, waits for Views and for Compact, and closes Badger, which writes its memtable to a table. A
 // second Close returns what the first did.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.queue.close(store.ErrClosed)
 		s.written.Wait()
-		s.snapshots.close()
+		s.snapshots.close() // waits for Compact and Verify as well
 		s.closeErr = errors.Join(s.db.Close(), s.marker.close())
 	})
 	return s.closeErr
 }
 
 // Place identifies where this store physically lies: it is kept by a rename within a file system and by a restart, and
-// is another one for every copy of the directory, however faithful (cp -a, tar, rsync, a restored backup). It is made
-// of a random name in a marker file and of that file's inode number and time of birth, which no copying tool can set.
-// What copies the whole file system block by block (a volume snapshot, a cloned disk) keeps the place, too.
+// is another one for every copy of the directory, however faithful (cp -a, tar, rsync, a restored backup), also for one
+// that was written over the directory itself. It is made of a random name in a marker file, of that file's inode number
+// and time of birth, and of the time its contents or attributes last changed, none of which a tool can set. So a chmod, a
+// chown or a hard link of the marker makes another place, too; the store itself never touches it again.
+// What copies the whole file system block by block (a volume snapshot, a cloned disk) keeps the place.
 func (s *Store) Place() (string, error) { return s.marker.place() }

@@ -10,16 +10,18 @@ import (
 // Compact rewrites the tables, so that what was deleted or overwritten before the call is in no file any more (unless a
 // View that began earlier still runs). What the disk keeps of the files it removed is beyond it. It takes as much
 // free space as the tables hold, answers store.ErrNoSpace when that would reach into the reserve, and lets Updates
-// and Views go on except for a pause of both while the memtable is flushed.
+// and Views go on except for a pause of both while the memtable is flushed. Badger cannot be interrupted within a step, so
+// it may end long after ctx; Close waits for it.
 func (s *Store) Compact(ctx context.Context) error {
 	if s.opt.ReadOnly {
 		return ErrReadOnly
 	}
-	version, err := s.snapshots.acquire() // keeps Close from passing us
+	// Held to the end, so that Close waits. What was deleted before the call is no newer, and may be dropped all the same.
+	version, err := s.snapshots.acquire()
 	if err != nil {
 		return err
 	}
-	s.snapshots.release(version)
+	defer s.snapshots.release(version)
 	s.compacting.Lock()
 	defer s.compacting.Unlock()
 	if err := s.Err(); err != nil {

@@ -3,11 +3,13 @@ package badgerdb
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/sandyq/sandyq/vault/store"
 )
@@ -103,6 +105,33 @@ func TestCompactKeepsViews(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCompactHoldsClose closes a store that is being compacted: Badger must not be closed under the compaction.
+func TestCompactHoldsClose(t *testing.T) {
+	for i := range scaled(4) {
+		s := open(t, Options{Dir: t.TempDir()})
+		for j := range 100 {
+			if err := write(s, store.NewData, fmt.Sprint(j), make([]byte, 200<<10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		compacted := make(chan error, 1)
+		go func() { compacted <- s.Compact(context.Background()) }()
+		time.Sleep(time.Duration(i) * 10 * time.Millisecond)
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		select {
+		case err := <-compacted:
+			if err != nil && !errors.Is(err, store.ErrClosed) {
+				t.Error(err)
+			}
+		case <-time.After(100 * time.Millisecond): // to be scheduled, not to compact
+			t.Error("Close went by a Compact that runs")
+			<-compacted
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	badger "github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/pb"
@@ -24,14 +25,22 @@ const (
 	recordHeader   = 8
 )
 
-// manifest is Badger's list of tables, with two of its weaknesses made good.
+// manifest is Badger's list of tables, with three of its weaknesses made good.
+//
+// Without a manifest Badger takes the folder for a new one and removes the tables in it. That is an error here.
 //
 // A record whose length has grown looks to Badger like one that a crash cut short: it would drop the record, and then
-// remove the tables in it. That is an error here.
+// remove the tables in it. That is an error, too.
 //
 // When the sync of a record fails, Badger removes the tables it had just made and goes on with the ones it had; but the
-// record stays, and after a restart Badger does not open a store whose tables are missing. Such a record is dropped: the
-// tables that it replaced are all there, or the log is from which its table was made. If they are not, it is damage.
+// record stays, and after a restart Badger does not open a store whose tables are missing. Such a record is dropped
+// when nothing is lost with it:
+//
+//   - That of a compaction, because what it merged is still there. It need not be the last: compactions run side by side.
+//   - That of a flush, because the log is still there, provided that no later flush was recorded: flushes run one after
+//     another, the store stops at the first failure, and which versions a missing table held is not known otherwise.
+//
+// Else a table is missing, which is damage.
 type manifest struct {
 	path    string
 	magic   []byte
@@ -47,7 +56,7 @@ func readManifest(dir string) (*manifest, error) {
 	m := &manifest{path: filepath.Join(dir, badger.ManifestFilename), dropped: map[int]bool{}}
 	b, err := os.ReadFile(m.path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(b) < manifestHeader {
-		return m, nil // new, or a matter for Badger
+		return m, m.mustBeNew(dir)
 	}
 	if err != nil {
 		return nil, err
@@ -63,11 +72,29 @@ func readManifest(dir string) (*manifest, error) {
 			missing[id] = true
 		}
 	}
-	for i, set := range changes {
-		m.drop(i, set, missing)
-	}
+	m.drop(changes, missing)
 	m.apply(changes) // if a table is missing still, checking it will tell
 	return m, nil
+}
+
+// mustBeNew returns an error when there is data in dir: Badger syncs the manifest before it makes any other file.
+func (m *manifest) mustBeNew(dir string) error {
+	for _, pattern := range []string{"*.sst", "*.mem"} {
+		paths, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, path := range paths {
+			st, err := os.Stat(path)
+			if err != nil {
+				return err
+			}
+			if st.Size() > 0 || pattern == "*.sst" {
+				return damaged(m.path, "it is gone or has no header, and %s is there", filepath.Base(path))
+			}
+		}
+	}
+	return nil
 }
 
 func (m *manifest) parse(b []byte) (changes []*pb.ManifestChangeSet, err error) {
@@ -110,17 +137,28 @@ func (m *manifest) apply(changes []*pb.ManifestChangeSet) {
 	}
 }
 
-// drop drops record i when a table is missing that it creates.
-func (m *manifest) drop(i int, set *pb.ManifestChangeSet, missing map[uint64]bool) {
-	deletes := false
-	for _, c := range set.Changes {
-		if c.Op == pb.ManifestChange_CREATE && missing[c.Id] {
-			m.dropped[i] = true
+// drop drops the records of missing tables that a failed sync can explain. Whether the files agree is for others to check.
+func (m *manifest) drop(changes []*pb.ManifestChangeSet, missing map[uint64]bool) {
+	flushed := false // by a later record that is kept
+	for i, set := range slices.Backward(changes) {
+		created, deleted, gone := 0, 0, false
+		for _, c := range set.Changes {
+			if c.Op == pb.ManifestChange_DELETE {
+				deleted++
+				continue
+			}
+			created++
+			gone = gone || missing[c.Id]
 		}
-		deletes = deletes || c.Op == pb.ManifestChange_DELETE
-	}
-	if m.dropped[i] && !deletes {
-		m.flushes = true
+		flush := created == 1 && deleted == 0
+		switch {
+		case gone && deleted > 0:
+			m.dropped[i] = true
+		case gone && flush && !flushed:
+			m.dropped[i], m.flushes = true, true
+		case flush:
+			flushed = true
+		}
 	}
 }
 

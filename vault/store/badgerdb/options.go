@@ -119,7 +119,7 @@ func (o Options) badger(log badger.Logger) badger.Options {
 
 // fits reports whether the largest group fits one Badger transaction.
 func fits(db *badger.DB) error {
-	writes := int64(groupCount + store.MaxWrites)
+	writes := int64(groupCount+store.MaxWrites) + 1 // lastGroup
 	bytes := int64(groupBytes+store.MaxUpdate) + writes*entryOverhead
 	if bytes >= db.MaxBatchSize() || writes >= db.MaxBatchCount() {
 		return fmt.Errorf("badgerdb: a group of %d bytes and %d writes is over Badger's %d and %d",

@@ -66,16 +66,20 @@ func (m *marker) name(readOnly bool) error {
 	return errors.Join(m.file.Sync(), syncDir(filepath.Dir(m.file.Name())))
 }
 
+// place rests on when the marker was created, for copies of the folder, and on when it was changed, for a copy written
+// over the folder, which keeps the inode. Nothing here changes the marker once it is named: neither opening nor locking
+// does, nor renaming the folder.
 func (m *marker) place() (string, error) {
 	var st unix.Statx_t
-	const want = unix.STATX_INO | unix.STATX_BTIME
+	const want = unix.STATX_INO | unix.STATX_BTIME | unix.STATX_CTIME
 	if err := unix.Statx(int(m.file.Fd()), "", unix.AT_EMPTY_PATH, want, &st); err != nil {
 		return "", fmt.Errorf("badgerdb: place: %w", err)
 	}
 	if st.Mask&want != want {
-		return "", errors.New("badgerdb: place: the file system does not record when a file was created")
+		return "", errors.New("badgerdb: place: the file system does not record when a file was created and changed")
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d.%09d", m.id, st.Ino, st.Btime.Sec, st.Btime.Nsec))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d.%09d %d.%09d",
+		m.id, st.Ino, st.Btime.Sec, st.Btime.Nsec, st.Ctime.Sec, st.Ctime.Nsec))
 	return hex.EncodeToString(sum[:16]), nil
 }
 

@@ -14,7 +14,12 @@ import (
 const (
 	scrapPrefix = 0
 	dataPrefix  = 1
+	groupPrefix = 2
 )
+
+// lastGroup is the row that every group writes and nothing deletes. By its version the tables tell which group they end
+// with, also when a compaction has dropped all else that the group wrote, which may have been deletes.
+var lastGroup = []byte{groupPrefix}
 
 var empty = []byte{}
 

@@ -103,6 +103,23 @@ func TestPlace(t *testing.T) {
 	if place(dir) == first {
 		t.Error("a copy has the place of its original, under its name")
 	}
+	dir += ".renamed"
+	if out, err := exec.Command("cp", "-a", dir, dir+".backup").CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if out, err := exec.Command("cp", "-a", dir+".backup/.", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	restored := place(dir)
+	if restored == first {
+		t.Error("a backup that was written over its original has its place")
+	}
+	if err := os.Chmod(filepath.Join(dir, markerName), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if place(dir) == restored {
+		t.Error("the same place after a chmod of the marker")
+	}
 }
 
 // TestFailureStops fails the store as a commit would, and expects no acknowledgement afterwards.

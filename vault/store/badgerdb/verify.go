@@ -2,6 +2,7 @@ package badgerdb
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4/fb"
 	"github.com/dgraph-io/badger/v4/pb"
@@ -60,15 +62,18 @@ func checkDir(dir string, readOnly bool) error {
 	if err != nil {
 		return err
 	}
-	first, err := checkLogs(dir)
+	last, err := checkLogs(dir, newest)
 	if err != nil {
 		return err
 	}
-	if m.flushes && (first == 0 || first > newest+1) {
+	if m.flushes && last <= newest {
 		return damaged(m.path, "a table is missing, and no log holds what was in it")
 	}
+	if err := checkOrphans(dir, m.tables, max(newest, last)); err != nil {
+		return err
+	}
 	if readOnly {
-		if first != 0 || len(m.dropped) > 0 {
+		if last != 0 || len(m.dropped) > 0 {
 			return errors.New("the store was not closed: it has to be opened normally, or a copy of it")
 		}
 		return nil
@@ -105,7 +110,11 @@ func removeEmpty(dir string) error {
 // checkTables returns the newest version in the tables.
 func checkTables(dir string, ids map[uint64]bool) (newest uint64, err error) {
 	for id := range ids {
-		version, err := checkTable(table.NewFilename(id, dir))
+		path := table.NewFilename(id, dir)
+		version, err := checkTable(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return 0, damaged(path, "it is gone")
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -114,22 +123,60 @@ func checkTables(dir string, ids map[uint64]bool) (newest uint64, err error) {
 	return newest, nil
 }
 
-// checkLogs returns the oldest version in the logs of memtables; 0 when there is none.
-func checkLogs(dir string) (first uint64, err error) {
+// checkLogs checks the logs of memtables, and that no version is missing between the tables, whose newest it is given,
+// and the logs, or between two logs: each group writes one version. It returns the last version in the logs; 0 when
+// there is none.
+func checkLogs(dir string, newest uint64) (last uint64, err error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.mem"))
 	if err != nil {
 		return 0, err
 	}
+	var logs []logRange
 	for _, path := range paths {
-		version, err := checkLog(path)
+		l, err := checkLog(path)
 		if err != nil {
 			return 0, err
 		}
-		if first == 0 || version != 0 && version < first {
-			first = version
+		if l.last != 0 {
+			logs = append(logs, l)
 		}
 	}
-	return first, nil
+	slices.SortFunc(logs, func(a, b logRange) int { return cmp.Compare(a.first, b.first) })
+	reach := newest
+	for _, l := range logs {
+		if l.first > reach+1 {
+			return 0, damaged(l.path, "it begins at version %d, and what is before it ends at %d: a table or a log is gone", l.first, reach)
+		}
+		reach = max(reach, l.last)
+		last = max(last, l.last)
+	}
+	return last, nil
+}
+
+// checkOrphans looks at the tables that are not in the manifest, which Badger will remove. A crash leaves them when it
+// interrupts a flush or a compaction; then all that is in them is in a log or in other tables, too. If one is newer than
+// all that, the manifest has lost its end.
+func checkOrphans(dir string, ids map[uint64]bool, newest uint64) error {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		if id, ok := table.ParseFileID(filepath.Base(path)); ok && ids[id] {
+			continue
+		}
+		version, err := checkTable(path)
+		if errors.Is(err, ErrDamaged) {
+			continue // half written
+		}
+		if err != nil {
+			return err
+		}
+		if version > newest {
+			return damaged(path, "it is not in the manifest, and no log holds what is in it")
+		}
+	}
+	return nil
 }
 
 // checkTable reads a table and checks the sums over its index and over each block. The layout is that of Badger's
@@ -216,6 +263,9 @@ func (t *tailReader) summed() ([]byte, error) {
 	b, err := t.sized()
 	if err != nil {
 		return nil, err
+	}
+	if len(b) == 0 {
+		return nil, errors.New("it is empty") // zeros would pass for the sum of nothing
 	}
 	return b, checkSum(b, sum)
 }

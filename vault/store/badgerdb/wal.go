@@ -32,14 +32,14 @@ const (
 // Damage within the very last group is taken for an interrupted write. There is no telling without a second record of
 // what was acknowledged.
 //
-// It returns the first version in the log; 0 when the log is empty.
-func checkLog(path string) (first uint64, err error) {
+// It returns the versions in the log; the last is 0 when the log is empty.
+func checkLog(path string) (logRange, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return 0, fmt.Errorf("reading %s: %w", filepath.Base(path), err)
+		return logRange{}, fmt.Errorf("reading %s: %w", filepath.Base(path), err)
 	}
 	if len(b) < logHeader {
-		return 0, nil
+		return logRange{}, nil
 	}
 	b = b[logHeader:]
 	rest, first, last := replay(b)
@@ -57,11 +57,17 @@ func checkLog(path string) (first uint64, err error) {
 			broken = e.version
 		}
 		if e.version > broken {
-			return 0, damaged(path, "at byte %d, before the group of version %d", len(b)-len(rest)+logHeader, e.version)
+			return logRange{}, damaged(path, "at byte %d, before the group of version %d", len(b)-len(rest)+logHeader, e.version)
 		}
 		i += e.size
 	}
-	return first, nil
+	return logRange{path, first, last}, nil
+}
+
+// logRange is what a log holds: the whole groups from the first version to the last.
+type logRange struct {
+	path        string
+	first, last uint64
 }
 
 // replay returns what comes after the last whole transaction, and the versions of the first and last, 0 when there is

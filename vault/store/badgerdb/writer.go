@@ -176,6 +176,9 @@ func (w *writer) commit() (time.Duration, error) {
 
 // fill puts the group into txn. Badger copies keys and values before CommitAt returns, so the buffers are used again.
 func (w *writer) fill(txn *badger.Txn) error {
+	if err := txn.Set(lastGroup, nil); err != nil {
+		return err
+	}
 	size := 0
 	for i := range w.pending.entries {
 		size += 1 + len(w.pending.entries[i].key)
