@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -249,7 +250,8 @@ type stream struct{ io.Reader }
 func TestAnUpload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		up := client.Upload{Kind: "passport", Side: "page", MediaType: "image/png", Purpose: "contract", Capture: "digital"}
-		created := reply(201, `{"document":"doc_1","size":4}`)
+		sum := sha256.Sum256([]byte("file"))
+		created := reply(201, fmt.Sprintf(`{"document":"doc_1","size":4,"sha256":"%x"}`, sum))
 
 		w := &wire{script: []func() (*http.Response, error){noConnection, created}}
 		file := bytes.NewReader([]byte("--file"))
@@ -268,6 +270,91 @@ func TestAnUpload(t *testing.T) {
 			t.Errorf("a stream: %v, %d attempts", err, len(w.seen))
 		}
 	})
+}
+
+// slow is a file on slow storage that tells when it is read and sought at the same time.
+type slow struct {
+	*bytes.Reader
+	reading atomic.Bool
+	raced   atomic.Bool
+}
+
+func (s *slow) Read(p []byte) (int, error) {
+	s.reading.Store(true)
+	defer s.reading.Store(false)
+	time.Sleep(20 * time.Millisecond)
+	return s.Reader.Read(p[:min(len(p), 64<<10)])
+}
+
+// WriteTo hides the Reader's, which would give everything at once.
+func (s *slow) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, struct{ io.Reader }{s}) }
+
+func (s *slow) Seek(offset int64, whence int) (int64, error) {
+	if s.reading.Load() {
+		s.raced.Store(true)
+	}
+	return s.Reader.Seek(offset, whence)
+}
+
+// TestAnUploadAnsweredUnread has a proxy answer while the file is still being read.
+func TestAnUploadAnsweredUnread(t *testing.T) {
+	file := make([]byte, 1<<20)
+	for i := range file {
+		file[i] = byte(i >> 10)
+	}
+	for _, spoil := range []bool{false, true} {
+		var calls atomic.Int32
+		far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if calls.Add(1) == 1 {
+				w.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			b, err := io.ReadAll(r.Body)
+			if err != nil || !bytes.Equal(b, file) {
+				t.Errorf("%d bytes arrived of %d (%v), or others", len(b), len(file), err)
+			}
+			if spoil {
+				b = b[1:]
+			}
+			sum := sha256.Sum256(b)
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"document":"doc_1","sha256":"%x"}`, sum)
+		}))
+		c, err := client.New(far.URL, token, client.WithTransport(&http.Transport{DisableKeepAlives: true}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		source := &slow{Reader: bytes.NewReader(file)}
+		_, err = c.UploadDocument(t.Context(), "sub_1", client.Upload{Kind: "passport", MediaType: "image/png"}, source)
+		if spoil != (err != nil) {
+			t.Errorf("something else was stored: %v; the upload answers %v", spoil, err)
+		}
+		if source.raced.Load() {
+			t.Error("the file was sought while it was read")
+		}
+		far.Close()
+	}
+}
+
+// TestAnUploadEndsWithItsContext has a source that gives nothing more and a server that is gone.
+func TestAnUploadEndsWithItsContext(t *testing.T) {
+	far := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadFull(r.Body, make([]byte, 4))
+		panic(http.ErrAbortHandler)
+	}))
+	defer far.Close()
+	c, err := client.New(far.URL, token, client.WithTransport(&http.Transport{DisableKeepAlives: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, in := io.Pipe()
+	defer in.Close()
+	go func() { _, _ = in.Write([]byte("scan")) }()
+	ctx, stop := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer stop()
+	if _, err := c.UploadDocument(ctx, "sub_1", client.Upload{Kind: "passport", MediaType: "image/png"}, source); err == nil {
+		t.Error("an upload without an end succeeds")
+	}
 }
 
 func TestADocumentIsWhatWasStoredOrAnError(t *testing.T) {

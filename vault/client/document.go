@@ -27,14 +27,66 @@ type Upload struct {
 	Size          int64  // bytes of the file if known, which lets the server refuse early; 0 when not
 }
 
-// UploadDocument streams a file into the vault. It is repeated after a failure only when file can seek.
+// UploadDocument streams a file into the vault. It is repeated after a failure only when file can seek. What the server
+// says it stored is compared with what was sent. The file is not read any more when UploadDocument has returned, unless
+// ctx ended while a Read of it was under way.
 func (c *Client) UploadDocument(ctx context.Context, subject string, up Upload, file io.Reader) (*api.Document, error) {
+	size := up.Size
+	if size == 0 {
+		size = -1
+	}
+	var sent *sending // the latest attempt
+	r := request{operation: "upload a document", method: http.MethodPost, path: up.path(subject), header: up.header(), effect: once}
+	r.stream = func() (io.Reader, int64, error) {
+		sent = newSending(ctx, file)
+		return sent, size, nil
+	}
+	if seeker, ok := file.(io.Seeker); ok {
+		if begin, err := seeker.Seek(0, io.SeekCurrent); err == nil {
+			first := r.stream
+			r.effect = changes
+			r.stream = func() (io.Reader, int64, error) {
+				if sent != nil {
+					if err := sent.end(ctx); err != nil {
+						return nil, 0, err
+					}
+				}
+				if _, err := seeker.Seek(begin, io.SeekStart); err != nil {
+					return nil, 0, fmt.Errorf("go back in the file: %w", err)
+				}
+				return first()
+			}
+		}
+	}
+	document, err := call[api.Document](ctx, c, r, nil)
+	if sent != nil {
+		if ended := sent.end(ctx); err == nil {
+			err = ended
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !sent.whole || hex.EncodeToString(sent.digest.Sum(nil)) != document.SHA256 {
+		return nil, errStored
+	}
+	return document, nil
+}
+
+// errStored reports an upload that arrived as something else.
+var errStored = errors.New("upload a document: what the server stored is not the file")
+
+func (up Upload) path(subject string) string {
 	query := url.Values{}
 	for name, value := range map[string]string{"kind": up.Kind, "side": up.Side, "document": up.Document} {
 		if value != "" {
 			query.Set(name, value)
 		}
 	}
+	return withQuery(about(subject, "/documents"), query)
+}
+
+func (up Upload) header() http.Header {
 	header := http.Header{"Content-Type": {up.MediaType}}
 	for name, value := range map[string]string{
 		api.HeaderPurpose: up.Purpose, api.HeaderCapture: up.Capture, api.HeaderCaptureGround: up.CaptureGround,
@@ -43,27 +95,7 @@ func (c *Client) UploadDocument(ctx context.Context, subject string, up Upload, 
 			header.Set(name, value)
 		}
 	}
-	size := up.Size
-	if size == 0 {
-		size = -1
-	}
-	r := request{
-		operation: "upload a document", method: http.MethodPost, path: withQuery(about(subject, "/documents"), query), header: header,
-		stream: func() (io.Reader, int64, error) { return io.NopCloser(file), size, nil }, effect: once,
-	}
-	if seeker, ok := file.(io.Seeker); ok {
-		begin, err := seeker.Seek(0, io.SeekCurrent)
-		if err == nil {
-			r.effect = changes
-			r.stream = func() (io.Reader, int64, error) {
-				if _, err := seeker.Seek(begin, io.SeekStart); err != nil {
-					return nil, 0, fmt.Errorf("go back in the file: %w", err)
-				}
-				return io.NopCloser(file), size, nil
-			}
-		}
-	}
-	return call[api.Document](ctx, c, r, nil)
+	return header
 }
 
 // OpenDocument asks to see a document and answers with a short-lived handle for ReadDocument.

@@ -23,7 +23,7 @@ var answers = map[string]string{
 		{"created":false,"error":{"code":"invalid","errors":[{"field":"iin","rule":"12 digits"}]}}]}`,
 	"POST /v1/detokenize": `{"results":[{"token":"sdq_1","field":"iin","value":"850312113646"},{"token":"sdq_2","error":{"code":"erased"}}]}`,
 	"POST /v1/subjects/sub_1/documents": `{"document":"doc_1","token":"sdq_3","kind":"identity_card","media_type":"application/pdf",
-		"size":14,"sha256":"","part":1}`,
+		"size":12,"sha256":"07b72754ff4e489bd2ef1a9105964ccd0b1648fcb01f96c0518f21f2850f9ba9","part":1}`,
 	"POST /v1/documents/open": `{"content":"/v1/content/con_1","expires_at":"2026-11-22T09:32:00Z","document":"doc_1","part":1,"parts":1,
 		"media_type":"text/plain","size":4,"sha256":"59ad1b2fc74287ded1bba7af67765d23ad4a49f1ae51902cc2ed3f8ebee96cfa"}`,
 	"GET /v1/content/con_1":  "scan",
