@@ -16,6 +16,8 @@ import (
 const (
 	firstPause = 100 * time.Millisecond
 	maxPause   = 5 * time.Second
+
+	maxRetryAfter = 30 * time.Second // however long the server, or a proxy, says
 )
 
 type keyContext struct{}
@@ -43,7 +45,7 @@ func pause(ctx context.Context, attempt int, err error) bool {
 	wait := min(firstPause<<(attempt-1), maxPause)
 	wait = wait/2 + rand.N(wait/2) //nolint:gosec // jitter
 	if e, ok := errors.AsType[*fault.Error](err); ok && e.RetryAfter > 0 {
-		wait = e.RetryAfter
+		wait = min(e.RetryAfter, maxRetryAfter)
 	}
 	if end, ok := ctx.Deadline(); ok && clock.System().Add(wait).After(end) {
 		return false
