@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 )
 
 // serving is the one line that tells programs where a server listens. It comes when both addresses take requests.
@@ -15,8 +16,12 @@ type serving struct {
 	Token     string `json:"token,omitempty"`      // with dev, when it was made just now
 }
 
-// announce tells the user where the server listens, and shows a token that was made for it.
+// announce tells the user where the server listens, and shows a token that was made for it. For client commands on this
+// machine the address is left in the home.
 func (e *env) announce(c config, f *front, dev bool, token string) error {
+	if err := os.WriteFile(c.addressFile(), []byte(f.apiURL+"\n"), 0o600); err != nil {
+		return fmt.Errorf("leave the address for the client commands: %w", err)
+	}
 	s := serving{API: f.apiURL, Ops: f.opsURL, Home: c.Home, Dev: dev, Token: token}
 	if dev {
 		s.TokenFile = c.devToken()

@@ -20,6 +20,9 @@ import (
 // tokenFileVariable names a file with a service token for the client commands.
 const tokenFileVariable = "SANDYQ_TOKEN_FILE"
 
+// serverVariable names the server for the client commands.
+const serverVariable = "SANDYQ_SERVER"
+
 // remote is the server that a client command asks, and as whom.
 type remote struct {
 	*env
@@ -30,10 +33,10 @@ type remote struct {
 }
 
 func (r *remote) bind(flags *pflag.FlagSet) {
-	flags.StringVar(&r.server, "server", "http://"+defaultListen, "address of the server")
+	flags.StringVar(&r.server, "server", "", "address of the server (default $"+serverVariable+", else that of the server running in the home, else http://"+defaultListen+")")
 	flags.StringVar(&r.tokenFile, "token-file", "", "file with the service token (default $"+tokenFileVariable+", else dev.token in the home)")
 	flags.StringVar(&r.caFile, "ca-file", "", "PEM file with the authorities to trust for the server's certificate (default the system's)")
-	flags.StringVar(&r.home, "home", defaultHome, "home directory of a server on this machine, for its dev.token")
+	flags.StringVar(&r.home, "home", defaultHome, "home directory of a server on this machine, for its address and dev.token")
 }
 
 // dial makes the client. Nothing is sent yet.
@@ -50,14 +53,29 @@ func (r *remote) dial() (*client.Client, error) {
 		}
 		opts = append(opts, client.WithTLS(trust))
 	}
-	c, err := client.New(r.server, token, opts...)
+	server := r.address()
+	c, err := client.New(server, token, opts...)
 	if err != nil {
 		return nil, usagef("--server: %w", err)
 	}
-	if inTheClear(r.server) {
+	if inTheClear(server) {
 		r.warn("the token and all data go in the clear to a server that is not on this machine: use https")
 	}
 	return c, nil
+}
+
+// address is where the server listens, from the first place that says so.
+func (r *remote) address() string {
+	if r.server != "" {
+		return r.server
+	}
+	if named := os.Getenv(serverVariable); named != "" {
+		return named
+	}
+	if left, err := os.ReadFile(config{Home: r.home}.addressFile()); err == nil {
+		return strings.TrimSpace(string(left))
+	}
+	return "http://" + defaultListen
 }
 
 // token reads the service token from the first place that names one.

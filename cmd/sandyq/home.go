@@ -28,6 +28,9 @@ func (c config) keyFile() string {
 // devToken is where serve --dev keeps the administrator's token.
 func (c config) devToken() string { return filepath.Join(c.Home, "dev.token") }
 
+// addressFile is where a server leaves its address while it runs, for client commands that are told the home.
+func (c config) addressFile() string { return filepath.Join(c.Home, "address") }
+
 // or is s, or otherwise when s is empty.
 func or(s, otherwise string) string {
 	if s == "" {

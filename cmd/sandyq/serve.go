@@ -87,7 +87,7 @@ func serve(ctx context.Context, e *env, c config, dev bool) (err error) {
 		return errors.Join(err, f.stop(c.ShutdownTimeout))
 	}
 	abandoned, err = n.serveUntil(ctx, c, log, f)
-	return err
+	return errors.Join(err, os.Remove(c.addressFile()))
 }
 
 // prepare sees that there is a vault to serve, and with dev makes it.
