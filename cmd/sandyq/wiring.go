@@ -31,6 +31,8 @@ type node struct {
 	Blobs   *file.Store
 	Store   *badgerdb.Store
 	Place   string // where the store lies
+
+	maintenance *maintenance // of the store
 }
 
 // openNode builds a vault from its configuration, in a home that was set up. Whoever calls it closes it. It is the one
@@ -69,6 +71,7 @@ func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Regi
 		return nil, foreign(fmt.Errorf("open the vault: %w", err))
 	}
 	reg.ObserveKeyring(n.Service.Keyring)
+	n.maintenance = startMaintenance(ctx, n.Store, log, maintainEvery)
 	return n, nil
 }
 
@@ -182,6 +185,9 @@ var (
 // Close closes the parts in their order. Calls in flight must have ended.
 func (n *node) Close() error {
 	var errs []error
+	if n.maintenance != nil {
+		n.maintenance.Close()
+	}
 	if n.Service != nil {
 		n.Service.Close()
 	}
