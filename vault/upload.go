@@ -157,7 +157,7 @@ func bodyFault(err error) error {
 	if f, ok := errors.AsType[*fault.Error](err); ok {
 		return f
 	}
-	return fault.Wrap(fault.Invalid, err, "the document did not come whole")
+	return fault.Wrap(fault.Invalid, fault.Sender(err), "the document did not come whole")
 }
 
 // copyTo streams all of the scan, and refuses one that is too large.

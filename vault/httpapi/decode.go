@@ -118,7 +118,7 @@ func tooLarge(limit int64) error {
 
 // unread is the failure of a body that did not come whole, or not in time.
 func unread(err error) error {
-	return fault.Wrap(fault.Invalid, err, "the body did not arrive whole and in time")
+	return fault.Wrap(fault.Invalid, fault.Sender(err), "the body did not arrive whole and in time")
 }
 
 // decode reads one JSON value, strictly, into in. Its failures name a place and a rule.

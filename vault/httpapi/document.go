@@ -82,10 +82,13 @@ func (x *exchange) stream(handle, mediaType string, size int64, document io.Read
 	h["Content-Type"] = []string{mediaType}
 	h["Content-Disposition"] = []string{"attachment"}
 	h["Etag"] = []string{etag(handle)}
-	_ = x.control().SetReadDeadline(time.Time{}) // nothing more is to come; a deadline that passes ends the request
+	_ = x.control().SetReadDeadline(time.Time{}) // there is no body; a deadline that passes ends the request
 	src := &watched{ReadSeeker: document}
 	if severalRanges(x.r.Header) {
 		x.r.Header.Del("Range") // answered whole, as RFC 9110 §14.2 allows
+	}
+	for _, name := range []string{"If-Match", "If-Unmodified-Since"} { // these guard against changes, and content has none
+		x.r.Header.Del(name)
 	}
 	dst := &pacedWriter{ResponseWriter: x, pace: pace{deadline: x.control().SetWriteDeadline}}
 	http.ServeContent(dst, x.r, "", time.Time{}, src)

@@ -143,6 +143,10 @@ func TestContentAndItsRanges(t *testing.T) {
 	if p := a.problem(t); a.StatusCode != 416 || p.Status != 416 || a.Header.Get("Content-Range") != fmt.Sprintf("bytes */%d", len(scan)) || a.Header.Get("Content-Disposition") != "" {
 		t.Errorf("416: %d, %v", a.StatusCode, a.Header)
 	}
+	guarded := send(t, http.MethodGet, url, nil, "If-Match", `"another"`, "If-Unmodified-Since", "Mon, 02 Jan 2006 15:04:05 GMT")
+	if guarded.StatusCode != 200 || guarded.body != string(scan) {
+		t.Errorf("under If-Match: %d", guarded.StatusCode)
+	}
 	head := send(t, http.MethodHead, url, nil)
 	if head.StatusCode != 200 || head.body != "" || head.ContentLength != int64(len(scan)) {
 		t.Errorf("HEAD: %d, %d", head.StatusCode, head.ContentLength)

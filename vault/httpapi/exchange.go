@@ -56,11 +56,24 @@ func (x *exchange) serve(route *Route) {
 	x.route = route
 	call, err := x.call()
 	if err == nil {
+		err = x.refuseBody()
+	}
+	if err == nil {
 		err = route.handle(x, call)
 	}
 	if err != nil {
 		x.refuse(err)
 	}
+}
+
+// refuseBody refuses a body where none can be: one that never comes would hold a download's connection for ever. Nothing of
+// it is waited for, and the connection ends with the answer.
+func (x *exchange) refuseBody() error {
+	if x.r.ContentLength == 0 || x.r.Method == http.MethodPost || x.r.Method == http.MethodPut {
+		return nil
+	}
+	_ = x.control().SetReadDeadline(x.start)
+	return fault.Bad(place(""), "no body")
 }
 
 // call authenticates and reads the headers and parameters. No body has been read when it fails.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/httpapi"
 )
@@ -338,5 +340,48 @@ func TestARequestThatEndsEarlyIsNoDefectOfOurs(t *testing.T) {
 	}
 	if status := <-heard; status != http.StatusServiceUnavailable {
 		t.Errorf("observed as %d", status)
+	}
+}
+
+// raw sends text on a connection of its own and returns the answer up to its end.
+func raw(t *testing.T, url, text string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(clock.System().Add(10 * time.Second))
+	fmt.Fprint(conn, text)
+	b, err := io.ReadAll(conn)
+	if err != nil {
+		t.Errorf("after %q: %v", b, err)
+	}
+	return string(b)
+}
+
+func TestABodyThatCannotBeIsNotWaitedFor(t *testing.T) {
+	url, _ := serve(t, &service{})
+	for _, line := range []string{"GET /v1/content/h", "HEAD /v1/content/h", "GET /v1/whoami", "DELETE /v1/access/tokens/a"} {
+		for _, length := range []string{"Content-Length: 10", "Transfer-Encoding: chunked"} {
+			got := raw(t, url, line+" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+goodToken+"\r\n"+length+"\r\n\r\n")
+			if !strings.HasPrefix(got, "HTTP/1.1 400") {
+				t.Errorf("%s with a body that never comes: %q", line, got)
+			}
+		}
+	}
+}
+
+func TestTheLogDoesNotQuoteAMalformedBody(t *testing.T) {
+	url, log := serve(t, &service{put: func(_ context.Context, _ vault.Call, up vault.Upload) (*api.Document, error) {
+		_, err := io.Copy(io.Discard, up.Body)
+		return nil, err
+	}})
+	for _, path := range []string{"/v1/tokenize", "/v1/subjects/sub_1/documents"} {
+		got := raw(t, url, "POST "+path+" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+goodToken+
+			"\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nIvanov 850312113646\r\n\r\n")
+		if !strings.HasPrefix(got, "HTTP/1.1 400") || strings.Contains(got+log.String(), "850312113646") {
+			t.Errorf("%s: %q, log %s", path, got, log)
+		}
 	}
 }
