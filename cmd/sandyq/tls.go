@@ -36,8 +36,9 @@ type certificates struct {
 	config tlsConfig
 	log    *slog.Logger
 
-	mu      sync.Mutex // guards what follows
-	changed [3]time.Time
+	mu      sync.Mutex   // guards what follows
+	changed [3]time.Time // of the files that are in use
+	trouble string       // why newer files cannot be used, as logged; empty when they can
 	chain   *tls.Certificate
 	clients *x509.CertPool // nil when clients need no certificate
 }
@@ -66,7 +67,8 @@ func (f *certificates) current() (*tls.Certificate, *x509.CertPool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.stamps() != f.changed {
-		if err := f.read(); err != nil {
+		if err := f.read(); err != nil && err.Error() != f.trouble {
+			f.trouble = err.Error() // once, however many handshakes meet it
 			f.log.Error("the new TLS files cannot be used; the old ones still are", "error", err)
 		}
 	}
@@ -79,9 +81,10 @@ func (f *certificates) load() error {
 	return f.read()
 }
 
-// read reads the files. mu is held.
+// read reads the files. What fails is tried again, since a mode or a second file may be put right without a change of the
+// first. mu is held.
 func (f *certificates) read() error {
-	f.changed = f.stamps()
+	stamps := f.stamps()
 	if err := checkSecretFile(f.config.KeyFile); err != nil {
 		return err
 	}
@@ -100,7 +103,7 @@ func (f *certificates) read() error {
 		}
 		f.clients = clients
 	}
-	f.chain = &chain
+	f.chain, f.changed, f.trouble = &chain, stamps, ""
 	return nil
 }
 

@@ -123,8 +123,22 @@ func TestTLS(t *testing.T) {
 	if name, err := ask(s.API, &tls.Config{RootCAs: trust, Certificates: []tls.Certificate{own}}); name != "second" || err != nil {
 		t.Errorf("after the files changed: %q, %v", name, err)
 	}
-	write("server.crt", []byte("damaged"))
+	key := filepath.Join(dir, "server.key")
+	install("third")
+	if err := os.Chmod(key, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	if name, err := ask(s.API, &tls.Config{RootCAs: trust, Certificates: []tls.Certificate{own}}); name != "second" || err != nil {
+		t.Errorf("with a key that others may read: %q, %v", name, err)
+	}
+	if err := os.Chmod(key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if name, err := ask(s.API, &tls.Config{RootCAs: trust, Certificates: []tls.Certificate{own}}); name != "third" || err != nil {
+		t.Errorf("after its mode was put right: %q, %v", name, err)
+	}
+	write("server.crt", []byte("damaged"))
+	if name, err := ask(s.API, &tls.Config{RootCAs: trust, Certificates: []tls.Certificate{own}}); name != "third" || err != nil {
 		t.Errorf("after the files were damaged: %q, %v", name, err)
 	}
 	s.stop(t)
