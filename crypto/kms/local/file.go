@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"syscall"
 )
 
 // writeOnce puts data under name, whole, with its bytes synced, or fails with fs.ErrExist when name is there. The name
@@ -76,6 +77,9 @@ func readSmall(dir *os.Root, name string, limit int) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
 	return b, errors.Join(err, f.Close())
 }
+
+// ownerOf is the number of the user to whom a file belongs.
+func ownerOf(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
 
 func syncDir(dir *os.Root, name string) error {
 	f, err := dir.Open(name)

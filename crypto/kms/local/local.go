@@ -67,7 +67,7 @@ func Create(dir string, unlock Unlock) (*Keyring, error) {
 }
 
 // Open opens the keyring in dir. It fails with [ErrUnlock] under a wrong passphrase or key file, and refuses a directory
-// that others may enter.
+// that others may enter or another user has.
 func Open(dir string, unlock Unlock) (*Keyring, error) {
 	k, err := openKeyring(dir, unlock)
 	if err != nil {
@@ -108,12 +108,15 @@ func openKeyring(path string, unlock Unlock) (_ *Keyring, err error) {
 	return &Keyring{path: path, dir: dir, contents: contents, root: root}, nil
 }
 
-// private refuses a directory or keyring file that group or others can reach.
+// private refuses a directory or keyring file that is another user's, or that group or others can reach.
 func private(dir *os.Root) error {
 	for _, name := range []string{".", keyringName} {
 		info, err := dir.Stat(name)
 		if err != nil {
 			return err
+		}
+		if owner := ownerOf(info); owner != os.Geteuid() {
+			return fmt.Errorf("%s belongs to the user %d, and this is %d", info.Name(), owner, os.Geteuid())
 		}
 		if mode := info.Mode().Perm(); mode&0o077 != 0 {
 			return fmt.Errorf("%s has mode %#o: others may reach it; run chmod -R go= on the directory", info.Name(), mode)

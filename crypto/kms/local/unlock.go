@@ -42,8 +42,8 @@ const (
 // Passphrase unlocks with Argon2id (RFC 9106) of a passphrase of at least [MinPassphrase] bytes.
 func Passphrase(p secret.Bytes) Unlock { return Unlock{kind: kindPassphrase, passphrase: p} }
 
-// KeyFile unlocks with the key in a file that [NewKeyFile] made, such as a systemd credential. The file may not be
-// readable by others than its user and group, nor writable by its group.
+// KeyFile unlocks with the key in a file that [NewKeyFile] made, such as a systemd credential. The file is this user's or
+// root's, and may not be readable by others than its user and group, nor writable by its group.
 func KeyFile(path string) Unlock { return Unlock{kind: kindKeyFile, keyFile: path} }
 
 // rootKey opens the keyring file and nothing else.
@@ -123,6 +123,9 @@ func readKeyFile(path string) (secret.Bytes, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return secret.Bytes{}, fmt.Errorf("read key file: %w", err)
+	}
+	if owner := ownerOf(info); owner != os.Geteuid() && owner != 0 {
+		return secret.Bytes{}, fmt.Errorf("key file %s belongs to the user %d, neither this one nor root", path, owner)
 	}
 	if mode := info.Mode().Perm(); mode&0o027 != 0 {
 		return secret.Bytes{}, fmt.Errorf("key file %s has mode %#o: others may read or change it; run chmod 600", path, mode)
