@@ -61,29 +61,25 @@ func examine(ctx context.Context, e *env, flags configFlags) (found findings) {
 	if err != nil {
 		return found
 	}
-	checkPermissions(&found, c)
+	ours := checkPermissions(&found, c)
 	checkPlaces(&found, c)
 	checkSpace(&found, c)
-	if checkKeys(ctx, &found, c) {
+	if ours && checkKeys(ctx, &found, c) {
 		checkStanding(ctx, &found, e, c)
 	}
 	return found
 }
 
-// checkPermissions sees that folders are Sandyq's alone and secrets are not open to all.
-func checkPermissions(found *findings, c config) {
-	dirs := []string{c.Home, c.storeDir(), c.documentsDir()}
-	if c.Keys.Provider == providerLocal {
-		dirs = append(dirs, c.keyringDir(), c.keysDir())
-	}
-	var errs []error
-	for _, dir := range dirs {
-		errs = append(errs, checkPrivate(dir))
-	}
+// checkPermissions sees that folders are Sandyq's alone and secrets are not open to all. It reports whether the folders
+// may be opened: files made in those of another user would keep that one out.
+func checkPermissions(found *findings, c config) (ours bool) {
+	errs := c.checkFolders()
+	ours = errors.Join(errs...) == nil
 	for _, path := range c.secretFiles() {
 		errs = append(errs, checkSecretFile(path))
 	}
-	found.judgeAll("permissions", errs, "folders and secrets are closed to others", "")
+	found.judgeAll("permissions", errs, "folders and secrets are this user's and closed to others", "")
+	return ours
 }
 
 // secretFiles are the files that hold secrets, as configured.

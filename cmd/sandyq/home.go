@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -57,6 +58,35 @@ func (c config) errNotSetUp() error {
 		"run `sandyq init` with the same --config or --home once")
 }
 
+// ready refuses a home that was never set up, that is another user's or that others can reach.
+func (c config) ready() error {
+	ok, err := c.isSetUp()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return c.errNotSetUp()
+	}
+	return cmp.Or(c.checkFolders()...)
+}
+
+// checkFolders sees that the home and its folders are as setUp makes them; nil stands for each that is. A restored vault
+// may do without a ledger.
+func (c config) checkFolders() []error {
+	dirs := []string{c.storeDir(), c.documentsDir()}
+	if _, err := os.Stat(c.ledgerDir()); !errors.Is(err, fs.ErrNotExist) {
+		dirs = append(dirs, c.ledgerDir())
+	}
+	if c.Keys.Provider == providerLocal {
+		dirs = append(dirs, c.keyringDir(), c.keysDir())
+	}
+	errs := []error{checkHome(c.Home)}
+	for _, dir := range dirs {
+		errs = append(errs, checkPrivate(dir))
+	}
+	return errs
+}
+
 // setUp makes the folders and, for the local provider, the keyring. It may be repeated: it replaces nothing.
 func setUp(c config) error {
 	if err := homeDir(c.Home); err != nil {
@@ -86,8 +116,15 @@ func homeDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	return checkHome(dir)
+}
+
+func checkHome(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
+		return err
+	}
+	if err := checkOwner(dir, info); err != nil {
 		return err
 	}
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
@@ -104,10 +141,13 @@ func privateDir(dir string) error {
 	return checkPrivate(dir)
 }
 
-// checkPrivate refuses what group or others can reach.
+// checkPrivate refuses what another user has or group or others can reach.
 func checkPrivate(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
+		return err
+	}
+	if err := checkOwner(path, info); err != nil {
 		return err
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {

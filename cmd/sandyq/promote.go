@@ -42,12 +42,8 @@ type promoted struct {
 }
 
 func promote(ctx context.Context, e *env, c config, yes bool) (err error) {
-	ok, err := c.isSetUp()
-	if err != nil {
+	if err := c.ready(); err != nil {
 		return err
-	}
-	if !ok {
-		return c.errNotSetUp()
 	}
 	n, err := openNode(ctx, c, e.log(c), newMetrics())
 	if err != nil {

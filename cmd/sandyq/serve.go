@@ -96,14 +96,7 @@ func prepare(e *env, c config, dev bool) error {
 		e.tell(notSafe)
 		return setUp(c)
 	}
-	ok, err := c.isSetUp()
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return c.errNotSetUp()
-	}
-	return nil
+	return c.ready()
 }
 
 // serveUntil waits for the end and stops the front. The caller closes the node unless abandoned: after a failure of the

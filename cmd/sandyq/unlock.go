@@ -44,11 +44,17 @@ func readPassphrase(path string) (secret.Bytes, error) {
 	return secret.New(line), nil
 }
 
-// checkSecretFile refuses a file that others than its user and group may read, or others than its user write.
+// checkSecretFile refuses a file that others than its user and group may read, or others than its user write. It is this
+// user's or root's.
 func checkSecretFile(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
+	}
+	if ownerOf(info) != root {
+		if err := checkOwner(path, info); err != nil {
+			return err
+		}
 	}
 	if mode := info.Mode().Perm(); mode&0o027 != 0 {
 		return hinted(fmt.Errorf("%s holds a secret and has mode %#o", path, mode), "run chmod g=r,o= %s", path)
