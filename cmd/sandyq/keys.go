@@ -43,7 +43,8 @@ func newKeysSetupCmd(e *env) *cobra.Command {
 		Long: `Setup makes the mounts, keys, policies and AppRoles that Sandyq needs in the HashiCorp Vault server that VAULT_ADDR
 names, with the token in VAULT_TOKEN, which needs the right to make them and is used for nothing else. VAULT_CACERT and
 VAULT_NAMESPACE are heeded. It writes the roles' credentials to files with mode 0600 and says what it found and did. It
-may be repeated.
+may be repeated, and stops at credentials that are another role's. With --separate-erase the role that did everything, if
+there was one, is deleted once there are two.
 
 With --config it takes the mount, the tenant and the credentials' files from there.`,
 		Example: `  VAULT_ADDR=https://vault.example:8200 VAULT_TOKEN=… sandyq keys setup --credentials /etc/sandyq/credentials
