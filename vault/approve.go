@@ -14,17 +14,20 @@ import (
 // the Update.
 type decision func(w store.Writer, inside *change) error
 
-// ApproveErasure is a second person's word that the erasure may go on. Nobody approves what they requested, nor with a
-// service token that they made themselves.
+// ApproveErasure is a second person's word that the erasure may go on: with a credential that is neither the requester's
+// nor an earlier approver's, and that neither made the other, however far back. Who may make service tokens can still make
+// two; people with identities of their own come with the access work.
 func (s *Service) ApproveErasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
 	resp, err := s.decideErasure(ctx, call, access.ApproveErasure, erasure, func(who *person, id ErasureID, row *erasureRow) (decision, *fault.Error, error) {
 		by := call.Principal.Credential
-		maker, err := s.makerOf(ctx, by)
-		if err != nil {
-			return nil, nil, err
-		}
-		if row.By == by || row.By == maker || slices.Contains(row.Approvals, by) {
-			return nil, fault.New(fault.Denied, "somebody else has to approve"), nil
+		for _, other := range append([]string{row.By}, row.Approvals...) {
+			same, err := s.oneMadeTheOther(ctx, by, other)
+			if err != nil {
+				return nil, nil, err
+			}
+			if same {
+				return nil, fault.New(fault.Denied, "somebody else has to approve"), nil
+			}
 		}
 		row.Approvals = append(row.Approvals, by)
 		if len(row.Approvals) < row.Needed {
@@ -76,9 +79,12 @@ func (s *Service) decideErasure(ctx context.Context, call Call, a access.Action,
 	var answer *api.Erasure
 	err := s.onceIfPossible(ctx, call, a, func(o *once) (err error) {
 		var who *person
+		tried := false
 		defer func() {
-			s.cut(who) // whatever the answer: what seems to have failed may have been written
-			s.wake()
+			if tried {
+				s.cut(who) // whatever the answer: what seems to have failed may have been written
+				s.wake()
+			}
 		}()
 		_, err = s.act(ctx, call, func() (d deed, err error) {
 			id, row, met, err := s.meetErasure(ctx, call, r, erasure)
@@ -112,6 +118,7 @@ func (s *Service) decideErasure(ctx context.Context, call Call, a access.Action,
 			}
 			o.keep(&c.draft, 0, done{Subject: who.id, Object: id})
 			d.effect, answer = &c.draft, s.erasureWire(call.Principal, id, row)
+			tried = true
 			return d, nil
 		})
 		return err

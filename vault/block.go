@@ -17,10 +17,10 @@ const blockErasure = "erasure_pending"
 var blockKinds = []string{"dispute", "unlawful", "other"}
 
 // Block stops processing of a person: no reading that begins after the answer discloses anything. It needs no keys. A
-// block of a kind that stands already changes nothing and is recorded.
+// block that the system has placed already changes nothing and is recorded.
 func (s *Service) Block(ctx context.Context, call Call, subject string, req *api.BlockRequest) (*api.Subject, error) {
 	resp, err := s.changeBlocks(ctx, call, access.Block, subject, req, func(who *person) (func(*change), *fault.Error) {
-		if s.standing(who.row, req.Kind) != nil {
+		if slices.ContainsFunc(who.row.Blocks, func(b block) bool { return b.Kind == req.Kind && b.System == call.Principal.System }) {
 			return nil, nil
 		}
 		return func(c *change) {
@@ -30,29 +30,22 @@ func (s *Service) Block(ctx context.Context, call Call, subject string, req *api
 	return resp, edge(err)
 }
 
-// Unblock lifts the block of one kind. Other kinds stand. A system lifts what it placed; staff lift all.
+// Unblock lifts the blocks of one kind. Other kinds stand. A system lifts what it placed; staff lift all.
 func (s *Service) Unblock(ctx context.Context, call Call, subject string, req *api.BlockRequest) (*api.Subject, error) {
 	resp, err := s.changeBlocks(ctx, call, access.Unblock, subject, req, func(who *person) (func(*change), *fault.Error) {
-		switch b := s.standing(who.row, req.Kind); {
-		case b == nil:
+		ofKind := func(b block) bool { return b.Kind == req.Kind }
+		lifted := func(b block) bool {
+			return ofKind(b) && (b.System == call.Principal.System || call.Principal.Role.VaultWide())
+		}
+		switch {
+		case !slices.ContainsFunc(who.row.Blocks, ofKind):
 			return nil, conflict("kind", "no block of this kind stands")
-		case b.System != call.Principal.System && !call.Principal.Role.VaultWide():
+		case !slices.ContainsFunc(who.row.Blocks, lifted):
 			return nil, fault.New(fault.Denied, "somebody else placed this block")
 		}
-		return func(c *change) {
-			c.row.Blocks = slices.DeleteFunc(c.row.Blocks, func(b block) bool { return b.Kind == req.Kind })
-		}, nil
+		return func(c *change) { c.row.Blocks = slices.DeleteFunc(c.row.Blocks, lifted) }, nil
 	})
 	return resp, edge(err)
-}
-
-// standing is the block of a kind that stands, or nil.
-func (s *Service) standing(row *subject, kind string) *block {
-	i := slices.IndexFunc(row.Blocks, func(b block) bool { return b.Kind == kind })
-	if i < 0 {
-		return nil
-	}
-	return &row.Blocks[i]
 }
 
 // changeBlocks makes the change that decide comes to, inside the Update, so that no other writer can hold a block up.
@@ -74,7 +67,12 @@ func (s *Service) changeBlocks(ctx context.Context, call Call, a access.Action, 
 	var after *api.Subject
 	return after, s.onceIfPossible(ctx, call, a, func(o *once) (err error) {
 		var who *person
-		defer func() { s.cut(who) }() // whatever the answer: a block that seems to have failed may have been written
+		tried := false
+		defer func() {
+			if tried && a == access.Block {
+				s.cut(who) // whatever the answer: a block that seems to have failed may have been written
+			}
+		}()
 		_, err = s.act(ctx, call, func() (d deed, err error) {
 			if who, err = s.meet(ctx, call, r, subject, nil); err != nil {
 				return d, err
@@ -82,6 +80,7 @@ func (s *Service) changeBlocks(ctx context.Context, call Call, a access.Action, 
 			d = deed{request: r}
 			d.request.Subject, d.entry.Kind = who.id.String(), req.Kind
 			d.effect, d.request.Refusal = s.blockEffect(who, o, decide)
+			tried = tried || d.effect != nil
 			return d, nil
 		})
 		if err != nil {

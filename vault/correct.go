@@ -10,11 +10,11 @@ import (
 
 // correct brings one field to the values given. Values already held stay where they are (their spelling may be new), the
 // others take the slots that are left over, in order, and then new ones; what is left over after that goes. A system
-// corrects what it has tokens of; staff correct all.
+// corrects what it alone has tokens of; staff correct all.
 func (w *writing) correct(i int) error {
 	f, h := w.plan.item.fields[i], w.plan.heldIn(i)
 	slots := make([]int, len(f.values)) // each value's slot; -1 for a new one
-	left := w.correctable(h)
+	left := w.correctable(f, h)
 	for n := range f.values {
 		slot, found, err := w.same(f, h, n)
 		if err != nil {
@@ -24,7 +24,7 @@ func (w *writing) correct(i int) error {
 			slots[n] = int(slot)
 			at := slices.IndexFunc(left, func(r record) bool { return r.slot == slot })
 			if at < 0 {
-				continue // another system's, which has the value already
+				continue // another system's, or shared with one: the value is there already
 			}
 			if err := w.replace(f, h, left[at], n); err != nil {
 				return err
@@ -41,24 +41,50 @@ func (w *writing) correct(i int) error {
 			left = left[1:]
 		}
 	}
-	for _, r := range left {
+	for _, r := range append(left, w.shared(f, h, slots)...) {
 		w.remove(f, &h, r)
 	}
 	return w.addRest(f, h, slots)
 }
 
-// correctable are the records that the caller may replace or remove.
-func (w *writing) correctable(h held) []record {
+// correctable are the records that the caller may replace: a system's are those that it alone has tokens of.
+func (w *writing) correctable(f fieldValues, h held) []record {
 	if w.plan.call.Principal.Role.VaultWide() {
 		return slices.Clone(h.records)
 	}
 	var mine []record
 	for _, r := range h.records {
-		if h.tokens[r.slot] != "" {
+		if h.tokens[r.slot] != "" && w.others(f, r.slot) == 0 {
 			mine = append(mine, r)
 		}
 	}
 	return mine
+}
+
+// shared are the records of which the caller has a token beside other systems, and which it no longer gives: its token goes
+// and the record stays.
+func (w *writing) shared(f fieldValues, h held, given []int) []record {
+	if w.plan.call.Principal.Role.VaultWide() {
+		return nil
+	}
+	var rest []record
+	for _, r := range h.records {
+		if h.tokens[r.slot] != "" && w.others(f, r.slot) > 0 && !slices.Contains(given, int(r.slot)) {
+			rest = append(rest, r)
+		}
+	}
+	return rest
+}
+
+// others counts the other systems' tokens of a slot.
+func (w *writing) others(f fieldValues, slot uint16) (n int) {
+	ofSlot := append(name(f.Name), slotBytes(slot)...)
+	for _, issued := range w.plan.issued {
+		if system, of := w.rows.issuedParts(issued.Key); bytes.Equal(of, ofSlot) && system != w.plan.call.Principal.System {
+			n++
+		}
+	}
+	return n
 }
 
 // addRest adds the values that took no held slot, and gives all of them their tokens.
@@ -71,7 +97,7 @@ func (w *writing) addRest(f fieldValues, h held, slots []int) error {
 		}
 		switch {
 		case !f.Many && len(h.records) > 0:
-			return conflict(f.Name, "another system's value: it or staff can correct it")
+			return conflict(f.Name, "other systems rely on this value: staff can correct it")
 		case len(h.records) >= f.MaxValues:
 			return fault.Bad(f.Name, tooMany(f.Field))
 		}

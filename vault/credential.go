@@ -86,6 +86,22 @@ func (s *Service) createServiceToken(ctx context.Context, call Call, req *api.Cr
 	})
 }
 
+// oneMadeTheOther reports whether two credentials are one, or one was made by the other, or by one that it made.
+func (s *Service) oneMadeTheOther(ctx context.Context, a, b string) (bool, error) {
+	for _, line := range [][2]string{{a, b}, {b, a}} {
+		for at, depth := line[0], 0; at != "" && depth < 1000; depth++ {
+			if at == line[1] {
+				return true, nil
+			}
+			var err error
+			if at, err = s.makerOf(ctx, at); err != nil {
+				return false, err
+			}
+		}
+	}
+	return false, nil
+}
+
 // makerOf is the credential that made a credential; empty when there is none.
 func (s *Service) makerOf(ctx context.Context, credential string) (maker string, err error) {
 	raw, err := parseID(credentialPrefix, credential)

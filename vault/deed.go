@@ -119,7 +119,7 @@ func (s *Service) act(ctx context.Context, call Call, prepare func() (deed, erro
 		if o := outcomes[0]; !o.stale {
 			return o, o.err
 		}
-		if round == 0 {
+		if round == 0 && d.effect != nil && d.effect.late == nil {
 			end, err := s.turns.take(ctx, d.request.Subject)
 			if err != nil {
 				return outcome{}, err

@@ -177,6 +177,9 @@ func (s *Service) Content(ctx context.Context, call Call, name string) (*Content
 }
 
 func (s *Service) content(ctx context.Context, call Call, name string) (*Content, error) {
+	if err := s.current(); err != nil {
+		return nil, err
+	}
 	nothing := fault.New(fault.NotFound, "this handle has expired or is another caller's")
 	o := s.handles.get(name, call.Principal, s.Clock())
 	if o == nil {

@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/store"
@@ -12,8 +13,8 @@ import (
 // committed with others in one Update, each by itself: a draft whose expectations fail writes nothing and is stale.
 type draft struct {
 	expects []expectation
-	writes  []store.Pair // a nil value deletes
-	late    func(store.Writer) error
+	writes  []store.Pair             // a nil value deletes
+	late    func(store.Writer) error // what is decided inside the Update; it comes first
 }
 
 // expectation is that a row is exactly value (nil: absent), or begins with it.
@@ -40,6 +41,9 @@ func (d *draft) set(key, value []byte) {
 }
 
 func (d *draft) delete(key []byte) { d.writes = append(d.writes, store.Pair{Key: key}) }
+
+// errStale is what a late part returns, before it has written anything, when it must be prepared anew.
+var errStale = errors.New("stale")
 
 // holds reports whether all that the draft expects still stands.
 func (d *draft) holds(r store.Reader) (bool, error) {
@@ -136,7 +140,8 @@ func commit(ctx context.Context, s store.Store, drafts ...*draft) ([]bool, error
 			if !ok {
 				continue
 			}
-			if err := d.write(w); err != nil {
+			err = d.write(w)
+			if written[i] = !errors.Is(err, errStale); err != nil && written[i] {
 				return err
 			}
 		}

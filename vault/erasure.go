@@ -61,8 +61,9 @@ func (s *Service) requestErasure(ctx context.Context, call Call, req *api.Erasur
 	var answer *api.Erasure
 	err := s.onceIfPossible(ctx, call, access.RequestErasure, func(o *once) (err error) {
 		var who *person
+		tried := false
 		defer func() {
-			if !req.DryRun {
+			if tried {
 				s.cut(who) // whatever the answer: what seems to have failed may have been written
 				s.wake()
 			}
@@ -98,6 +99,7 @@ func (s *Service) requestErasure(ctx context.Context, call Call, req *api.Erasur
 				return d, nil
 			}
 			d.effect, answer = s.beginErasure(call, who, req, own, needed, o)
+			tried = true
 			return d, nil
 		})
 		return err
@@ -176,7 +178,7 @@ func (s *Service) ownCounts(r store.Reader, caller access.Principal, who *person
 	if caller.Role.VaultWide() {
 		return willDestroy(who.row.Counts, len(who.row.Keys)), nil
 	}
-	own := api.Counts{Keys: len(who.row.Keys)}
+	var own api.Counts
 	prefix := s.rows.issuedTo(who.id, caller.System)
 	return own, scanAll(r, prefix, func(p store.Pair) error {
 		own.Tokens++
@@ -206,10 +208,20 @@ func (s *Service) beginErasure(call Call, who *person, req *api.ErasureRequest, 
 	if who.holding != nil {
 		row.Pairwise = map[string][16]byte{call.Principal.System: who.holding.Pairwise}
 	}
+	if call.Principal.Role.VaultWide() {
+		row.Own = api.Counts{} // nothing for a system of the same name to be told
+	}
 	if row.Needed == 0 {
 		row.State, row.At[string(api.ErasureErasing)] = api.ErasureErasing, stampOf(s.Clock())
 	}
 	c := s.lateChange(who, func(w store.Writer, inside *change) error {
+		now, err := s.approvalsNeeded(w, call.Principal, who)
+		if err != nil {
+			return err
+		}
+		if now != needed {
+			return errStale // somebody else has come to hold the person
+		}
 		inside.row.Erasure = erasure
 		inside.decided()
 		if row.Needed > 0 {

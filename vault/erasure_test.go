@@ -32,7 +32,7 @@ func TestErasureLeavesNothingToRead(t *testing.T) {
 	keys := keyFiles(t, v)
 
 	dry := must[*api.Erasure](t)(v.RequestErasure(ctx, shop, &api.ErasureRequest{Subject: who.Subject, Ground: "request", Reason: "asked", DryRun: true}))
-	if dry.Erasure != "" || dry.WillDestroy.Documents != 1 || dry.WillDestroy.Keys != 2 || dry.WillDestroy.Fields != 6 {
+	if dry.Erasure != "" || dry.WillDestroy.Documents != 1 || dry.WillDestroy.Tokens != 7 || dry.WillDestroy.Fields != 6 {
 		t.Fatalf("%+v %+v", dry, dry.WillDestroy)
 	}
 	e := erase(t, v, shop, who.Subject)

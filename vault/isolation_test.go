@@ -312,3 +312,131 @@ func TestNobodyApprovesWithATokenOfTheirOwnMaking(t *testing.T) {
 	wantCode(t, err, fault.Denied)
 	must[*api.Erasure](t)(v.ApproveErasure(ctx, staff(v), e.Erasure))
 }
+
+func TestEachSystemsBlockIsItsOwn(t *testing.T) {
+	v := vaulttest.New(t)
+	shop, spy, desk := app(v), v.As("spy", access.Application), staff(v)
+	who := register(t, v, shop, aigul())
+	same := register(t, v, spy, fields{"iin": text(iinA)})
+	vaultWide := must[*api.SearchResponse](t)(v.Search(ctx, desk, &api.SearchRequest{
+		Purpose: "service", Reason: "check", Field: "iin", Value: api.Text(iinA),
+	})).Results[0].Subject
+	block := &api.BlockRequest{Kind: "unlawful", Reason: "found"}
+	must[*api.Subject](t)(v.Block(ctx, spy, same.Subject, block))
+	must[*api.Subject](t)(v.Block(ctx, desk, vaultWide, block))
+	must[*api.Subject](t)(v.Unblock(ctx, spy, same.Subject, block))
+	wantItem(t, detokenize(t, v, shop, api.Plain, who.Tokens["iin"].Items[0])[0].Error, fault.Blocked)
+	must[*api.Subject](t)(v.Unblock(ctx, desk, vaultWide, block))
+	wantItem(t, detokenize(t, v, shop, api.Plain, who.Tokens["iin"].Items[0])[0].Error, "")
+}
+
+func TestNobodyRewritesWhatAnotherReliesOn(t *testing.T) {
+	v := vaulttest.New(t)
+	shop, spy := app(v), v.As("spy", access.Application)
+	who := register(t, v, shop, aigul())
+	same := register(t, v, spy, fields{"iin": text(iinA), "phone": texts(phoneA)})
+	rectify := func(f fields) (*api.RectifyResponse, error) {
+		return v.Rectify(ctx, spy, same.Subject, &api.RectifyRequest{
+			Purpose: "registration", Evidence: api.Evidence{Kind: "document"}, Fields: f,
+		})
+	}
+	_, err := rectify(fields{"iin": text(iinC)})
+	wantCode(t, err, fault.Conflict)
+	r := must[*api.RectifyResponse](t)(rectify(fields{"phone": texts("+77059990000")}))
+	if r.Tokens["phone"].Items[0] == same.Tokens["phone"].Items[0] {
+		t.Fatal("a token came to stand for another value")
+	}
+	got := detokenize(t, v, shop, api.Plain, who.Tokens["iin"].Items[0], who.Tokens["phone"].Items[0])
+	wantText(t, got[0].Value, iinA)
+	wantText(t, got[1].Value, phoneA)
+	wantItem(t, detokenize(t, v, spy, api.Plain, same.Tokens["phone"].Items[0])[0].Error, fault.NotFound)
+}
+
+func TestARetryNeverAnswersAnothersToken(t *testing.T) {
+	v := vaulttest.New(t)
+	shop := app(v)
+	call := shop
+	call.Key, call.Body = "k", []byte("x")
+	req := &api.TokenizeRequest{Purpose: "registration", Items: []api.TokenizeItem{{
+		ExternalRef: "r/1", Fields: fields{"phone": texts("+77015550001", "+77015550002")},
+	}}}
+	first := must[*api.TokenizeResponse](t)(v.Tokenize(ctx, call, req)).Results[0]
+	must[*api.RectifyResponse](t)(v.Rectify(ctx, shop, first.Subject, &api.RectifyRequest{
+		Purpose: "registration", Evidence: api.Evidence{Kind: "document"}, Fields: fields{"phone": texts("+77015550002")},
+	}))
+	tokenize1(t, v, shop, api.TokenizeItem{Subject: first.Subject, Fields: fields{"phone": texts("+77015550003")}})
+	wantItem(t, must[*api.TokenizeResponse](t)(v.Tokenize(ctx, call, req)).Results[0].Error, fault.Conflict)
+}
+
+func TestCrossedBatchesFinish(t *testing.T) {
+	v := vaulttest.New(t)
+	shop := app(v)
+	bounded, stop := context.WithTimeout(ctx, 30*time.Second)
+	defer stop()
+	var clients sync.WaitGroup
+	for c := range 8 {
+		clients.Go(func() {
+			for i := range 10 {
+				req := &api.TokenizeRequest{Purpose: "registration"}
+				for k := range 4 {
+					req.Items = append(req.Items, api.TokenizeItem{Fields: fields{
+						"iin":   text([]string{iinA, iinB, iinC}[(k+c)%3]),
+						"email": text(fmt.Sprintf("a%d-%d-%d@example.com", c, i, k)),
+					}})
+				}
+				if _, err := v.Tokenize(bounded, shop, req); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	clients.Wait()
+}
+
+func TestPromotionLeavesOneLiveStore(t *testing.T) {
+	home := t.TempDir()
+	keys := must[kms.Provider](t)(vaulttest.Keyring(home + "/keyring"))
+	defer keys.Close()
+	// The keys are away when the second start has noted the generation it goes on to.
+	v := vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) { o.Keys = keys }))
+	register(t, v, app(v), aigul())
+	v.Stop()
+	lost := &neverTold{Provider: keys}
+	pending := vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) { o.Keys = lost }))
+	pending.Stop()
+	copied := t.TempDir()
+	copyTree(t, home+"/store", copied+"/store")
+	next := vaulttest.At(t, copied, vaulttest.With(func(o *vault.Options) { o.Keys = keys }))
+	if err := next.Promote(ctx); err != nil {
+		t.Fatal(err)
+	}
+	old := vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) { o.Keys = keys }))
+	eventually(t, "the old store is superseded", func() bool { return !old.Ready(ctx).Ready })
+	if r := next.Ready(ctx); !r.Ready || len(r.Degraded) != 0 {
+		t.Fatalf("%+v", r)
+	}
+}
+
+// neverTold is a provider that no Advance reaches.
+type neverTold struct{ kms.Provider }
+
+func (neverTold) Advance(context.Context, kms.Generation, kms.Generation) error {
+	return kms.ErrUnavailable
+}
+
+func TestStaffWhoCorrectHoldNobody(t *testing.T) {
+	v := vaulttest.New(t)
+	shop, desk := app(v), staff(v)
+	who := register(t, v, shop, aigul())
+	vaultWide := must[*api.SearchResponse](t)(v.Search(ctx, desk, &api.SearchRequest{
+		Purpose: "service", Reason: "check", Field: "iin", Value: api.Text(iinA),
+	})).Results[0].Subject
+	r := must[*api.RectifyResponse](t)(v.Rectify(ctx, desk, vaultWide, &api.RectifyRequest{
+		Purpose: "registration", Evidence: api.Evidence{Kind: "document"}, Fields: fields{"given_name": text("Айнұр")},
+	}))
+	if len(r.Tokens) != 0 {
+		t.Fatalf("%v", r.Tokens)
+	}
+	wantText(t, detokenize(t, v, shop, api.Plain, who.Tokens["given_name"].Items[0])[0].Value, "Айнұр")
+	erased(t, v, shop, erase(t, v, shop, who.Subject).Erasure)
+}

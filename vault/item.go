@@ -211,15 +211,22 @@ type plan struct {
 
 	created bool // the person is new to the calling system
 	tokens  map[string]api.OneOrMany[string]
-	slots   map[string][]uint16 // field → where each of its values stands
 	differs []string
 }
 
 // answer begins the answer anew.
 func (p *plan) answer() {
 	p.tokens = make(map[string]api.OneOrMany[string], len(p.item.fields))
-	p.slots = make(map[string][]uint16, len(p.item.fields))
 	p.differs = nil
+}
+
+// texts are the tokens of the answer, as they are remembered under an idempotency key.
+func (p *plan) texts() map[string][]string {
+	all := make(map[string][]string, len(p.tokens))
+	for field, tokens := range p.tokens {
+		all[field] = tokens.Items
+	}
+	return all
 }
 
 // heldIn is what the person has in the i-th field.

@@ -45,6 +45,9 @@ func (s *Service) auditEntries(ctx context.Context, call Call, q api.AuditQuery)
 
 // consult records a reading of the vault's own affairs, or refuses it.
 func (s *Service) consult(ctx context.Context, call Call, a access.Action) error {
+	if err := s.current(); err != nil {
+		return err
+	}
 	_, err := s.act(store.With(ctx, store.Reading), call, func() (deed, error) {
 		return deed{request: access.Request{Action: a}}, nil
 	})

@@ -30,7 +30,7 @@ type done struct {
 	Created bool                `cbor:"2,keyasint,omitempty"`
 	Object  [16]byte            `cbor:"3,keyasint,omitempty"` // the document, erasure or credential that was made
 	Part    int                 `cbor:"4,keyasint,omitempty"`
-	Slots   map[string][]uint16 `cbor:"5,keyasint,omitempty"` // field → where each of the item's values stood
+	Tokens  map[string][]string `cbor:"5,keyasint,omitempty"` // field → the tokens of the item's values
 	Differs []string            `cbor:"6,keyasint,omitempty"`
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/crypto/document"
@@ -239,9 +238,8 @@ func (up *upload) draft() (*draft, error) {
 		c.row.Counts.Documents++
 	}
 	c.row.Counts.Parts++
-	if !slices.Contains(c.row.Purposes, up.from.Purpose) {
-		c.row.Purposes = append(c.row.Purposes, up.from.Purpose)
-	}
+	collected(c, up.who.holding, up.from.Purpose)
+	up.setHolding(c, up.who, up.call.Principal.System)
 	if up.token == "" {
 		var err error
 		if up.token, err = up.issueDocument(c, up.who.holding, up.call.Principal.System, up.document); err != nil {
@@ -275,6 +273,8 @@ func (s *Service) uploadedBefore(ctx context.Context, call Call, e *done, in *in
 		return nil, err
 	case row == nil:
 		return nil, fault.New(fault.Erased, "this person is erased")
+	case issued == "":
+		return nil, conflict("token", "the token that the first call answered is retired")
 	}
 	part := row.Parts[e.Part-1]
 	opened, err := s.keyring.Open(ctx, permit, part.Key)

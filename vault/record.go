@@ -105,6 +105,7 @@ func (s *Service) retire(c *change, t token.Token, system string, issued []byte)
 	c.set(s.rows.token(t), encodeRow(tokenRow{System: system, Revoked: true}))
 	c.delete(issued)
 	c.row.Counts.Tokens--
+	c.decided() // a reading under way must ask again
 }
 
 // issue has the change give a system a token for a value.

@@ -38,7 +38,7 @@ func (s *Service) rectify(ctx context.Context, call Call, subject string, req *a
 	resp := &api.RectifyResponse{}
 	return resp, s.once(ctx, call, access.Rectify, func(o *once) error {
 		it.once, it.earlier = o, o.earlier(0)
-		for range maxRounds {
+		for round := range maxRounds {
 			p, stale, err := s.rectifyRound(ctx, call, r, subject, it, req.Evidence)
 			if err != nil {
 				return err
@@ -46,6 +46,13 @@ func (s *Service) rectify(ctx context.Context, call Call, subject string, req *a
 			if !stale {
 				resp.Subject, resp.Tokens = p.person.name(call.Principal), p.tokens
 				return nil
+			}
+			if round == 0 {
+				end, err := s.turns.take(ctx, p.person.id.String())
+				if err != nil {
+					return err
+				}
+				defer end()
 			}
 		}
 		return errContended
@@ -164,18 +171,17 @@ func (s *Service) rectifiable(r store.Reader, p *plan) error {
 func (s *Service) rectifying(p *plan, keys *writingKeys, evidence api.Evidence) (*draft, []byte, error) {
 	w := &writing{s, s.changed(p.person), p, keys, stampOf(s.Clock())}
 	w.adoptKeys()
-	if p.person.holding == nil {
-		s.hold(w.change, p.person, p.call.Principal.System)
-	}
 	p.answer()
 	for i := range p.item.fields {
 		if err := w.correct(i); err != nil {
 			return nil, nil, err
 		}
 	}
-	collected(w.change, p.person.holding, p.item.purpose)
-	s.setHolding(w.change, p.person, p.call.Principal.System)
-	p.item.once.keep(&w.draft, 0, done{Subject: w.id, Slots: p.slots})
+	if p.person.holding != nil { // staff who correct do not become holders
+		collected(w.change, p.person.holding, p.item.purpose)
+		s.setHolding(w.change, p.person, p.call.Principal.System)
+	}
+	p.item.once.keep(&w.draft, 0, done{Subject: w.id, Tokens: p.texts()})
 	var note []byte
 	if evidence.Ref != "" {
 		_, key, err := keys.key(p, schema.IdentitySlice)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math"
 	"slices"
 
 	"github.com/sandyq/sandyq/access"
@@ -33,7 +34,7 @@ type subject struct {
 type status struct {
 	state  state
 	epoch  uint64 // grows with every change that a decision rests on
-	blocks uint8  // how many stand
+	blocks uint8  // how many stand, as far as it can count
 }
 
 // subjectRow is what follows the status.
@@ -80,7 +81,7 @@ func decodeStatus(b []byte) (status, error) {
 }
 
 func (s *subject) encode() []byte {
-	s.blocks = uint8(len(s.Blocks)) // one of each kind at most
+	s.blocks = uint8(min(len(s.Blocks), math.MaxUint8))
 	return append(s.status.encode(), encodeRow(s.subjectRow)...)
 }
 

@@ -83,6 +83,9 @@ func (t *title) claim() (kms.Claim, bool) {
 
 func (t *title) set(st Standing, c kms.Claim) {
 	t.state.Store(&titleState{st, c})
+	if st == StandingSuperseded {
+		t.service.handles.closeAll()
+	}
 	t.service.Observer.Live(st == StandingLive)
 }
 
@@ -118,10 +121,12 @@ func (t *title) look(ctx context.Context) error {
 		return nil
 	}
 	row = found.row
-	if !found.told {
-		if err := t.advance(ctx, row, found.current); err != nil {
-			return err
-		}
+	if found.told {
+		// Taken over, and gone on from: what was copied while it was pending must not find itself told too.
+		row.Generation, row.Pending = row.Pending, generationRow{}
+	}
+	if err := t.advance(ctx, row, found.current); err != nil {
+		return err
 	}
 	row.Generation, row.Pending = row.Pending, generationRow{}
 	if err := t.write(ctx, row); err != nil {
@@ -236,6 +241,7 @@ func (s *Service) Promote(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("vault: promote: %w", err)
 	}
+	row.Pending = generationRow{} // whoever has a copy of this row must not find itself told
 	if err := t.advance(ctx, row, current); err != nil {
 		return fmt.Errorf("vault: promote: %w", err)
 	}

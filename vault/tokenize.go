@@ -13,6 +13,7 @@ import (
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/purpose"
 	"github.com/sandyq/sandyq/vault/store"
+	"github.com/sandyq/sandyq/vault/token"
 )
 
 // chunk is how many items of a batch go into one Update, so that a large batch does not keep the others waiting.
@@ -99,6 +100,7 @@ func (s *Service) lookUp(ctx context.Context, items []*item) {
 
 // tokenizeChunk settles the items, in as many rounds as it takes.
 func (s *Service) tokenizeChunk(ctx context.Context, call Call, r access.Request, items []*item) error {
+	inTurn := false
 	for lost := 0; lost < maxRounds; {
 		left := slices.DeleteFunc(slices.Clone(items), (*item).settled)
 		if len(left) == 0 {
@@ -111,7 +113,8 @@ func (s *Service) tokenizeChunk(ctx context.Context, call Call, r access.Request
 		if items = left; !slices.ContainsFunc(items, (*item).settled) {
 			lost++
 		}
-		if contended != "" && lost == 1 {
+		if contended != "" && lost > 0 && !inTurn {
+			inTurn = true
 			end, err := s.turns.take(ctx, contended)
 			if err != nil {
 				return err
@@ -234,10 +237,19 @@ func (s *Service) find(r store.Reader, p *plan) error {
 }
 
 func (s *Service) identify(r store.Reader, p *plan) error {
-	if p.item.earlier != nil {
+	var err error
+	if e := p.item.earlier; e != nil {
+		if p.person, err = s.load(r, e.Subject, p.call.Principal.System); err != nil {
+			return err
+		}
+		if p.person == nil {
+			return errNobody()
+		}
+		if refusal := p.person.row.refusal(); refusal != nil {
+			return refusal
+		}
 		return s.replay(r, p)
 	}
-	var err error
 	if text := p.item.request.Subject; text != "" {
 		if p.person, err = s.resolve(r, p.call.Principal, text); err != nil {
 			return err
@@ -285,19 +297,10 @@ func (s *Service) identify(r store.Reader, p *plan) error {
 // replay answers an item as the first try under its idempotency key did, from what that try left: it is not done again.
 func (s *Service) replay(r store.Reader, p *plan) (err error) {
 	e := p.item.earlier
-	if p.person, err = s.load(r, e.Subject, p.call.Principal.System); err != nil {
-		return err
-	}
-	if p.person == nil {
-		return errNobody()
-	}
-	if refusal := p.person.row.refusal(); refusal != nil {
-		return refusal
-	}
 	p.answer()
 	p.replayed, p.created, p.differs = true, e.Created, e.Differs
 	for _, f := range p.item.fields {
-		slots, answered := e.Slots[f.Name]
+		tokens, answered := e.Tokens[f.Name]
 		if !answered {
 			continue
 		}
@@ -305,15 +308,13 @@ func (s *Service) replay(r store.Reader, p *plan) (err error) {
 		if err != nil {
 			return err
 		}
-		tokens := api.OneOrMany[string]{List: f.list}
-		for _, slot := range slots {
-			t, ok := issued[slot]
-			if !ok {
-				return conflict(f.Name, "the token that the first call answered is retired")
+		still := slices.Collect(maps.Values(issued))
+		for _, t := range tokens {
+			if !slices.Contains(still, token.Token(t)) {
+				return conflict(f.Name, "a token that the first call answered is retired")
 			}
-			tokens.Items = append(tokens.Items, string(t))
 		}
-		p.tokens[f.Name] = tokens
+		p.tokens[f.Name] = api.OneOrMany[string]{Items: tokens, List: f.list}
 	}
 	return nil
 }

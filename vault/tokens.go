@@ -166,6 +166,9 @@ func (s *Service) revoke(ctx context.Context, call Call, o *once, at int, t *tok
 		return result, s.recordTokens(ctx, call, access.Request{Action: access.RevokeTokens}, []*tokenAt{t})
 	}
 	for round := range maxRounds {
+		if t.revoked {
+			return result, nil
+		}
 		if t.refusal == nil && t.row.System != call.Principal.System {
 			t.refusal = errNoToken()
 		}
@@ -208,7 +211,6 @@ func (s *Service) revokeDeed(o *once, at int, t *tokenAt) deed {
 		issued = s.rows.issuedDocument(t.row.Subject, t.row.System, t.row.Document)
 	}
 	s.retire(c, token.Token(t.text), t.row.System, issued)
-	c.decided() // a reading under way must ask again
 	o.keep(&c.draft, at, done{Subject: t.row.Subject})
 	d := deed{request: access.Request{Action: access.RevokeTokens, Subject: t.row.Subject.String()}, effect: s.done(c)}
 	d.entry.Items = 1

@@ -3,11 +3,13 @@ package vault
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // turns has those who keep losing to other writers of one person queue up, so that each goes ahead in turn and nobody is
-// starved. A turn is a courtesy, not a lock: what may be written is decided by the draft's expectations alone. Blocks and
-// erasures never queue (see lateChange).
+// starved. A turn is a courtesy, not a lock: what may be written is decided by the draft's expectations alone. Who has
+// waited for patience goes ahead out of turn, and a call takes one turn at most, so nobody waits for somebody who waits.
+// Blocks and erasures never queue (see lateChange).
 type turns struct {
 	mu    sync.Mutex
 	queue map[string]*turn
@@ -20,7 +22,10 @@ type turn struct {
 
 func (t *turns) init() { t.queue = map[string]*turn{} }
 
-// take waits for the turn on a person and returns what ends it.
+// patience is how long a turn is waited for.
+const patience = 500 * time.Millisecond
+
+// take waits for the turn on a person and returns what ends it. The error is the context's.
 func (t *turns) take(ctx context.Context, subject string) (end func(), err error) {
 	t.mu.Lock()
 	mine := t.queue[subject]
@@ -37,9 +42,13 @@ func (t *turns) take(ctx context.Context, subject string) (end func(), err error
 			delete(t.queue, subject)
 		}
 	}
+	waited := time.NewTimer(patience)
+	defer waited.Stop()
 	select {
 	case mine.busy <- struct{}{}:
 		return func() { <-mine.busy; leave() }, nil
+	case <-waited.C:
+		return leave, nil
 	case <-ctx.Done():
 		leave()
 		return nil, context.Cause(ctx)

@@ -129,7 +129,7 @@ func (s *Service) write(p *plan, keys *writingKeys) (*draft, error) {
 	collected(w.change, p.person.holding, p.item.purpose)
 	s.setHolding(w.change, p.person, system)
 	p.item.once.keep(&w.draft, p.item.at, done{
-		Subject: p.person.id, Created: p.created, Slots: p.slots, Differs: p.differs,
+		Subject: p.person.id, Created: p.created, Tokens: p.texts(), Differs: p.differs,
 	})
 	return s.done(w.change), w.fits()
 }
@@ -221,6 +221,9 @@ func (w *writing) field(i int) error {
 
 // name gives the values in the slots their tokens.
 func (w *writing) name(f fieldValues, h held, slots []uint16) error {
+	if w.plan.person.holding == nil {
+		return nil // staff who correct what they do not hold get no tokens of it
+	}
 	tokens := make([]string, len(slots))
 	for n, slot := range slots {
 		t, err := w.token(f, h, slot)
@@ -230,7 +233,6 @@ func (w *writing) name(f fieldValues, h held, slots []uint16) error {
 		tokens[n] = string(t)
 	}
 	w.plan.tokens[f.Name] = api.OneOrMany[string]{Items: tokens, List: f.list}
-	w.plan.slots[f.Name] = slots
 	return nil
 }
 
