@@ -3,6 +3,7 @@ package vault_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -32,7 +33,7 @@ type (
 		refs      map[string]string        // system → its own key
 		values    map[string][]*modelValue // field → by slot; nil: the slot is free
 		documents []*modelDocument
-		blocks    map[string]string // kind → the system that placed it
+		blocks    map[string]string // kind/system that placed it → kind
 		gone      bool
 	}
 	// modelToken is what a token that was given out stands for; neither when it is revoked or its value removed.
@@ -467,8 +468,8 @@ func (m *model) rectify(t *rapid.T) {
 		}
 	}
 	for _, f := range []string{"given_name", "iin"} {
-		if held := who.held(f); values[f] != nil && len(held) > 0 && held[0].text != values[f][0] && held[0].tokens[system] == "" {
-			refused = fault.Conflict // another system's value
+		if held := who.held(f); values[f] != nil && len(held) > 0 && held[0].text != values[f][0] && !held[0].alone(system) {
+			refused = fault.Conflict // other systems rely on it
 		}
 	}
 	if who.gone {
@@ -489,15 +490,21 @@ func (m *model) rectify(t *rapid.T) {
 	}
 }
 
-// correct is what rectify does to one field of what the system has tokens of; it returns the values' places.
+// alone reports whether a system has a token of the value and no other has.
+func (v *modelValue) alone(system string) bool { return v.tokens[system] != "" && len(v.tokens) == 1 }
+
+// correct is what rectify does to one field of what the system alone has tokens of; it returns the values' places.
 func (m *model) correct(system string, who *modelPerson, field string, values []string) []*modelValue {
 	places := make([]*modelValue, len(values))
-	var left []*modelValue
+	var left, shared []*modelValue
 	for _, v := range who.held(field) {
-		if at := slices.Index(values, v.text); at >= 0 {
+		switch at := slices.Index(values, v.text); {
+		case at >= 0:
 			places[at] = v
-		} else if v.tokens[system] != "" {
+		case v.alone(system):
 			left = append(left, v)
+		case v.tokens[system] != "":
+			shared = append(shared, v)
 		}
 	}
 	for n, text := range values {
@@ -506,7 +513,7 @@ func (m *model) correct(system string, who *modelPerson, field string, values []
 			places[n].text = text
 		}
 	}
-	for _, v := range left {
+	for _, v := range append(left, shared...) {
 		m.tokens[v.tokens[system]].person = nil
 		delete(v.tokens, system)
 		if len(v.tokens) == 0 {
@@ -533,8 +540,8 @@ func (m *model) block(t *rapid.T) {
 		want = fault.Erased
 	}
 	_, err := m.Block(ctx, m.calls[system], who.ids[system], &api.BlockRequest{Kind: kind, Reason: "claim"})
-	if code(t, "block", err, want) && who.blocks[kind] == "" {
-		who.blocks[kind] = system
+	if code(t, "block", err, want) {
+		who.blocks[kind+"/"+system] = kind
 	}
 }
 
@@ -549,14 +556,14 @@ func (m *model) unblock(t *rapid.T) {
 	switch {
 	case who.gone:
 		want = fault.Erased
-	case who.blocks[kind] == "":
+	case !slices.Contains(slices.Collect(maps.Values(who.blocks)), kind):
 		want = fault.Conflict
-	case who.blocks[kind] != system:
+	case who.blocks[kind+"/"+system] == "":
 		want = fault.Denied
 	}
 	_, err := m.Unblock(ctx, m.calls[system], who.ids[system], &api.BlockRequest{Kind: kind, Reason: "settled"})
 	if code(t, "unblock", err, want) {
-		delete(who.blocks, kind)
+		delete(who.blocks, kind+"/"+system)
 	}
 }
 
