@@ -18,8 +18,6 @@ func TestFailedSystemCalls(t *testing.T) {
 		}
 		t.Skipf("NOT TESTED: strace: %v %s", err, out)
 	}
-	dir := t.TempDir()
-	acked := map[int]int{}
 	for _, c := range []struct {
 		call   string
 		nth    []int
@@ -31,6 +29,9 @@ func TestFailedSystemCalls(t *testing.T) {
 	} {
 		for i := range scaled(len(c.nth)) {
 			nth := c.nth[i%len(c.nth)] + i/len(c.nth)
+			// A store of its own for each, so that it is too young for compactions: Badger 4.9.6 takes a compaction that
+			// could not write its tables for done (docs/store.md tells), which no user of it can prevent.
+			dir, acked := t.TempDir(), map[int]int{}
 			l := startLoad(t, dir, false, "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace="+c.call,
 				"-e", fmt.Sprintf("inject=%s:error=EIO:when=%d", c.call, nth))
 			ended := make(chan struct{})

@@ -24,8 +24,9 @@ func freeSpace(dir string) (int64, error) {
 // space decides whether the disk has room for an Update.
 //
 // Badger writes through memory maps of sparse files: on a full disk it does not get an error but SIGBUS. So writing
-// stops while there is still room for all that Badger will do on its own, a flush and compactions. What is counted
-// changes smoothly while memtables fill, are flushed and are compacted, so that the urgencies keep their distance.
+// stops while there is still room for all that Badger will do on its own, a flush and compactions. What that is may jump
+// when levels change, by no more than all tables there are and in practice by no more than a few memtables: each urgency
+// but the last keeps such a jump free for the next (see jump), so that a block is not refused because of a compaction.
 type space struct {
 	db   *badger.DB
 	opt  Options
@@ -33,10 +34,14 @@ type space struct {
 
 	free   int64
 	need   int64
+	jump   int64 // how much need may grow by itself
 	tables int64 // of need, what is for making tables
 	exact  bool  // need is without what is underway
 	err    error
 }
+
+// maxJump bounds what is kept free against jumps, in a store of any size.
+const maxJump = 8 * memTable
 
 func newSpace(db *badger.DB, opt Options) (space, error) {
 	l, err := findLogs(opt.Dir)
@@ -49,17 +54,19 @@ func (s *space) sample() {
 	if s.err == nil {
 		s.need, s.err = s.logs.size()
 	}
-	s.tables = background(s.db.Levels())
+	levels := s.db.Levels()
+	s.tables = background(levels)
 	s.need += s.tables
+	s.jump = min(total(levels), maxJump)
 	s.exact = false
 }
 
 // check refuses an Update of urgency u when too little is free.
 func (s *space) check(u store.Urgency) error {
-	reserve := s.opt.Reserve.NewData
+	reserve := s.opt.Reserve.NewData + 2*s.jump
 	switch u {
 	case store.Reading:
-		reserve = s.opt.Reserve.Reading
+		reserve = s.opt.Reserve.Reading + s.jump
 	case store.Vital:
 		reserve = s.opt.Reserve.Vital
 	}
