@@ -38,7 +38,7 @@ $(LINTER):
 	@mv $@.part $@
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchtime 2s ./vault/store/badgerdb ./vault ./vault/httpapi
+	$(GO) test -run "^$$" -bench . -benchtime 2s ./vault/store/badgerdb ./vault ./cmd/sandyq/endtoend
 
 fuzz:
 	@for p in $$($(GO) list ./...); do \

@@ -14,6 +14,9 @@ import (
 	"github.com/sandyq/sandyq/vault/store"
 )
 
+// readChunk is how many tokens are read under one Update, which writes no more than an entry for each person.
+const readChunk = 100
+
 // Detokenize turns tokens back into values. Tokens stand alone.
 func (s *Service) Detokenize(ctx context.Context, call Call, req *api.DetokenizeRequest) (*api.DetokenizeResponse, error) {
 	resp, err := s.detokenize(ctx, call, req)
@@ -42,14 +45,14 @@ func (s *Service) detokenize(ctx context.Context, call Call, req *api.Detokenize
 		all[i] = shown{result: &resp.Results[i]}
 	}
 	ctx = store.With(ctx, store.Reading)
-	if len(all) <= chunk {
+	if len(all) <= readChunk {
 		return resp, s.detokenizeChunk(ctx, call, r, p, all)
 	}
 	// A few chunks at a time, so that a provider that hangs is waited for once and not once for each.
 	const atOnce = 4
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(atOnce)
-	for some := range slices.Chunk(all, chunk) {
+	for some := range slices.Chunk(all, readChunk) {
 		work.Go(func() error { return s.detokenizeChunk(ctx, call, r, p, some) })
 	}
 	if err := work.Wait(); err != nil {
