@@ -35,6 +35,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -226,12 +227,26 @@ func (s *Server) discard() {
 	_ = os.RemoveAll(s.home) // it lies in the temporary folder
 }
 
+var sayOnce sync.Once
+
+// say tells the person at the terminal, if there is one, what is left out: go test shows nothing that a package which passes
+// has printed.
+func say(err error) {
+	tty, openErr := os.OpenFile("/dev/tty", os.O_WRONLY, 0)
+	if openErr != nil {
+		return
+	}
+	_, _ = fmt.Fprintf(tty, "\n*** NOT TESTED with a real HashiCorp Vault: %v\n\n", err)
+	_ = tty.Close()
+}
+
 // stopTest ends a test that cannot have its server: by skipping when there is
 // none on this machine and nobody said there must be.
 func stopTest(t testing.TB, err error) {
 	t.Helper()
 	required := os.Getenv("SANDYQ_REQUIRE_SERVERS") == "1" || os.Getenv("CI") == "true"
 	if errors.Is(err, ErrNotFound) && !required {
+		sayOnce.Do(func() { say(err) })
 		t.Skipf("NOT TESTED: %v", err)
 	}
 	t.Fatalf("start HashiCorp Vault: %v", err)
