@@ -65,7 +65,7 @@ func (s *Service) changeBlocks(ctx context.Context, call Call, a access.Action, 
 		return nil, err
 	}
 	var after *api.Subject
-	return after, s.onceIfPossible(ctx, call, a, func(o *once) (err error) {
+	err := s.onceIfPossible(ctx, call, a, func(o *once) (err error) {
 		var who *person
 		tried := false
 		defer func() {
@@ -92,6 +92,7 @@ func (s *Service) changeBlocks(ctx context.Context, call Call, a access.Action, 
 		}
 		return err
 	})
+	return after, err
 }
 
 // blockEffect drafts the change, unless it is refused or there is nothing to change.

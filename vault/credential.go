@@ -64,7 +64,7 @@ func (s *Service) createServiceToken(ctx context.Context, call Call, req *api.Cr
 		return nil, err
 	}
 	var made *api.ServiceToken
-	return made, s.once(ctx, call, access.CreateCredential, func(o *once) error {
+	err = s.once(ctx, call, access.CreateCredential, func(o *once) error {
 		if o.earlier(0) != nil {
 			return fault.New(fault.Conflict, "the token was made and shown by the first call: revoke it and make another")
 		}
@@ -84,6 +84,7 @@ func (s *Service) createServiceToken(ctx context.Context, call Call, req *api.Cr
 		made.Secret = text
 		return nil
 	})
+	return made, err
 }
 
 // oneMadeTheOther reports whether two credentials are one, or one was made by the other, or by one that it made.

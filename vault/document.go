@@ -224,7 +224,7 @@ func (s *Service) content(ctx context.Context, call Call, name string) (*Content
 func (s *Service) heldDocuments(r store.Reader, who SubjectID, caller access.Principal) ([]api.HeldDocument, error) {
 	var all []api.HeldDocument
 	prefix := s.rows.of(kindDocument, who)
-	return all, scanAll(r, prefix, func(p store.Pair) error {
+	err := scanAll(r, prefix, func(p store.Pair) error {
 		d := DocumentID(p.Key[len(prefix):])
 		issued, err := r.Get(s.rows.issuedDocument(who, caller.System, d))
 		if err != nil || issued[0] == nil && !caller.Role.VaultWide() {
@@ -241,6 +241,7 @@ func (s *Service) heldDocuments(r store.Reader, who SubjectID, caller access.Pri
 		all = append(all, held)
 		return nil
 	})
+	return all, err
 }
 
 // removeBlobs removes the blobs of a document row.

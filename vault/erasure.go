@@ -180,7 +180,7 @@ func (s *Service) ownCounts(r store.Reader, caller access.Principal, who *person
 	}
 	var own api.Counts
 	prefix := s.rows.issuedTo(who.id, caller.System)
-	return own, scanAll(r, prefix, func(p store.Pair) error {
+	err := scanAll(r, prefix, func(p store.Pair) error {
 		own.Tokens++
 		if bytes.HasPrefix(p.Key[len(prefix):], name(documentsField)) {
 			own.Documents++
@@ -189,6 +189,7 @@ func (s *Service) ownCounts(r store.Reader, caller access.Principal, who *person
 		}
 		return nil
 	})
+	return own, err
 }
 
 func willDestroy(c counts, keys int) api.Counts {

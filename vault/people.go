@@ -38,7 +38,7 @@ func (s *Service) createSubject(ctx context.Context, call Call, req *api.CreateS
 		return nil, err
 	}
 	var made *api.Subject
-	return made, s.once(ctx, call, access.CreateSubject, func(o *once) error {
+	err = s.once(ctx, call, access.CreateSubject, func(o *once) error {
 		it.once, it.earlier = o, o.earlier(0)
 		if err := s.tokenizeChunk(ctx, call, r, []*item{it}); err != nil {
 			return err
@@ -49,6 +49,7 @@ func (s *Service) createSubject(ctx context.Context, call Call, req *api.CreateS
 		made = &api.Subject{Subject: it.result.Subject, State: api.StateActive, Created: it.result.Created}
 		return nil
 	})
+	return made, err
 }
 
 // Subject shows what is held of a person: fields, documents, tokens of the calling system; no values.

@@ -181,7 +181,7 @@ func TestRevokedTokenIsNotFoundAndTheNextIsNew(t *testing.T) {
 	wantText(t, detokenize(t, v, shop, api.Plain, second)[0].Value, iinA)
 }
 
-func TestTokenFormats(t *testing.T) {
+func TestDescribeTellsWhatATokenStandsFor(t *testing.T) {
 	v := vaulttest.New(t)
 	d := must[*api.DescribeResponse](t)(v.DescribeTokens(ctx, app(v), &api.TokensRequest{Tokens: []string{register(t, v, app(v), aigul()).Tokens["iin"].Items[0]}}))
 	if r := d.Results[0]; r.Field != "iin" || r.Kind != "field" || r.State != "active" {

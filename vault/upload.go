@@ -75,7 +75,7 @@ func (s *Service) putDocument(ctx context.Context, call Call, u *Upload) (*api.D
 	// The key names the upload; whether a retry brings the same bytes is seen when they have come.
 	call.Body = lengthPrefixed(u.Subject, u.Document, u.Kind, u.Side, in.mediaType, u.Purpose, u.Capture, u.CaptureGround)
 	var doc *api.Document
-	return doc, s.once(ctx, call, access.PutDocument, func(o *once) (err error) {
+	err = s.once(ctx, call, access.PutDocument, func(o *once) (err error) {
 		if e := o.earlier(0); e != nil {
 			doc, err = s.uploadedBefore(ctx, call, e, in)
 			return err
@@ -84,6 +84,7 @@ func (s *Service) putDocument(ctx context.Context, call Call, u *Upload) (*api.D
 		doc, err = up.receive(ctx)
 		return err
 	})
+	return doc, err
 }
 
 func (s *Service) checkUpload(u *Upload, r *access.Request) error {
