@@ -38,7 +38,7 @@ func TestTheZeroValueDenies(t *testing.T) {
 		if new(access.Grant).Permits(a, "") {
 			t.Errorf("the zero grant permits %q", a)
 		}
-		d, err := access.Roles{}.Decide(t.Context(), access.Request{Action: a})
+		d, err := access.ByRole{}.Decide(t.Context(), access.Request{Action: a})
 		if err != nil || d.Allowed() {
 			t.Errorf("%q is allowed without a role: %v", a, err)
 		}
@@ -77,14 +77,14 @@ func TestAnErrorDenies(t *testing.T) {
 // TestEnter: a grant is of what was permitted, and of what was made durable, and of nothing else.
 func TestEnter(t *testing.T) {
 	gate := access.NewGate(deciding(func(r access.Request) (access.Decision, error) {
-		if r.Subject == "refused" {
+		if r.Purpose == "refused" {
 			return access.Decision{}, nil
 		}
 		return access.Allow("test"), nil
 	}))
 	requests := []access.Request{
 		{Action: access.Reveal, Subject: "a"},
-		{Action: access.Reveal, Subject: "refused"},
+		{Action: access.Reveal, Subject: "b", Purpose: "refused"},
 		{Action: access.Detokenize, Subject: "c"},
 		{Action: access.Reveal, Subject: "d", Refusal: fault.New(fault.Erased, "")},
 	}

@@ -47,6 +47,8 @@ type Registry struct {
 	oldestErasure prometheus.Gauge
 	missingKeys   prometheus.Counter
 	live          prometheus.Gauge
+	noBasis       prometheus.Counter
+	alerts        *prometheus.CounterVec
 }
 
 // New makes a registry for the build of that version and revision.

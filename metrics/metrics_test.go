@@ -68,6 +68,8 @@ func use(t *testing.T, r *metrics.Registry) {
 	r.Committed(badgerdb.Group{Updates: 7, Writes: 20, Bytes: 900, Commit: 2 * time.Millisecond})
 	r.Backlog(2, 90*time.Second)
 	r.MissingKey()
+	r.NoBasis()
+	r.Alert("canary")
 	r.Live(true)
 	_, err := r.Keys(broken{err: kms.ErrCorrupt}, clock.System).Open(t.Context())
 	if !errors.Is(err, kms.ErrCorrupt) {

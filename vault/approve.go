@@ -18,7 +18,11 @@ type decision func(w store.Writer, inside *change) error
 // nor an earlier approver's, and that neither made the other, however far back. Who may make service tokens can still make
 // two; people with identities of their own come with the access work.
 func (s *Service) ApproveErasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
-	resp, err := s.decideErasure(ctx, call, access.ApproveErasure, erasure, func(who *person, id ErasureID, row *erasureRow) (decision, *fault.Error, error) {
+	return underRules(ctx, s, call, func(call Call) (*api.Erasure, error) { return s.approveErasure(ctx, call, erasure) })
+}
+
+func (s *Service) approveErasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
+	return s.decideErasure(ctx, call, access.ApproveErasure, erasure, func(who *person, id ErasureID, row *erasureRow) (decision, *fault.Error, error) {
 		by := call.Principal.Credential
 		for _, other := range append([]string{row.By}, row.Approvals...) {
 			same, err := s.oneMadeTheOther(ctx, by, other)
@@ -41,7 +45,6 @@ func (s *Service) ApproveErasure(ctx context.Context, call Call, erasure string)
 		row.At[string(api.ErasureApproved)], row.At[string(api.ErasureErasing)] = now, now
 		return func(w store.Writer, inside *change) error { return s.enterErasing(w, inside, id, *row) }, nil, nil
 	})
-	return resp, edge(err)
 }
 
 // withoutErasure is the row as if the erasure in question were not waiting.
@@ -53,7 +56,11 @@ func withoutErasure(row *subject) *subject {
 
 // CancelErasure takes back an erasure that has not begun to destroy.
 func (s *Service) CancelErasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
-	resp, err := s.decideErasure(ctx, call, access.CancelErasure, erasure, func(_ *person, _ ErasureID, row *erasureRow) (decision, *fault.Error, error) {
+	return underRules(ctx, s, call, func(call Call) (*api.Erasure, error) { return s.cancelErasure(ctx, call, erasure) })
+}
+
+func (s *Service) cancelErasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
+	return s.decideErasure(ctx, call, access.CancelErasure, erasure, func(_ *person, _ ErasureID, row *erasureRow) (decision, *fault.Error, error) {
 		row.State = api.ErasureCancelled
 		row.At[string(api.ErasureCancelled)] = stampOf(s.Clock())
 		return func(_ store.Writer, inside *change) error {
@@ -63,7 +70,6 @@ func (s *Service) CancelErasure(ctx context.Context, call Call, erasure string) 
 			return nil
 		}, nil, nil
 	})
-	return resp, edge(err)
 }
 
 // decideErasure changes an erasure that waits for approval.

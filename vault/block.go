@@ -19,7 +19,11 @@ var blockKinds = []string{"dispute", "unlawful", "other"}
 // Block stops processing of a person: no reading that begins after the answer discloses anything. It needs no keys. A
 // block that the system has placed already changes nothing and is recorded.
 func (s *Service) Block(ctx context.Context, call Call, subject string, req *api.BlockRequest) (*api.Subject, error) {
-	resp, err := s.changeBlocks(ctx, call, access.Block, subject, req, func(who *person) (func(*change), *fault.Error) {
+	return underRules(ctx, s, call, func(call Call) (*api.Subject, error) { return s.block(ctx, call, subject, req) })
+}
+
+func (s *Service) block(ctx context.Context, call Call, subject string, req *api.BlockRequest) (*api.Subject, error) {
+	return s.changeBlocks(ctx, call, access.Block, subject, req, func(who *person) (func(*change), *fault.Error) {
 		if slices.ContainsFunc(who.row.Blocks, func(b block) bool { return b.Kind == req.Kind && b.System == call.Principal.System }) {
 			return nil, nil
 		}
@@ -27,15 +31,18 @@ func (s *Service) Block(ctx context.Context, call Call, subject string, req *api
 			c.row.Blocks = append(c.row.Blocks, block{req.Kind, req.Reason, stampOf(s.Clock()), call.Principal.System})
 		}, nil
 	})
-	return resp, edge(err)
 }
 
 // Unblock lifts the blocks of one kind. Other kinds stand. A system lifts what it placed; staff lift all.
 func (s *Service) Unblock(ctx context.Context, call Call, subject string, req *api.BlockRequest) (*api.Subject, error) {
-	resp, err := s.changeBlocks(ctx, call, access.Unblock, subject, req, func(who *person) (func(*change), *fault.Error) {
+	return underRules(ctx, s, call, func(call Call) (*api.Subject, error) { return s.unblock(ctx, call, subject, req) })
+}
+
+func (s *Service) unblock(ctx context.Context, call Call, subject string, req *api.BlockRequest) (*api.Subject, error) {
+	return s.changeBlocks(ctx, call, access.Unblock, subject, req, func(who *person) (func(*change), *fault.Error) {
 		ofKind := func(b block) bool { return b.Kind == req.Kind }
 		lifted := func(b block) bool {
-			return ofKind(b) && (b.System == call.Principal.System || call.Principal.Role.VaultWide())
+			return ofKind(b) && (b.System == call.Principal.System || call.Principal.VaultWide())
 		}
 		switch {
 		case !slices.ContainsFunc(who.row.Blocks, ofKind):
@@ -45,7 +52,6 @@ func (s *Service) Unblock(ctx context.Context, call Call, subject string, req *a
 		}
 		return func(c *change) { c.row.Blocks = slices.DeleteFunc(c.row.Blocks, lifted) }, nil
 	})
-	return resp, edge(err)
 }
 
 // changeBlocks makes the change that decide comes to, inside the Update, so that no other writer can hold a block up.

@@ -11,4 +11,6 @@ type Call struct {
 	// bytes of the request, or for an upload whatever names it.
 	Key  string
 	Body []byte
+
+	rules *rules // that the call is decided by; set at the door of every operation, see underRules
 }

@@ -9,16 +9,22 @@ import (
 	"github.com/sandyq/sandyq/vault/purpose"
 )
 
-// configured permits or refuses the reading of configuration, which is about nobody and leaves no entry when permitted.
-func (s *Service) configured(ctx context.Context, call Call) error {
-	return edge(s.admit(ctx, call, access.Request{Action: access.ReadConfig}))
+// configured answers a reading of configuration, which is about nobody and leaves no entry when permitted.
+func configured[T any](ctx context.Context, s *Service, call Call, read func(Call) (*T, error)) (*T, error) {
+	return underRules(ctx, s, call, func(call Call) (*T, error) {
+		if err := s.admit(ctx, call, access.Request{Action: access.ReadConfig}); err != nil {
+			return nil, err
+		}
+		return read(call)
+	})
 }
 
 // Fields lists the schema.
 func (s *Service) Fields(ctx context.Context, call Call) (*api.Page[api.FieldInfo], error) {
-	if err := s.configured(ctx, call); err != nil {
-		return nil, err
-	}
+	return configured(ctx, s, call, func(Call) (*api.Page[api.FieldInfo], error) { return s.fields(), nil })
+}
+
+func (s *Service) fields() *api.Page[api.FieldInfo] {
 	page := &api.Page[api.FieldInfo]{Items: []api.FieldInfo{}}
 	for _, f := range s.Schema.Fields() {
 		page.Items = append(page.Items, api.FieldInfo{
@@ -26,32 +32,30 @@ func (s *Service) Fields(ctx context.Context, call Call) (*api.Page[api.FieldInf
 			Token: string(f.Token),
 		})
 	}
-	return page, nil
+	return page
 }
 
 // Purposes lists the purposes.
 func (s *Service) Purposes(ctx context.Context, call Call) (*api.Page[api.Purpose], error) {
-	if err := s.configured(ctx, call); err != nil {
-		return nil, err
-	}
-	page := &api.Page[api.Purpose]{Items: []api.Purpose{}}
-	for _, p := range s.Options.Purposes.All() {
-		page.Items = append(page.Items, s.purposeWire(p))
-	}
-	return page, nil
+	return configured(ctx, s, call, func(call Call) (*api.Page[api.Purpose], error) {
+		page := &api.Page[api.Purpose]{Items: []api.Purpose{}}
+		for _, p := range call.rules.purposes.All() {
+			page.Items = append(page.Items, s.purposeWire(p))
+		}
+		return page, nil
+	})
 }
 
 // Purpose shows one purpose.
 func (s *Service) Purpose(ctx context.Context, call Call, name string) (*api.Purpose, error) {
-	if err := s.configured(ctx, call); err != nil {
-		return nil, err
-	}
-	p, ok := s.Options.Purposes.Get(name)
-	if !ok {
-		return nil, fault.New(fault.NotFound, "there is no such purpose")
-	}
-	wire := s.purposeWire(p)
-	return &wire, nil
+	return configured(ctx, s, call, func(call Call) (*api.Purpose, error) {
+		p, ok := call.rules.purposes.Get(name)
+		if !ok {
+			return nil, fault.New(fault.NotFound, "there is no such purpose")
+		}
+		wire := s.purposeWire(p)
+		return &wire, nil
+	})
 }
 
 func (s *Service) purposeWire(p *purpose.Purpose) api.Purpose {
@@ -62,12 +66,14 @@ func (s *Service) purposeWire(p *purpose.Purpose) api.Purpose {
 
 // Whoami tells a caller who it is to the vault.
 func (s *Service) Whoami(ctx context.Context, call Call) (*api.Whoami, error) {
-	if err := s.configured(ctx, call); err != nil {
-		return nil, err
-	}
-	me := &api.Whoami{System: call.Principal.System, Roles: []string{string(call.Principal.Role)}}
-	for _, p := range s.Options.Purposes.All() {
-		me.Purposes = append(me.Purposes, p.Name)
-	}
-	return me, nil
+	return configured(ctx, s, call, func(call Call) (*api.Whoami, error) {
+		me := &api.Whoami{System: call.Principal.System}
+		for _, r := range call.Principal.Roles {
+			me.Roles = append(me.Roles, string(r))
+		}
+		for _, p := range call.rules.purposes.All() {
+			me.Purposes = append(me.Purposes, p.Name)
+		}
+		return me, nil
+	})
 }

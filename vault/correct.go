@@ -49,7 +49,7 @@ func (w *writing) correct(i int) error {
 
 // correctable are the records that the caller may replace: a system's are those that it alone has tokens of.
 func (w *writing) correctable(f fieldValues, h held) []record {
-	if w.plan.call.Principal.Role.VaultWide() {
+	if w.plan.call.Principal.VaultWide() {
 		return slices.Clone(h.records)
 	}
 	var mine []record
@@ -64,7 +64,7 @@ func (w *writing) correctable(f fieldValues, h held) []record {
 // shared are the records of which the caller has a token beside other systems, and which it no longer gives: its token goes
 // and the record stays.
 func (w *writing) shared(f fieldValues, h held, given []int) []record {
-	if w.plan.call.Principal.Role.VaultWide() {
+	if w.plan.call.Principal.VaultWide() {
 		return nil
 	}
 	var rest []record
@@ -143,7 +143,7 @@ func (w *writing) remove(f fieldValues, h *held, old record) {
 		system, of := w.rows.issuedParts(issued.Key)
 		switch {
 		case !bytes.Equal(of, ofSlot):
-		case system == w.plan.call.Principal.System, w.plan.call.Principal.Role.VaultWide():
+		case system == w.plan.call.Principal.System, w.plan.call.Principal.VaultWide():
 			w.retire(w.change, token.Token(issued.Value), system, issued.Key)
 		default:
 			others++

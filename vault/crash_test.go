@@ -287,7 +287,7 @@ func (s *site) retried(what string, call func() error) error {
 
 // credential is a call in the name of a new credential of the shop.
 func (s *site) credential() (vault.Call, error) {
-	root := vault.Call{Principal: access.Principal{Tenant: "test", System: "test", Role: access.Administrator}}
+	root := vault.Call{Principal: access.Principal{Tenant: "test", System: "test", Roles: []access.Role{access.Administrator}}}
 	made, err := s.CreateServiceToken(ctx, root, &api.CreateServiceTokenRequest{System: "shop", Role: string(access.Application)})
 	if err != nil {
 		return vault.Call{}, err

@@ -42,14 +42,14 @@ func (s *Service) Authenticate(ctx context.Context, bearer string) (access.Princ
 		return access.Principal{}, nobody
 	}
 	return access.Principal{
-		Tenant: s.Tenant, System: row.System, Credential: CredentialID(credential).String(), Role: row.Role,
+		Tenant: s.Tenant, System: row.System, Credential: CredentialID(credential).String(), Roles: []access.Role{row.Role},
+		AllSystems: row.Role != access.Application,
 	}, nil
 }
 
 // CreateServiceToken makes a service token. Its text is in this answer and nowhere else.
 func (s *Service) CreateServiceToken(ctx context.Context, call Call, req *api.CreateServiceTokenRequest) (*api.ServiceToken, error) {
-	made, err := s.createServiceToken(ctx, call, req)
-	return made, edge(err)
+	return underRules(ctx, s, call, func(call Call) (*api.ServiceToken, error) { return s.createServiceToken(ctx, call, req) })
 }
 
 func (s *Service) createServiceToken(ctx context.Context, call Call, req *api.CreateServiceTokenRequest) (*api.ServiceToken, error) {
@@ -122,14 +122,13 @@ func (s *Service) makerOf(ctx context.Context, credential string) (maker string,
 // Bootstrap makes the first administrator's token, which nobody could ask for over the API. The caller is the operator at
 // the machine.
 func (s *Service) Bootstrap(ctx context.Context, system string) (*api.ServiceToken, error) {
-	operator := Call{Principal: access.Principal{Tenant: s.Tenant, System: itself, Role: access.Administrator}}
+	operator := Call{Principal: access.Principal{Tenant: s.Tenant, System: itself, Roles: []access.Role{access.Administrator}}}
 	return s.CreateServiceToken(ctx, operator, &api.CreateServiceTokenRequest{System: system, Role: string(access.Administrator)})
 }
 
 // ServiceTokens lists service tokens, without their secrets.
 func (s *Service) ServiceTokens(ctx context.Context, call Call, limit int, cursor string) (*api.Page[api.ServiceToken], error) {
-	page, err := s.serviceTokens(ctx, call, limit, cursor)
-	return page, edge(err)
+	return underRules(ctx, s, call, func(call Call) (*api.Page[api.ServiceToken], error) { return s.serviceTokens(ctx, call, limit, cursor) })
 }
 
 func (s *Service) serviceTokens(ctx context.Context, call Call, limit int, cursor string) (*api.Page[api.ServiceToken], error) {
@@ -170,8 +169,7 @@ func (s *Service) serviceTokens(ctx context.Context, call Call, limit int, curso
 
 // RevokeServiceToken ends a service token. Revoking again answers the same.
 func (s *Service) RevokeServiceToken(ctx context.Context, call Call, credential string) (*api.ServiceToken, error) {
-	revoked, err := s.revokeServiceToken(ctx, call, credential)
-	return revoked, edge(err)
+	return underRules(ctx, s, call, func(call Call) (*api.ServiceToken, error) { return s.revokeServiceToken(ctx, call, credential) })
 }
 
 func (s *Service) revokeServiceToken(ctx context.Context, call Call, credential string) (*api.ServiceToken, error) {

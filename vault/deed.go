@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/audit"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/store"
@@ -15,7 +16,8 @@ import (
 // the audit entry says beside the request.
 type deed struct {
 	request access.Request
-	effect  *draft // nil: nothing but the entry
+	effect  *draft      // nil: nothing but the entry
+	alerts  []api.Alert // raised with it, permitted or refused
 	entry   audit.Entry
 }
 
@@ -35,17 +37,22 @@ func (s *Service) perform(ctx context.Context, call Call, deeds ...deed) ([]outc
 		deeds[i].request.Principal = call.Principal
 		requests[i] = deeds[i].request
 	}
-	grants, err := s.gate.Enter(ctx, requests, func(decisions []access.Decision) ([]bool, error) {
+	var raise []raised
+	grants, err := call.rules.gate.Enter(ctx, requests, func(decisions []access.Decision) ([]bool, error) {
 		drafts := make([]*draft, len(deeds))
+		raise = raise[:0]
 		for i, d := range decisions {
 			outcomes[i].err = d.Err()
 			written, err := s.recorded(call, &deeds[i], d)
 			if err != nil {
 				return nil, err
 			}
+			for _, a := range s.alertsOf(call, &deeds[i]) {
+				raise = append(raise, raised{i, s.alert(written, a)})
+			}
 			drafts[i] = written
 		}
-		return commitAll(ctx, s.Store, drafts)
+		return commitAll(ctx, s.Store, s.ground(call.rules), drafts)
 	})
 	if err != nil {
 		return nil, err
@@ -54,7 +61,30 @@ func (s *Service) perform(ctx context.Context, call Call, deeds ...deed) ([]outc
 		outcomes[i].grant = grants[i]
 		outcomes[i].stale = outcomes[i].err == nil && grants[i] == (access.Grant{})
 	}
+	for _, r := range raise {
+		if !outcomes[r.deed].stale {
+			r.now()
+		}
+	}
 	return outcomes, nil
+}
+
+// raised is an alert that is raised once what its deed wrote is durable.
+type raised struct {
+	deed int
+	now  func()
+}
+
+// alertsOf is what a deed alerts of: what it says itself, and any use of a person whom nobody has cause to use.
+func (s *Service) alertsOf(call Call, d *deed) []api.Alert {
+	all := d.alerts
+	if call.rules.canary(d.request.Subject) {
+		all = append(slices.Clip(all), api.Alert{Kind: alertCanary, Subject: d.request.Subject})
+	}
+	for i := range all {
+		all[i].System, all[i].Operation, all[i].RequestID = call.Principal.System, string(d.request.Action), call.RequestID
+	}
+	return all
 }
 
 // recorded is the effect of a deed, if it is permitted, with the audit entry.
@@ -67,9 +97,10 @@ func (s *Service) recorded(call Call, d *deed, decision access.Decision) (*draft
 	e := d.entry
 	e.At = s.Clock().UTC()
 	e.RequestID = call.RequestID
-	e.System, e.Credential, e.Role = call.Principal.System, call.Principal.Credential, string(call.Principal.Role)
-	e.OnBehalfOf, e.Operation, e.Subject = r.Behalf, string(r.Action), r.Subject
-	e.Fields, e.Purpose, e.Reason, e.Form = r.Fields, r.Purpose, r.Reason, r.Form
+	e.System, e.Credential, e.Role = call.Principal.System, call.Principal.Credential, call.Principal.RoleNames()
+	e.OnBehalfOf, e.Operation, e.Subject = r.Behalf.Actor, string(r.Action), r.Subject
+	e.Verified, e.Basis, e.Consent, e.Recipient = r.Behalf.Verified, r.Basis, r.Consent, r.Recipient
+	e.Fields, e.Purpose, e.Reason, e.Form = r.Fields, r.Purpose, r.Reason, string(decision.Form)
 	e.Decision, e.Policies = audit.Allow, decision.Policies
 	if err := decision.Err(); err != nil {
 		e.Decision, e.Outcome = audit.Deny, fault.CodeOf(err)
@@ -167,7 +198,7 @@ func (s *Service) admit(ctx context.Context, call Call, r access.Request) error 
 		return err
 	}
 	r.Principal = call.Principal
-	if d := s.gate.Decide(ctx, r); !d.Allowed() {
+	if d := call.rules.gate.Decide(ctx, r); !d.Allowed() {
 		refused := fault.From(d.Err())
 		return s.refuse(ctx, call, r, refused)
 	}

@@ -19,8 +19,7 @@ const readChunk = 100
 
 // Detokenize turns tokens back into values. Tokens stand alone.
 func (s *Service) Detokenize(ctx context.Context, call Call, req *api.DetokenizeRequest) (*api.DetokenizeResponse, error) {
-	resp, err := s.detokenize(ctx, call, req)
-	return resp, edge(err)
+	return underRules(ctx, s, call, func(call Call) (*api.DetokenizeResponse, error) { return s.detokenize(ctx, call, req) })
 }
 
 func (s *Service) detokenize(ctx context.Context, call Call, req *api.DetokenizeRequest) (*api.DetokenizeResponse, error) {
@@ -28,10 +27,11 @@ func (s *Service) detokenize(ctx context.Context, call Call, req *api.Detokenize
 	if err != nil {
 		return nil, err
 	}
-	r, p, err := s.reading(access.Detokenize, req.Purpose, req.Reason, form, req.OnBehalfOf)
+	r, p, err := s.reading(ctx, call, access.Detokenize, req.Purpose, req.Reason, form, req.OnBehalfOf)
 	if err != nil {
 		return nil, err
 	}
+	r.Count = len(req.Tokens)
 	if err := checkItems("tokens", len(req.Tokens)); err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (s *Service) detokenize(ctx context.Context, call Call, req *api.Detokenize
 type shown struct {
 	result  *api.DetokenizeResult
 	row     *tokenRow
-	status  status // of the person, when there is somebody to the caller
+	who     *standing // the person, when there is somebody to the caller
 	field   *schema.Field
 	record  record
 	refusal *fault.Error
@@ -104,7 +104,7 @@ func (s *Service) detokenizeRound(ctx context.Context, call Call, r access.Reque
 	if err != nil {
 		return err
 	}
-	deeds := s.readingDeeds(r, open)
+	deeds := s.readingDeeds(ctx, call, r, open)
 	outcomes, err := s.perform(ctx, call, deeds...)
 	if err != nil {
 		return err
@@ -127,41 +127,58 @@ func (s *Service) detokenizeRound(ctx context.Context, call Call, r access.Reque
 	}
 	defer keys.Close()
 	for _, sh := range open {
-		if o := outcomes[sh.group]; o.stale || o.err != nil {
+		o := outcomes[sh.group]
+		if o.stale || o.err != nil {
 			continue
 		}
-		s.fill(sh, keys, api.Form(r.Form), call.Principal)
+		s.fill(sh, keys, r.Form, api.Form(o.grant.Form()), call.Principal)
 	}
 	return nil
 }
 
-// readingDeeds makes one deed for each person and verdict.
-func (s *Service) readingDeeds(r access.Request, open []*shown) []deed {
-	type group struct {
+// readingDeeds makes one deed for each person and verdict: of state, purpose and basis, and, where these allow the reading,
+// of the policies about the field, so that what they refuse takes nothing else with it.
+func (s *Service) readingDeeds(ctx context.Context, call Call, r access.Request, open []*shown) []deed {
+	type verdict struct {
 		subject SubjectID
 		code    fault.Code
+		allowed bool
+		form    access.Form
 	}
+	type question struct{ field, basis string }
 	var deeds []deed
-	groups := make(map[group]int, len(open))
+	groups := make(map[verdict]int, len(open))
+	answers := make(map[question]access.Decision)
 	for _, sh := range open {
-		g := group{code: ""}
-		if sh.refusal != nil {
-			g.code = sh.refusal.Code
-		}
+		g := verdict{}
+		d := s.readingDeed(r, sh)
 		if sh.row != nil {
 			g.subject = sh.row.Subject
+		}
+		if sh.refusal != nil {
+			g.code = sh.refusal.Code
+		} else {
+			q := question{sh.field.Name, sh.who.basis}
+			answer, asked := answers[q]
+			if !asked {
+				of := d.request
+				of.Principal, of.Fields = call.Principal, []string{sh.field.Name}
+				answer = call.rules.gate.Decide(ctx, of)
+				answers[q] = answer
+			}
+			g.allowed, g.form = answer.Allowed(), answer.Form
 		}
 		at, ok := groups[g]
 		if !ok {
 			at = len(deeds)
 			groups[g] = at
-			deeds = append(deeds, s.readingDeed(r, sh))
+			deeds = append(deeds, d)
 		}
 		sh.group = at
-		d := &deeds[at]
-		d.entry.Items++
-		if sh.field != nil && !slices.Contains(d.request.Fields, sh.field.Name) {
-			d.request.Fields = append(d.request.Fields, sh.field.Name)
+		group := &deeds[at]
+		group.entry.Items++
+		if sh.field != nil && !slices.Contains(group.request.Fields, sh.field.Name) {
+			group.request.Fields = append(group.request.Fields, sh.field.Name)
 		}
 	}
 	return deeds
@@ -173,19 +190,18 @@ func (s *Service) readingDeed(r access.Request, sh *shown) deed {
 	if sh.row != nil {
 		d.request.Subject = sh.row.Subject.String()
 	}
+	if sh.who != nil {
+		d.request.State, d.request.Basis, d.request.Consent = string(sh.who.wire()), sh.who.basis, sh.who.consent
+	}
 	if sh.refusal == nil {
 		d.effect = &draft{}
-		d.effect.expectPrefix(s.rows.subject(sh.row.Subject), sh.status.encode())
+		d.effect.expectPrefix(s.rows.subject(sh.row.Subject), sh.who.status.encode())
 	}
 	return d
 }
 
 // fill gives a token its value.
-func (s *Service) fill(sh *shown, keys *disclosed, asked api.Form, caller access.Principal) {
-	form := asked
-	if asked == api.Allowed {
-		form = api.Plain // roles permit both forms or none
-	}
+func (s *Service) fill(sh *shown, keys *disclosed, asked access.Form, form api.Form, caller access.Principal) {
 	v, err := s.show(keys, reading{sh.row.Subject, sh.field, sh.record, form})
 	if err != nil {
 		sh.fail(err)
@@ -193,10 +209,10 @@ func (s *Service) fill(sh *shown, keys *disclosed, asked api.Form, caller access
 	}
 	sh.result.Field, sh.result.Value = sh.row.Field, &v
 	sh.result.Subject = sh.row.Pairwise.String()
-	if caller.Role.VaultWide() {
+	if caller.VaultWide() {
 		sh.result.Subject = sh.row.Subject.String()
 	}
-	if asked == api.Allowed {
+	if asked == access.Allowed {
 		sh.result.Form = form
 	}
 }

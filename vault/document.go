@@ -65,12 +65,11 @@ func (s *Service) openMeta(key secret.Bytes, who SubjectID, d DocumentID, row pa
 
 // OpenDocument permits one caller to read one part of a document for a short time.
 func (s *Service) OpenDocument(ctx context.Context, call Call, req *api.OpenDocumentRequest) (*api.OpenDocumentResponse, error) {
-	resp, err := s.openDocument(ctx, call, req)
-	return resp, edge(err)
+	return underRules(ctx, s, call, func(call Call) (*api.OpenDocumentResponse, error) { return s.openDocument(ctx, call, req) })
 }
 
 func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocumentRequest) (*api.OpenDocumentResponse, error) {
-	r, p, err := s.reading(access.OpenDocument, req.Purpose, req.Reason, "", req.OnBehalfOf)
+	r, p, err := s.reading(ctx, call, access.OpenDocument, req.Purpose, req.Reason, "", req.OnBehalfOf)
 	if err != nil {
 		return nil, err
 	}
@@ -82,9 +81,7 @@ func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocu
 	}
 	r.Fields = []string{documentsField}
 	if !p.AllowsDocuments() {
-		r.Refusal = &fault.Error{
-			Code: fault.Denied, Detail: "the purpose does not need this", Fields: []fault.Field{{Field: documentsField, Rule: rulePurpose}},
-		}
+		r.Refusal = outsideDocuments()
 	}
 	if err := s.admit(ctx, call, r); err != nil {
 		return nil, err
@@ -103,7 +100,7 @@ func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocu
 		d := deed{request: r, effect: &draft{}}
 		d.request.Subject, d.entry.Objects, d.entry.Items = who.id.String(), []string{o.document.String()}, 1
 		d.effect.expectPrefix(s.rows.subject(who.id), who.row.status.encode())
-		if d.request.Refusal = who.row.refusal(); d.request.Refusal == nil {
+		if d.request.Refusal = s.stands(call.rules, &d.request, who.row); d.request.Refusal == nil {
 			d.entry.Note, err = s.sealNote(ctx, permit, who, req.Note)
 		}
 		return d, err
@@ -172,8 +169,7 @@ func (s *Service) locate(ctx context.Context, call Call, r access.Request, text 
 
 // Content gives the bytes that a handle permits its caller to read. The person must stand as when it was permitted.
 func (s *Service) Content(ctx context.Context, call Call, name string) (*Content, error) {
-	c, err := s.content(ctx, call, name)
-	return c, edge(err)
+	return underRules(ctx, s, call, func(call Call) (*Content, error) { return s.content(ctx, call, name) })
 }
 
 func (s *Service) content(ctx context.Context, call Call, name string) (*Content, error) {
@@ -222,12 +218,16 @@ func (s *Service) content(ctx context.Context, call Call, name string) (*Content
 
 // heldDocuments lists a person's documents: for an application, those it has tokens of.
 func (s *Service) heldDocuments(r store.Reader, who SubjectID, caller access.Principal) ([]api.HeldDocument, error) {
+	may, any, err := s.readable(r, caller, who)
+	if err != nil {
+		return nil, err
+	}
 	var all []api.HeldDocument
 	prefix := s.rows.of(kindDocument, who)
-	err := scanAll(r, prefix, func(p store.Pair) error {
+	err = scanAll(r, prefix, func(p store.Pair) error {
 		d := DocumentID(p.Key[len(prefix):])
 		issued, err := r.Get(s.rows.issuedDocument(who, caller.System, d))
-		if err != nil || issued[0] == nil && !caller.Role.VaultWide() {
+		if err != nil || !any && !may[string(issuedDocumentPart(d))] {
 			return err
 		}
 		row, err := decodeRow[documentRow](p.Value)

@@ -105,8 +105,9 @@ func (d *draft) fits() error {
 	return nil
 }
 
-// commitAll commits drafts in as few Updates as the store's limits allow.
-func commitAll(ctx context.Context, s store.Store, drafts []*draft) ([]bool, error) {
+// commitAll commits drafts in as few Updates as the store's limits allow. What ground expects is expected of every Update:
+// one in which it fails writes nothing and ends with errRules.
+func commitAll(ctx context.Context, s store.Store, ground *draft, drafts []*draft) ([]bool, error) {
 	var written []bool
 	for len(drafts) > 0 {
 		n, writes, bytes := 0, 0, 0
@@ -117,7 +118,7 @@ func commitAll(ctx context.Context, s store.Store, drafts []*draft) ([]bool, err
 			}
 			n, writes, bytes = n+1, writes+w, bytes+b
 		}
-		some, err := commit(ctx, s, drafts[:n]...)
+		some, err := commitOn(ctx, s, ground, drafts[:n]...)
 		if err != nil {
 			return nil, err
 		}
@@ -129,8 +130,15 @@ func commitAll(ctx context.Context, s store.Store, drafts []*draft) ([]bool, err
 // commit writes every draft that still holds, in order, in one Update, and reports for each whether it was written. A
 // later draft sees what an earlier one wrote. After an error it is unknown what was written.
 func commit(ctx context.Context, s store.Store, drafts ...*draft) ([]bool, error) {
+	return commitOn(ctx, s, &draft{}, drafts...)
+}
+
+func commitOn(ctx context.Context, s store.Store, ground *draft, drafts ...*draft) ([]bool, error) {
 	written := make([]bool, len(drafts))
 	err := s.Update(ctx, func(w store.Writer) error {
+		if stands, err := ground.holds(w); err != nil || !stands {
+			return errors.Join(err, errRules)
+		}
 		for i, d := range drafts {
 			ok, err := d.holds(w)
 			if err != nil {

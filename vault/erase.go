@@ -77,7 +77,7 @@ func (s *Service) finishErasure(ctx context.Context, id ErasureID, row *erasureR
 	if err != nil {
 		return err
 	}
-	gone := subject{status{state: stateErased, epoch: was.epoch + 1}, subjectRow{Revision: was.Revision + 1, Created: was.Created, Erasure: id}}
+	gone := subject{status: status{state: stateErased, epoch: was.epoch + 1}, subjectRow: subjectRow{Revision: was.Revision + 1, Created: was.Created, Erasure: id}}
 	d.set(s.rows.subject(row.Subject), gone.encode())
 	d.delete(s.rows.open(id))
 	return s.advanceErasure(ctx, id, row, api.ErasureErased, &d)

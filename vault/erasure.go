@@ -42,8 +42,7 @@ var grounds = []string{"request", "withdrawal", "purpose_reached", "unlawful", "
 
 // RequestErasure asks for the erasure of a person. When nobody has to approve, the person is unreadable when this answers.
 func (s *Service) RequestErasure(ctx context.Context, call Call, req *api.ErasureRequest) (*api.Erasure, error) {
-	resp, err := s.requestErasure(ctx, call, req)
-	return resp, edge(err)
+	return underRules(ctx, s, call, func(call Call) (*api.Erasure, error) { return s.requestErasure(ctx, call, req) })
 }
 
 func (s *Service) requestErasure(ctx context.Context, call Call, req *api.ErasureRequest) (*api.Erasure, error) {
@@ -162,7 +161,7 @@ func (s *Service) wouldErase(caller access.Principal, who *person, req *api.Eras
 // approvalsNeeded is how many others must approve: as configured, and one at least when a system asks for the erasure of
 // somebody whom other systems hold too.
 func (s *Service) approvalsNeeded(r store.Reader, caller access.Principal, who *person) (int, error) {
-	if caller.Role.VaultWide() {
+	if caller.VaultWide() {
 		return s.Approvals, nil
 	}
 	holders, err := r.Scan(s.rows.of(kindHolding, who.id), nil, 2)
@@ -175,7 +174,7 @@ func (s *Service) approvalsNeeded(r store.Reader, caller access.Principal, who *
 // ownCounts is what the caller may know that an erasure destroys: everything for vault-wide roles, for a system what it has
 // tokens of.
 func (s *Service) ownCounts(r store.Reader, caller access.Principal, who *person) (api.Counts, error) {
-	if caller.Role.VaultWide() {
+	if caller.VaultWide() {
 		return willDestroy(who.row.Counts, len(who.row.Keys)), nil
 	}
 	var own api.Counts
@@ -209,7 +208,7 @@ func (s *Service) beginErasure(call Call, who *person, req *api.ErasureRequest, 
 	if who.holding != nil {
 		row.Pairwise = map[string][16]byte{call.Principal.System: who.holding.Pairwise}
 	}
-	if call.Principal.Role.VaultWide() {
+	if call.Principal.VaultWide() {
 		row.Own = api.Counts{} // nothing for a system of the same name to be told
 	}
 	if row.Needed == 0 {
@@ -250,8 +249,7 @@ func (s *Service) enterErasing(w store.Writer, c *change, id ErasureID, row eras
 
 // Erasure shows how far an erasure has come.
 func (s *Service) Erasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
-	resp, err := s.showErasure(ctx, call, erasure)
-	return resp, edge(err)
+	return underRules(ctx, s, call, func(call Call) (*api.Erasure, error) { return s.showErasure(ctx, call, erasure) })
 }
 
 func (s *Service) showErasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
@@ -288,13 +286,22 @@ func (s *Service) meetErasure(ctx context.Context, call Call, r access.Request, 
 		if row, err = getRow[erasureRow](rd, s.rows.erasure(id)); err != nil || row == nil {
 			return err
 		}
-		who, err = s.load(rd, row.Subject, call.Principal.System)
+		if who, err = s.load(rd, row.Subject, call.Principal.System); err != nil || who == nil {
+			return err
+		}
+		sees := row.System == call.Principal.System
+		if !sees {
+			sees, err = s.sees(rd, call.Principal, who)
+		}
+		if !sees {
+			who = nil
+		}
 		return err
 	})
 	if err != nil {
 		return id, nil, nil, err
 	}
-	if row == nil || who == nil || row.System != call.Principal.System && !call.Principal.Role.VaultWide() {
+	if row == nil || who == nil || row.System != call.Principal.System && !call.Principal.VaultWide() {
 		return id, nil, nil, s.refuse(ctx, call, r, nothing)
 	}
 	return id, row, who, nil
@@ -315,7 +322,7 @@ func (s *Service) erasureRow(ctx context.Context, id ErasureID) (row *erasureRow
 func (s *Service) erasureWire(caller access.Principal, id ErasureID, row *erasureRow) *api.Erasure {
 	at := func(state api.ErasureState) api.Time { return row.At[string(state)].time() }
 	destroys := willDestroy(row.Destroys, len(row.Keys))
-	if !caller.Role.VaultWide() {
+	if !caller.VaultWide() {
 		destroys = row.Own
 	}
 	out := &api.Erasure{
@@ -324,9 +331,9 @@ func (s *Service) erasureWire(caller access.Principal, id ErasureID, row *erasur
 		Kept: []api.Kept{}, RequestedAt: at(api.ErasureRequested), ErasingAt: at(api.ErasureErasing),
 		KeyDestroyedAt: at(api.ErasureKeyDestroyed), ErasedAt: at(api.ErasureErased),
 	}
-	if pairwise, ok := row.Pairwise[caller.System]; ok && !caller.Role.VaultWide() {
+	if pairwise, ok := row.Pairwise[caller.System]; ok && !caller.VaultWide() {
 		out.Subject = PairwiseID(pairwise).String()
-	} else if caller.Role.VaultWide() {
+	} else if caller.VaultWide() {
 		out.Subject = row.Subject.String()
 	}
 	return out

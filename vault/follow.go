@@ -35,11 +35,11 @@ func (s *Service) follow(r store.Reader, call Call, p *purpose.Purpose, open []*
 			alive = append(alive, sh)
 		}
 	}
-	return s.loadShown(r, alive)
+	return s.loadShown(r, p, alive)
 }
 
 // loadShown reads the people and the records, each person once.
-func (s *Service) loadShown(r store.Reader, alive []*shown) error {
+func (s *Service) loadShown(r store.Reader, p *purpose.Purpose, alive []*shown) error {
 	if len(alive) == 0 {
 		return nil
 	}
@@ -59,21 +59,46 @@ func (s *Service) loadShown(r store.Reader, alive []*shown) error {
 	if err != nil {
 		return err
 	}
-	statuses := make(map[SubjectID]status, len(people))
+	standings := make(map[SubjectID]*standing, len(people))
 	for id, at := range people {
 		if rows[at] == nil {
 			return errors.New("a token in the store names nobody")
 		}
-		if statuses[id], err = decodeStatus(rows[at]); err != nil {
+		if standings[id], err = s.standing(p, rows[at]); err != nil {
 			return err
 		}
 	}
 	for i, sh := range alive {
-		if err := sh.load(statuses[sh.row.Subject], rows[i]); err != nil {
+		if err := sh.load(standings[sh.row.Subject], rows[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// standing is what a reading needs to know of a person: the status, and what a use of their data for a purpose rests on.
+type standing struct {
+	status
+	footing
+	refusal *fault.Error
+}
+
+// standing reads it from the beginning of a person's row, and no more of the row.
+func (s *Service) standing(p *purpose.Purpose, raw []byte) (*standing, error) {
+	st, err := decodeStatus(raw)
+	if err != nil {
+		return nil, err
+	}
+	who := &standing{status: st, refusal: st.refusal()}
+	if who.refusal != nil {
+		return who, nil
+	}
+	bases, _, err := decodeBases(raw[statusSize:])
+	if err != nil {
+		return nil, err
+	}
+	who.footing, who.refusal = s.footing(p, bases)
+	return who, nil
 }
 
 func mistyped() *fault.Error {
@@ -97,7 +122,7 @@ func (s *Service) stand(sh *shown, raw []byte, caller access.Principal, p *purpo
 		return err
 	}
 	switch field, known := s.Schema.Field(row.Field); {
-	case row.System != caller.System && !caller.Role.VaultWide():
+	case !caller.Reads(row.System):
 		sh.refusal = errNoToken()
 	case row.Revoked:
 		sh.refusal = errNoToken()
@@ -121,11 +146,11 @@ func (s *Service) stand(sh *shown, raw []byte, caller access.Principal, p *purpo
 	return nil
 }
 
-// load takes in the person and the record.
-func (sh *shown) load(who status, recordRaw []byte) error {
-	sh.status = who
-	if refusal := who.refusal(); refusal != nil {
-		sh.refusal = refusal
+// load takes in the person and the record. That the purpose does not reach the field stays the refusal of an active person.
+func (sh *shown) load(who *standing, recordRaw []byte) error {
+	sh.who = who
+	if who.refusal != nil {
+		sh.refusal = who.refusal
 		return nil
 	}
 	if recordRaw == nil {

@@ -61,7 +61,7 @@ func (h *handles) get(name string, caller access.Principal, now time.Time) *hand
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	o := h.byID[name]
-	if o == nil || o.caller != caller || !now.Before(o.expires) || o.cut.Load() {
+	if o == nil || !o.caller.Same(caller) || !now.Before(o.expires) || o.cut.Load() {
 		return nil
 	}
 	return o

@@ -32,6 +32,9 @@ const (
 	kindPool       = 'q' // key id → poolRow
 	kindUpload     = 'l' // blob → uploadRow
 	kindCredential = 'c' // credential → credentialRow
+	kindRule       = 'g' // class, name → ruleRow: the one that holds
+	kindRuleOf     = 'j' // class, name, version → ruleRow: every one there was
+	kindAlert      = 'n' // alert → alertRow: not yet told everybody
 	kindOnce       = 'y' // day, MAC of the idempotency key[, item] → onceRow or what an item came to
 )
 
@@ -71,6 +74,14 @@ func (l layout) pool(k kms.ID) []byte             { return l.key(kindPool, k[:])
 func (l layout) upload(b blob.ID) []byte          { return l.key(kindUpload, b[:]) }
 func (l layout) credential(c CredentialID) []byte { return l.key(kindCredential, c[:]) }
 
+func (l layout) rule(c ruleClass, n string) []byte {
+	return l.key(kindRule, []byte{byte(c)}, name(n))
+}
+
+func (l layout) ruleVersion(c ruleClass, n string, version uint32) []byte {
+	return l.key(kindRuleOf, []byte{byte(c)}, name(n), binary.BigEndian.AppendUint32(nil, version))
+}
+
 func (l layout) auditOf(s SubjectID, a audit.ID) []byte { return l.key(kindAuditOf, s[:], a[:]) }
 
 func (l layout) holding(s SubjectID, system string) []byte {
@@ -96,6 +107,11 @@ func (l layout) issued(s SubjectID, system, field string, slot uint16) []byte {
 func (l layout) issuedDocument(s SubjectID, system string, d DocumentID) []byte {
 	return l.key(kindIssued, s[:], name(system), name(documentsField), d[:])
 }
+
+// issuedPart is what follows the system in the key of an issued row of a field.
+func issuedPart(field string, slot uint16) []byte { return append(name(field), slotBytes(slot)...) }
+
+func issuedDocumentPart(d DocumentID) []byte { return append(name(documentsField), d[:]...) }
 
 // issuedTo is the prefix of the tokens that a system has of a person.
 func (l layout) issuedTo(s SubjectID, system string) []byte {

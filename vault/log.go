@@ -19,8 +19,7 @@ const maxScanned = 20_000
 
 // AuditEntries lists entries of the audit log in the order of their ids, from the oldest.
 func (s *Service) AuditEntries(ctx context.Context, call Call, q api.AuditQuery) (*api.Page[api.AuditEntry], error) {
-	page, err := s.auditEntries(ctx, call, q)
-	return page, edge(err)
+	return underRules(ctx, s, call, func(call Call) (*api.Page[api.AuditEntry], error) { return s.auditEntries(ctx, call, q) })
 }
 
 func (s *Service) auditEntries(ctx context.Context, call Call, q api.AuditQuery) (*api.Page[api.AuditEntry], error) {

@@ -12,12 +12,11 @@ import (
 
 // CreateSubject registers a person without fields, or finds the one whom the system already knows by external_ref.
 func (s *Service) CreateSubject(ctx context.Context, call Call, req *api.CreateSubjectRequest) (*api.Subject, error) {
-	resp, err := s.createSubject(ctx, call, req)
-	return resp, edge(err)
+	return underRules(ctx, s, call, func(call Call) (*api.Subject, error) { return s.createSubject(ctx, call, req) })
 }
 
 func (s *Service) createSubject(ctx context.Context, call Call, req *api.CreateSubjectRequest) (*api.Subject, error) {
-	p, err := s.purposeNamed(req.Purpose)
+	p, err := purposeNamed(call.rules, req.Purpose)
 	if err != nil {
 		return nil, err
 	}
@@ -54,8 +53,7 @@ func (s *Service) createSubject(ctx context.Context, call Call, req *api.CreateS
 
 // Subject shows what is held of a person: fields, documents, tokens of the calling system; no values.
 func (s *Service) Subject(ctx context.Context, call Call, subject string) (*api.Subject, error) {
-	resp, err := s.subject(ctx, call, subject)
-	return resp, edge(err)
+	return underRules(ctx, s, call, func(call Call) (*api.Subject, error) { return s.subject(ctx, call, subject) })
 }
 
 func (s *Service) subject(ctx context.Context, call Call, subject string) (*api.Subject, error) {
@@ -92,11 +90,11 @@ func (s *Service) view(ctx context.Context, call Call, id SubjectID) (*api.Subje
 		switch {
 		case err != nil:
 			return err
-		case p == nil || p.row.state != stateActive || p.holding == nil && !caller.Role.VaultWide():
+		case p == nil || p.row.state != stateActive || p.holding == nil && !caller.VaultWide():
 			return fault.New(fault.Erased, "this person is erased")
 		}
 		out = &api.Subject{Subject: p.name(caller), State: p.row.wire()}
-		if caller.Role.VaultWide() {
+		if caller.VaultWide() {
 			out.CreatedAt, out.Purposes = p.row.Created.time(), p.row.Purposes
 		} else {
 			out.CreatedAt, out.Purposes = p.holding.Since.time(), p.holding.Purposes
@@ -106,7 +104,7 @@ func (s *Service) view(ctx context.Context, call Call, id SubjectID) (*api.Subje
 		}
 		for _, b := range p.row.Blocks {
 			shown := api.Block{Kind: b.Kind, Since: b.Since.time()}
-			if b.System == caller.System || caller.Role.VaultWide() {
+			if b.System == caller.System || caller.VaultWide() {
 				shown.Reason = b.Reason
 			}
 			out.Blocks = append(out.Blocks, shown)
@@ -126,19 +124,14 @@ func (s *Service) view(ctx context.Context, call Call, id SubjectID) (*api.Subje
 // heldFields counts the values in each field: for an application, those it has tokens of.
 func (s *Service) heldFields(r store.Reader, id SubjectID, caller access.Principal) (map[string]api.HeldField, error) {
 	fields := map[string]api.HeldField{}
-	issued := map[string]bool{}
-	own := s.rows.issuedTo(id, caller.System)
-	err := scanAll(r, own, func(p store.Pair) error {
-		issued[string(p.Key[len(own):])] = true
-		return nil
-	})
+	may, any, err := s.readable(r, caller, id)
 	if err != nil {
 		return nil, err
 	}
 	prefix := s.rows.records(id, "")
 	return fields, scanAll(r, prefix, func(p store.Pair) error {
 		rest := p.Key[len(prefix):]
-		if !issued[string(rest)] && !caller.Role.VaultWide() {
+		if !any && !may[string(rest)] {
 			return nil
 		}
 		row, err := decodeRow[recordRow](p.Value)

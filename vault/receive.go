@@ -170,7 +170,7 @@ func (up *upload) look(ctx context.Context) error {
 			return errNobody()
 		}
 		up.who = who
-		if refusal := who.row.refusal(); refusal != nil {
+		if refusal := up.stands(up.call.rules, &up.request, who.row); refusal != nil {
 			return refusal
 		}
 		return up.lookAtDocument(r)
@@ -190,7 +190,7 @@ func (up *upload) lookAtDocument(r store.Reader) error {
 	switch {
 	case err != nil:
 		return err
-	case row == nil, issued[0] == nil && !up.call.Principal.Role.VaultWide():
+	case row == nil, issued[0] == nil && !up.call.Principal.VaultWide():
 		return fault.New(fault.NotFound, "this person has no such document")
 	case row.Kind != up.from.Kind:
 		return conflict("kind", "the document is of another kind")
@@ -201,9 +201,20 @@ func (up *upload) lookAtDocument(r store.Reader) error {
 	return nil
 }
 
-// commit makes the part the person's, if they may still be written to.
+// commit makes the part the person's, if they may still be written to under the rules as they are by then.
 func (up *upload) commit(ctx context.Context) error {
-	_, err := up.act(ctx, up.call, func() (deed, error) {
+	_, err := underRules(ctx, up.Service, up.call, func(call Call) (outcome, error) {
+		up.call, up.request.Refusal = call, nil
+		if err := up.checkUpload(call.rules, up.from, &up.request); err != nil {
+			return outcome{}, err
+		}
+		return up.commitUnder(ctx)
+	})
+	return err
+}
+
+func (up *upload) commitUnder(ctx context.Context) (outcome, error) {
+	return up.act(ctx, up.call, func() (deed, error) {
 		d := deed{request: up.request}
 		d.request.Subject, d.entry.Objects, d.entry.Items = up.who.id.String(), []string{up.document.String()}, 1
 		d.entry.Kind = up.from.Kind
@@ -211,12 +222,12 @@ func (up *upload) commit(ctx context.Context) error {
 		if err == nil {
 			d.effect, err = up.draft()
 		}
+		d.request.State, d.request.Basis, d.request.Consent = up.request.State, up.request.Basis, up.request.Consent
 		if refusal, ok := errors.AsType[*fault.Error](err); ok {
 			d.request.Refusal, err = refusal, nil
 		}
 		return d, err
 	})
-	return err
 }
 
 // draft drafts the document with its new part.

@@ -16,13 +16,12 @@ import (
 // Rectify replaces values on evidence. Tokens stay: a corrected value goes by the token of the one it corrects. It is
 // allowed while the person is blocked.
 func (s *Service) Rectify(ctx context.Context, call Call, subject string, req *api.RectifyRequest) (*api.RectifyResponse, error) {
-	resp, err := s.rectify(ctx, call, subject, req)
-	return resp, edge(err)
+	return underRules(ctx, s, call, func(call Call) (*api.RectifyResponse, error) { return s.rectify(ctx, call, subject, req) })
 }
 
 func (s *Service) rectify(ctx context.Context, call Call, subject string, req *api.RectifyRequest) (*api.RectifyResponse, error) {
 	r := access.Request{Action: access.Rectify, Purpose: req.Purpose}
-	it, err := s.rectification(&r, call, req)
+	it, err := s.rectification(ctx, &r, call, req)
 	if err != nil {
 		return nil, err
 	}
@@ -60,12 +59,12 @@ func (s *Service) rectify(ctx context.Context, call Call, subject string, req *a
 }
 
 // rectification checks the request and normalises its values.
-func (s *Service) rectification(r *access.Request, call Call, req *api.RectifyRequest) (*item, error) {
-	p, err := s.purposeNamed(req.Purpose)
+func (s *Service) rectification(ctx context.Context, r *access.Request, call Call, req *api.RectifyRequest) (*item, error) {
+	p, err := purposeNamed(call.rules, req.Purpose)
 	if err != nil {
 		return nil, err
 	}
-	if r.Behalf, err = behalf(req.OnBehalfOf); err != nil {
+	if r.Behalf, err = s.behalf(ctx, req.OnBehalfOf); err != nil {
 		return nil, err
 	}
 	if err := checkOneOf("evidence.kind", req.Evidence.Kind, "document", "application", "self_service"); err != nil {

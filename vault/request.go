@@ -1,6 +1,8 @@
 package vault
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"regexp"
 
@@ -27,11 +29,11 @@ const (
 )
 
 // purposeNamed finds the purpose that a request must name.
-func (s *Service) purposeNamed(n string) (*purpose.Purpose, error) {
+func purposeNamed(r *rules, n string) (*purpose.Purpose, error) {
 	if n == "" {
 		return nil, fault.Bad("purpose", ruleRequired)
 	}
-	p, ok := s.Options.Purposes.Get(n)
+	p, ok := r.purposes.Get(n)
 	if !ok {
 		return nil, fault.Bad("purpose", ruleUnknown)
 	}
@@ -56,18 +58,36 @@ func checkOneOf(field, value string, allowed ...string) error {
 	return fault.Bad(field, fmt.Sprintf("one of %q", allowed))
 }
 
-// behalf checks who is said to stand behind the caller.
-func behalf(a *api.Actor) (string, error) {
+// behalf tells who stands behind the caller: as it says, or as a token proves.
+func (s *Service) behalf(ctx context.Context, a *api.Actor) (access.Behalf, error) {
 	switch {
 	case a == nil:
-		return "", nil
+		return access.Behalf{}, nil
 	case a.Token != "":
-		return "", fault.Bad("on_behalf_of.token", "not accepted: no issuer is configured to verify it")
+		return s.proved(ctx, a)
 	case !actorPattern.MatchString(a.Actor), numberInCode.MatchString(a.Actor):
-		return "", fault.Bad("on_behalf_of.actor", ruleActor)
+		return access.Behalf{}, fault.Bad("on_behalf_of.actor", ruleActor)
 	default:
-		return a.Actor, nil
+		return access.Behalf{Actor: a.Actor}, nil
 	}
+}
+
+// proved is whom a token of an issuer names. What the system says beside it must be the same.
+func (s *Service) proved(ctx context.Context, a *api.Actor) (access.Behalf, error) {
+	if s.Agents == nil {
+		return access.Behalf{}, fault.Bad("on_behalf_of.token", "not accepted: no issuer is configured to verify it")
+	}
+	who, err := s.Agents.Behalf(ctx, a.Token)
+	switch {
+	case errors.Is(err, fault.Unauthenticated):
+		return access.Behalf{}, fault.Bad("on_behalf_of.token", "not a valid token of an issuer that is accepted here")
+	case err != nil:
+		return access.Behalf{}, err
+	case a.Actor != "" && a.Actor != who.Actor:
+		return access.Behalf{}, fault.Bad("on_behalf_of.actor", "not whom the token names")
+	}
+	who.Verified = true
+	return who, nil
 }
 
 func checkItems(field string, n int) error {
@@ -88,16 +108,16 @@ func checkNote(note string) error {
 }
 
 // reading checks what every reading must say, and makes the request to the gate of it.
-func (s *Service) reading(a access.Action, purposeName, reason string, form api.Form, actor *api.Actor) (access.Request, *purpose.Purpose, error) {
-	r := access.Request{Action: a, Purpose: purposeName, Reason: reason, Form: string(form)}
-	p, err := s.purposeNamed(purposeName)
+func (s *Service) reading(ctx context.Context, call Call, a access.Action, purposeName, reason string, form api.Form, actor *api.Actor) (access.Request, *purpose.Purpose, error) {
+	r := access.Request{Action: a, Purpose: purposeName, Reason: reason, Form: access.Form(form)}
+	p, err := purposeNamed(call.rules, purposeName)
 	if err != nil {
 		return r, nil, err
 	}
 	if err := checkCode("reason", reason); err != nil {
 		return r, nil, err
 	}
-	r.Behalf, err = behalf(actor)
+	r.Behalf, err = s.behalf(ctx, actor)
 	return r, p, err
 }
 

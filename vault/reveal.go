@@ -17,8 +17,7 @@ import (
 // Reveal shows fields of one person, without tokens. An application is shown what it holds tokens of and nothing that
 // other systems collected.
 func (s *Service) Reveal(ctx context.Context, call Call, subject string, req *api.RevealRequest) (*api.RevealResponse, error) {
-	resp, err := s.reveal(ctx, call, subject, req)
-	return resp, edge(err)
+	return underRules(ctx, s, call, func(call Call) (*api.RevealResponse, error) { return s.reveal(ctx, call, subject, req) })
 }
 
 func (s *Service) reveal(ctx context.Context, call Call, subject string, req *api.RevealRequest) (*api.RevealResponse, error) {
@@ -26,7 +25,7 @@ func (s *Service) reveal(ctx context.Context, call Call, subject string, req *ap
 	if err != nil {
 		return nil, err
 	}
-	r, p, err := s.reading(access.Reveal, req.Purpose, req.Reason, form, req.OnBehalfOf)
+	r, p, err := s.reading(ctx, call, access.Reveal, req.Purpose, req.Reason, form, req.OnBehalfOf)
 	if err != nil {
 		return nil, err
 	}
@@ -48,13 +47,13 @@ func (s *Service) reveal(ctx context.Context, call Call, subject string, req *ap
 		permit = s.keyring.Permit()
 		readings = nil
 		who, err := s.meet(ctx, call, r, subject, func(rd store.Reader, who *person) (err error) {
-			readings, err = s.readable(rd, call.Principal, who, fields)
+			readings, err = s.readings(rd, call.Principal, who, fields)
 			return err
 		})
 		if err != nil {
 			return deed{}, err
 		}
-		return s.revealDeed(ctx, permit, r, p, who, fields, req.Note, len(readings))
+		return s.revealDeed(ctx, call, permit, r, p, who, fields, req.Note, len(readings))
 	})
 	if err != nil {
 		return nil, err
@@ -82,32 +81,32 @@ func (s *Service) fieldsNamed(names []string) ([]*schema.Field, error) {
 }
 
 // readable lists the values of a person that the caller may be shown at all.
-func (s *Service) readable(r store.Reader, caller access.Principal, who *person, fields []*schema.Field) ([]reading, error) {
-	var all []reading
+func (s *Service) readings(r store.Reader, caller access.Principal, who *person, fields []*schema.Field) ([]reading, error) {
+	may, any, err := s.readable(r, caller, who.id)
+	if err != nil {
+		return nil, err
+	}
+	var readings []reading
 	for _, f := range fields {
 		records, err := s.loadRecords(r, who.id, f.Name)
 		if err != nil {
 			return nil, err
 		}
-		issued, err := s.loadIssued(r, who.id, caller.System, f.Name)
-		if err != nil {
-			return nil, err
-		}
 		for _, rec := range records {
-			if _, ok := issued[rec.slot]; ok || caller.Role.VaultWide() {
-				all = append(all, reading{subject: who.id, field: f, record: rec})
+			if any || may[string(issuedPart(f.Name, rec.slot))] {
+				readings = append(readings, reading{subject: who.id, field: f, record: rec})
 			}
 		}
 	}
-	return all, nil
+	return readings, nil
 }
 
-func (s *Service) revealDeed(ctx context.Context, p permit, r access.Request, purpose *purpose.Purpose, who *person, fields []*schema.Field, note string, values int) (deed, error) {
+func (s *Service) revealDeed(ctx context.Context, call Call, p permit, r access.Request, purpose *purpose.Purpose, who *person, fields []*schema.Field, note string, values int) (deed, error) {
 	d := deed{request: r, effect: &draft{}}
 	d.request.Subject = who.id.String()
 	d.entry.Items = values
 	d.effect.expectPrefix(s.rows.subject(who.id), who.row.status.encode())
-	if d.request.Refusal = who.row.refusal(); d.request.Refusal == nil {
+	if d.request.Refusal = s.stands(call.rules, &d.request, who.row); d.request.Refusal == nil {
 		d.request.Refusal = outsidePurpose(purpose, fields)
 	}
 	if d.request.Refusal != nil {
@@ -116,6 +115,12 @@ func (s *Service) revealDeed(ctx context.Context, p permit, r access.Request, pu
 	var err error
 	d.entry.Note, err = s.sealNote(ctx, p, who, note)
 	return d, err
+}
+
+func outsideDocuments() *fault.Error {
+	return &fault.Error{
+		Code: fault.Denied, Detail: "the purpose does not need this", Fields: []fault.Field{{Field: documentsField, Rule: rulePurpose}},
+	}
 }
 
 func outsidePurpose(p *purpose.Purpose, fields []*schema.Field) *fault.Error {
@@ -144,9 +149,8 @@ func (s *Service) revealed(ctx context.Context, p permit, g access.Grant, readin
 	defer keys.Close()
 	resp := &api.RevealResponse{Fields: map[string]api.OneOrMany[api.Value]{}}
 	for _, r := range readings {
-		r.form = form
+		r.form = api.Form(g.Form())
 		if form == api.Allowed {
-			r.form = api.Plain // roles permit both forms or none
 			if resp.Forms == nil {
 				resp.Forms = map[string]api.Form{}
 			}

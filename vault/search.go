@@ -9,6 +9,7 @@ import (
 	"github.com/sandyq/sandyq/crypto/blind"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/purpose"
 	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store"
 )
@@ -18,12 +19,11 @@ const maxFound = 100
 
 // Search finds people by the exact value of a searchable field: an application among those it holds, staff among all.
 func (s *Service) Search(ctx context.Context, call Call, req *api.SearchRequest) (*api.SearchResponse, error) {
-	resp, err := s.search(ctx, call, req)
-	return resp, edge(err)
+	return underRules(ctx, s, call, func(call Call) (*api.SearchResponse, error) { return s.search(ctx, call, req) })
 }
 
 func (s *Service) search(ctx context.Context, call Call, req *api.SearchRequest) (*api.SearchResponse, error) {
-	r, p, err := s.reading(access.Search, req.Purpose, req.Reason, "", req.OnBehalfOf)
+	r, p, err := s.reading(ctx, call, access.Search, req.Purpose, req.Reason, "", req.OnBehalfOf)
 	if err != nil {
 		return nil, err
 	}
@@ -45,41 +45,51 @@ func (s *Service) search(ctx context.Context, call Call, req *api.SearchRequest)
 		return nil, err
 	}
 	ctx = store.With(ctx, store.Reading)
-	return s.searched(ctx, call, r, f, l.entry)
+	search := &finding{Service: s, call: call, request: r, purpose: p, field: f}
+	return search.searched(ctx, l.entry)
+}
+
+// finding is a search on its way: what is asked, and what one snapshot answers.
+type finding struct {
+	*Service
+	call    Call
+	request access.Request
+	purpose *purpose.Purpose
+	field   *schema.Field
+	results []api.SearchResult
+	deeds   []deed
 }
 
 // searched looks the entry up and answers with what has not changed once the search is recorded: one entry for each person
 // found, one about nobody for a miss.
-func (s *Service) searched(ctx context.Context, call Call, r access.Request, f *schema.Field, e blind.Entry) (*api.SearchResponse, error) {
+func (f *finding) searched(ctx context.Context, e blind.Entry) (*api.SearchResponse, error) {
 	for range maxRounds {
-		resp := &api.SearchResponse{Results: []api.SearchResult{}}
-		var deeds []deed
-		err := s.Store.View(ctx, func(rd store.Reader) error {
-			resp.Results, deeds = resp.Results[:0], nil
-			return s.eachFound(rd, f, e, func(id SubjectID, slot uint16) (enough bool, err error) {
-				err = s.result(rd, call.Principal, r, f, id, slot, resp, &deeds)
-				return len(resp.Results) == maxFound, err
+		err := f.Store.View(ctx, func(r store.Reader) error {
+			f.results, f.deeds = []api.SearchResult{}, nil
+			return f.eachFound(r, f.field, e, func(id SubjectID, slot uint16) (enough bool, err error) {
+				err = f.look(r, id, slot)
+				return len(f.results) == maxFound, err
 			})
 		})
 		if err != nil {
 			return nil, err
 		}
-		if len(deeds) == 0 {
-			deeds = []deed{{request: r}}
+		if len(f.deeds) == 0 {
+			f.deeds = []deed{{request: f.request}}
 		}
-		outcomes, err := s.perform(ctx, call, deeds...)
+		outcomes, err := f.perform(ctx, f.call, f.deeds...)
 		if err != nil {
 			return nil, err
 		}
 		stale := false
-		for _, o := range outcomes {
-			if o.err != nil {
+		for i, o := range outcomes {
+			if o.err != nil && f.deeds[i].request.Refusal == nil {
 				return nil, o.err
 			}
 			stale = stale || o.stale
 		}
 		if !stale {
-			return resp, nil
+			return &api.SearchResponse{Results: f.results}, nil
 		}
 	}
 	return nil, errContended
@@ -112,30 +122,35 @@ func (s *Service) eachFound(r store.Reader, f *schema.Field, e blind.Entry, tell
 // errEnough ends a scan that has found what it needs.
 var errEnough = errors.New("enough")
 
-// result adds a person whom the caller may know by this value: a system must have a token of it.
-func (s *Service) result(r store.Reader, caller access.Principal, req access.Request, f *schema.Field, id SubjectID, slot uint16, resp *api.SearchResponse, deeds *[]deed) error {
-	if !caller.Role.VaultWide() {
-		issued, err := r.Get(s.rows.issued(id, caller.System, f.Name, slot))
-		if err != nil || issued[0] == nil {
-			return err
-		}
+// look adds a person whom the caller may know by this value: a system must have a token of it. Whoever may not be searched
+// for under this purpose is not found, and the log says why.
+func (f *finding) look(r store.Reader, id SubjectID, slot uint16) error {
+	caller := f.call.Principal
+	may, any, err := f.readable(r, caller, id)
+	if err != nil || !any && !may[string(issuedPart(f.field.Name, slot))] {
+		return err
 	}
-	p, err := s.load(r, id, caller.System)
+	p, err := f.load(r, id, caller.System)
 	if err != nil {
 		return err
 	}
-	if p == nil || p.row.state != stateActive || p.holding == nil && !caller.Role.VaultWide() {
+	if p == nil || p.row.state != stateActive || p.holding == nil && !caller.VaultWide() {
 		return nil
 	}
-	tokens, err := s.tokensOf(r, id, caller.System)
+	d := deed{request: f.request, effect: &draft{}}
+	d.request.Subject, d.request.State = id.String(), string(p.row.wire())
+	rests, refusal := f.footing(f.purpose, p.row.bases)
+	d.request.Basis, d.request.Consent, d.request.Refusal = rests.basis, rests.consent, refusal
+	d.effect.expectPrefix(f.rows.subject(id), p.row.status.encode())
+	f.deeds = append(f.deeds, d)
+	if refusal != nil {
+		return nil
+	}
+	tokens, err := f.tokensOf(r, id, caller.System)
 	if err != nil {
 		return err
 	}
-	d := deed{request: req, effect: &draft{}}
-	d.request.Subject = id.String()
-	d.effect.expectPrefix(s.rows.subject(id), p.row.status.encode())
-	*deeds = append(*deeds, d)
-	resp.Results = append(resp.Results, api.SearchResult{Subject: p.name(caller), Tokens: tokens})
+	f.results = append(f.results, api.SearchResult{Subject: p.name(caller), Tokens: tokens})
 	return nil
 }
 

@@ -30,9 +30,13 @@ type Options struct {
 	Clock  clock.Clock
 	Log    *slog.Logger
 
-	Schema   *schema.Schema    // default: the built-in one
-	Purposes *purpose.Registry // default: the built-in ones
-	Decider  access.Decider    // default: by role
+	Schema    *schema.Schema    // default: the built-in one
+	Purposes  *purpose.Registry // default: the built-in ones
+	Decider   access.Decider    // default: by role
+	Messenger Messenger         // tells receivers of alerts; may be nil: then they are only counted and logged
+	Agents    Agents            // tells who stands behind a system; may be nil: then no token is accepted for it
+
+	Consents ConsentMode // default: observe
 
 	Environment byte          // letter in every token, a–z; default 'p'
 	Approvals   int           // approvals that an erasure needs by others than who requested it; default none
@@ -51,8 +55,18 @@ type Observer interface {
 	Backlog(open int, oldest time.Duration)
 	// MissingKey reports that a living person's key was not at the provider.
 	MissingKey()
+	// Alert reports an alert of one of AlertKinds.
+	Alert(kind string)
+	// NoBasis reports a permitted use that rests on nothing on record.
+	NoBasis()
 	// Live reports whether the store is the live one for its keys.
 	Live(bool)
+}
+
+// Agents tells whom a token that a system passes on names.
+type Agents interface {
+	// Behalf fails with fault.Unauthenticated for what is no valid token.
+	Behalf(ctx context.Context, token string) (access.Behalf, error)
 }
 
 // Service is the vault. It is safe for concurrent use.
@@ -60,7 +74,7 @@ type Service struct {
 	Options
 	rows layout
 
-	gate     *access.Gate
+	rulebook rulebook
 	keyring  *keyring.Keyring
 	title    title
 	names    namedKeys
@@ -70,6 +84,7 @@ type Service struct {
 	turns    turns
 	uploads  uploads
 	kick     chan struct{} // holds one when the sweeper should look at once
+	told     chan struct{} // holds one when there is something to tell
 
 	stop context.CancelFunc
 	work sync.WaitGroup
@@ -88,11 +103,13 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	}
 	o.defaults()
 	s := &Service{
-		Options: o, rows: layout{o.Tenant}, gate: access.NewGate(o.Decider), kick: make(chan struct{}, 1),
+		Options: o, rows: layout{o.Tenant}, kick: make(chan struct{}, 1),
+		told: make(chan struct{}, 1),
 	}
 	s.title.init(s)
 	s.names.init(s)
 	s.index.service = s
+	s.rulebook.service = s
 	s.handles.init(o.HandleLife)
 	s.inFlight.init()
 	s.turns.init()
@@ -100,7 +117,10 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 
 	k := o.Keyring
 	k.KMS, k.MAC, k.Pool, k.Claim, k.Now = o.Keys, o.Keys, &poolRows{s, kms.NewID()}, s.title.claim, o.Clock
-	var err error
+	err := s.rulebook.load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("vault: open: %w", err)
+	}
 	if s.keyring, err = keyring.New(k); err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
@@ -113,6 +133,9 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s.stop = stop
 	s.work.Go(func() { s.keyring.Run(background) })
 	s.work.Go(func() { s.sweepUntil(background) })
+	if s.Messenger != nil {
+		s.work.Go(func() { s.tellUntil(background) })
+	}
 	return s, nil
 }
 
@@ -124,7 +147,10 @@ func (o *Options) defaults() {
 		o.Purposes = purpose.Default()
 	}
 	if o.Decider == nil {
-		o.Decider = access.Roles{}
+		o.Decider = access.ByRole{}
+	}
+	if o.Consents == "" {
+		o.Consents = ConsentsObserved
 	}
 	if o.Environment == 0 {
 		o.Environment = 'p'
@@ -183,4 +209,6 @@ type nobody struct{}
 
 func (nobody) Backlog(int, time.Duration) {}
 func (nobody) MissingKey()                {}
+func (nobody) NoBasis()                   {}
+func (nobody) Alert(string)               {}
 func (nobody) Live(bool)                  {}

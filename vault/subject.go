@@ -24,9 +24,11 @@ const (
 	stateErased  state = 3
 )
 
-// subject is a person's row. It begins with the status, so that a reading needs, and can expect to stand, just that.
+// subject is a person's row. It begins with the status, so that a reading can expect just that to stand, and with what the
+// person consented to, which changes with the status only.
 type subject struct {
 	status
+	bases []basis
 	subjectRow
 }
 
@@ -82,7 +84,7 @@ func decodeStatus(b []byte) (status, error) {
 
 func (s *subject) encode() []byte {
 	s.blocks = uint8(min(len(s.Blocks), math.MaxUint8))
-	return append(s.status.encode(), encodeRow(s.subjectRow)...)
+	return append(encodeBases(s.status.encode(), s.bases), encodeRow(s.subjectRow)...)
 }
 
 func decodeSubject(b []byte) (*subject, error) {
@@ -90,11 +92,15 @@ func decodeSubject(b []byte) (*subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	row, err := decodeRow[subjectRow](b[statusSize:])
+	bases, rest, err := decodeBases(b[statusSize:])
 	if err != nil {
 		return nil, err
 	}
-	return &subject{st, *row}, nil
+	row, err := decodeRow[subjectRow](rest)
+	if err != nil {
+		return nil, err
+	}
+	return &subject{st, bases, *row}, nil
 }
 
 // refusal is what forbids any use of the person's data, or nil.
@@ -109,7 +115,8 @@ func (s status) refusal() *fault.Error {
 	}
 }
 
-func (s *subject) wire() api.SubjectState {
+// wire is the state as callers know it.
+func (s status) wire() api.SubjectState {
 	switch {
 	case s.state == stateErasing:
 		return api.StateErasing
@@ -175,7 +182,7 @@ func (s *Service) resolve(r store.Reader, p access.Principal, text string) (*per
 		return nil, errNobody()
 	}
 	subjectID := SubjectID(raw)
-	if !p.Role.VaultWide() {
+	if !p.VaultWide() {
 		link, err := getRow[pairwiseRow](r, s.rows.pairwise(PairwiseID(raw)))
 		switch {
 		case err != nil:
@@ -194,13 +201,57 @@ func (s *Service) resolve(r store.Reader, p access.Principal, text string) (*per
 	if found == nil {
 		return nil, errNobody()
 	}
+	if sees, err := s.sees(r, p, found); err != nil || !sees {
+		return nil, errors.Join(err, errNobody())
+	}
 	return found, nil
+}
+
+// sees reports whether a principal may know of a person: who is held by a system whose people it may see.
+func (s *Service) sees(r store.Reader, p access.Principal, who *person) (bool, error) {
+	if who.holding != nil || p.VaultWide() && p.AllSystems {
+		return true, nil
+	}
+	if !p.VaultWide() || len(p.Systems) == 0 {
+		return false, nil
+	}
+	keys := make([][]byte, len(p.Systems))
+	for i, system := range p.Systems {
+		keys[i] = s.rows.holding(who.id, system)
+	}
+	rows, err := r.Get(keys...)
+	return slices.ContainsFunc(rows, func(row []byte) bool { return row != nil }), err
+}
+
+// readable tells of which of a person's values and documents a principal may know: those of which it, or a system whose
+// tokens it may open, has a token. The key is what follows the system in the key of an issued row; all is set when there
+// is no bound.
+func (s *Service) readable(r store.Reader, p access.Principal, id SubjectID) (of map[string]bool, all bool, err error) {
+	if p.VaultWide() && p.AllSystems {
+		return nil, true, nil
+	}
+	systems := []string{p.System}
+	if p.VaultWide() {
+		systems = append(systems, p.Systems...)
+	}
+	of = map[string]bool{}
+	for _, system := range systems {
+		prefix := s.rows.issuedTo(id, system)
+		err := scanAll(r, prefix, func(p store.Pair) error {
+			of[string(p.Key[len(prefix):])] = true
+			return nil
+		})
+		if err != nil {
+			return nil, false, err
+		}
+	}
+	return of, false, nil
 }
 
 // name is what the caller calls the person: nothing, when a system does not hold them.
 func (p *person) name(caller access.Principal) string {
 	switch {
-	case caller.Role.VaultWide():
+	case caller.VaultWide():
 		return p.id.String()
 	case p.holding == nil:
 		return ""
@@ -220,7 +271,7 @@ type change struct {
 // changed begins a change to a person.
 func (s *Service) changed(p *person) *change {
 	c := &change{id: p.id, row: *p.row}
-	c.row.Blocks = slices.Clone(p.row.Blocks)
+	c.row.Blocks, c.row.bases = slices.Clone(p.row.Blocks), slices.Clone(p.row.bases)
 	c.row.Purposes = slices.Clone(p.row.Purposes)
 	c.row.Keys = make(map[string]kms.ID, len(p.row.Keys)+1)
 	for slice, k := range p.row.Keys {

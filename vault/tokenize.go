@@ -22,12 +22,11 @@ const chunk = 50
 // Tokenize takes in people's values and answers with the calling system's tokens. Items stand alone and are all or
 // nothing.
 func (s *Service) Tokenize(ctx context.Context, call Call, req *api.TokenizeRequest) (*api.TokenizeResponse, error) {
-	resp, err := s.tokenize(ctx, call, req)
-	return resp, edge(err)
+	return underRules(ctx, s, call, func(call Call) (*api.TokenizeResponse, error) { return s.tokenize(ctx, call, req) })
 }
 
 func (s *Service) tokenize(ctx context.Context, call Call, req *api.TokenizeRequest) (*api.TokenizeResponse, error) {
-	p, err := s.purposeNamed(req.Purpose)
+	p, err := purposeNamed(call.rules, req.Purpose)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +34,7 @@ func (s *Service) tokenize(ctx context.Context, call Call, req *api.TokenizeRequ
 		return nil, err
 	}
 	r := access.Request{Action: access.Tokenize, Purpose: p.Name}
-	if r.Behalf, err = behalf(req.OnBehalfOf); err != nil {
+	if r.Behalf, err = s.behalf(ctx, req.OnBehalfOf); err != nil {
 		return nil, err
 	}
 	if err := s.admit(ctx, call, r); err != nil {

@@ -14,6 +14,10 @@ import (
 
 // DescribeTokens tells what tokens stand for, never a value.
 func (s *Service) DescribeTokens(ctx context.Context, call Call, req *api.TokensRequest) (*api.DescribeResponse, error) {
+	return underRules(ctx, s, call, func(call Call) (*api.DescribeResponse, error) { return s.describeTokens(ctx, call, req) })
+}
+
+func (s *Service) describeTokens(ctx context.Context, call Call, req *api.TokensRequest) (*api.DescribeResponse, error) {
 	resp := &api.DescribeResponse{}
 	err := s.eachToken(ctx, call, access.DescribeTokens, req, func(found []*tokenAt) error {
 		for _, t := range found {
@@ -31,12 +35,16 @@ func (s *Service) DescribeTokens(ctx context.Context, call Call, req *api.Tokens
 		}
 		return nil
 	})
-	return resp, edge(err)
+	return resp, err
 }
 
 // RevokeTokens retires tokens of the calling system without touching the data. A token that is not there is retired
 // already: asking again answers the same.
 func (s *Service) RevokeTokens(ctx context.Context, call Call, req *api.TokensRequest) (*api.RevokeResponse, error) {
+	return underRules(ctx, s, call, func(call Call) (*api.RevokeResponse, error) { return s.revokeTokens(ctx, call, req) })
+}
+
+func (s *Service) revokeTokens(ctx context.Context, call Call, req *api.TokensRequest) (*api.RevokeResponse, error) {
 	if err := s.writable(); err != nil {
 		return nil, err
 	}
@@ -55,7 +63,7 @@ func (s *Service) RevokeTokens(ctx context.Context, call Call, req *api.TokensRe
 			return nil
 		})
 	})
-	return resp, edge(err)
+	return resp, err
 }
 
 // tokenAt is a token as one snapshot showed it.
@@ -112,7 +120,7 @@ func (s *Service) tokenAt(r store.Reader, caller access.Principal, text string) 
 	switch {
 	case err != nil:
 		return nil, err
-	case row == nil || row.System != caller.System && !caller.Role.VaultWide():
+	case row == nil || !caller.Reads(row.System):
 		found.refusal = errNoToken()
 		return found, nil
 	case row.Revoked:

@@ -45,13 +45,14 @@ const (
 
 // PutDocument takes in a scan as a stream. Nothing of it is kept unless all of it came and is what it claims to be.
 func (s *Service) PutDocument(ctx context.Context, call Call, u Upload) (*api.Document, error) {
+	call.rules = s.rulebook.current.Load() // the body can be read once: see upload.commit for rules that change
 	doc, err := s.putDocument(ctx, call, &u)
 	return doc, edge(err)
 }
 
 func (s *Service) putDocument(ctx context.Context, call Call, u *Upload) (*api.Document, error) {
 	r := access.Request{Action: access.PutDocument, Purpose: u.Purpose, Fields: []string{documentsField}}
-	if err := s.checkUpload(u, &r); err != nil {
+	if err := s.checkUpload(call.rules, u, &r); err != nil {
 		return nil, err
 	}
 	if err := s.admit(ctx, call, r); err != nil {
@@ -64,7 +65,7 @@ func (s *Service) putDocument(ctx context.Context, call Call, u *Upload) (*api.D
 	if err != nil {
 		return nil, err
 	}
-	if refusal := who.row.refusal(); refusal != nil {
+	if refusal := s.stands(call.rules, &r, who.row); refusal != nil {
 		r.Subject = who.id.String()
 		return nil, s.refuse(ctx, call, r, refusal)
 	}
@@ -87,8 +88,8 @@ func (s *Service) putDocument(ctx context.Context, call Call, u *Upload) (*api.D
 	return doc, err
 }
 
-func (s *Service) checkUpload(u *Upload, r *access.Request) error {
-	p, err := s.purposeNamed(u.Purpose)
+func (s *Service) checkUpload(now *rules, u *Upload, r *access.Request) error {
+	p, err := purposeNamed(now, u.Purpose)
 	if err != nil {
 		return err
 	}
@@ -110,9 +111,7 @@ func (s *Service) checkUpload(u *Upload, r *access.Request) error {
 		return s.tooLarge()
 	}
 	if !p.AllowsDocuments() {
-		r.Refusal = &fault.Error{
-			Code: fault.Denied, Detail: "the purpose does not need this", Fields: []fault.Field{{Field: documentsField, Rule: rulePurpose}},
-		}
+		r.Refusal = outsideDocuments()
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func keysOf(t testing.TB, s store.Store) []kms.ID {
 	var ids []kms.ID
 	for _, row := range must[[]store.Pair](t)(rows(s)) {
 		if kindOf(row.Key) == 's' {
-			for _, id := range member[map[string][]byte](row.Value[10:], 3) { // after the status
+			for _, id := range member[map[string][]byte](row.Value[11:], 3) { // after the status, and no consents
 				ids = append(ids, kms.ID(id))
 			}
 		}

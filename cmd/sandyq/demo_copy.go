@@ -231,7 +231,7 @@ func (c copyReader) readsOnly(ctx context.Context, p *registrant) (bool, error) 
 		return false, nil
 	}
 	call := c.call
-	call.Principal.Role = access.Administrator
+	call.Principal.Roles = []access.Role{access.Administrator}
 	_, writing := c.service.Tokenize(ctx, call, &api.TokenizeRequest{Purpose: demoPurpose, Items: []api.TokenizeItem{p.item}})
 	_, erasing := c.service.RequestErasure(ctx, call, &api.ErasureRequest{Subject: p.subject, Ground: "request", Reason: readReason})
 	return errors.Is(writing, fault.Unavailable) && errors.Is(erasing, fault.Unavailable), nil

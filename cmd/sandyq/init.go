@@ -88,7 +88,7 @@ func initialise(ctx context.Context, e *env, c config, again bool) (_ *initialis
 
 // operator is who calls when the command at the machine does.
 func operator(c config) vault.Call {
-	return vault.Call{Principal: access.Principal{Tenant: c.Tenant, System: "sandyq", Role: access.Administrator}}
+	return vault.Call{Principal: access.Principal{Tenant: c.Tenant, System: "sandyq", Roles: []access.Role{access.Administrator}}}
 }
 
 // fit refuses to set up what has no keys or is not the live vault.

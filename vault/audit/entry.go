@@ -67,12 +67,16 @@ type Entry struct {
 	Credential string     `json:"credential,omitempty"`
 	Role       string     `json:"role,omitempty"`
 	OnBehalfOf string     `json:"on_behalf_of,omitempty"` // who stands behind the system, as it says
+	Verified   bool       `json:"verified,omitzero"`      // a token proved who it is
 	Operation  string     `json:"operation"`
 	Subject    string     `json:"subject,omitempty"` // the vault-wide id
 	Fields     []string   `json:"fields,omitempty"`
 	Objects    []string   `json:"objects,omitempty"` // random ids: documents, erasures, credentials
 	Items      int        `json:"items,omitzero"`    // how many values or tokens of this person
 	Purpose    string     `json:"purpose,omitempty"`
+	Basis      string     `json:"basis,omitempty"`   // what the use rests on: consent, law, …; "none" when it is nothing on record
+	Consent    string     `json:"consent,omitempty"` // which, and the version of its record
+	Recipient  string     `json:"recipient,omitempty"`
 	Reason     string     `json:"reason,omitempty"`
 	Form       string     `json:"form,omitempty"`
 	Kind       string     `json:"kind,omitempty"` // of a block, an erasure's ground, a correction's evidence

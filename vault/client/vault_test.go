@@ -58,7 +58,7 @@ func start(t *testing.T, maxDocument int64) *server {
 // credential makes a service token.
 func (s *server) credential(t *testing.T, system string, role access.Role) string {
 	t.Helper()
-	root := vault.Call{Principal: access.Principal{Tenant: "test", System: "test", Role: access.Administrator}, RequestID: "test"}
+	root := vault.Call{Principal: access.Principal{Tenant: "test", System: "test", Roles: []access.Role{access.Administrator}}, RequestID: "test"}
 	made, err := s.CreateServiceToken(t.Context(), root, &api.CreateServiceTokenRequest{System: system, Role: string(role)})
 	if err != nil {
 		t.Fatal(err)

@@ -42,7 +42,7 @@ func (*service) Authenticate(_ context.Context, bearer string) (access.Principal
 	if bearer != goodToken {
 		return access.Principal{}, fault.New(fault.Unauthenticated, "this token is not known")
 	}
-	return access.Principal{Tenant: "default", System: "crm", Credential: "cred", Role: access.Application}, nil
+	return access.Principal{Tenant: "default", System: "crm", Credential: "cred", Roles: []access.Role{access.Application}}, nil
 }
 
 func (s *service) Tokenize(ctx context.Context, c vault.Call, in *api.TokenizeRequest) (*api.TokenizeResponse, error) {

@@ -170,7 +170,7 @@ func TestHostileRequestsGetOrdinaryAnswers(t *testing.T) {
 	v := vaulttest.New(t, vaulttest.With(func(o *vault.Options) { o.Approvals = 1 }))
 	log := &journal{}
 	url := serveHandler(t, httpapi.Handler(httpapi.Config{Service: v.Service, Log: log.logger()}))
-	root := vault.Call{Principal: access.Principal{Tenant: "test", System: "test", Role: access.Administrator}, RequestID: "test"}
+	root := vault.Call{Principal: access.Principal{Tenant: "test", System: "test", Roles: []access.Role{access.Administrator}}, RequestID: "test"}
 	reached := map[string]int{} // successes by operation
 	scale, err := strconv.Atoi(cmp.Or(os.Getenv("SANDYQ_TEST_SCALE"), "1"))
 	if err != nil {

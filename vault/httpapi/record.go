@@ -56,7 +56,7 @@ func (x *exchange) record() {
 		slog.Int("status", x.status), slog.Int64("bytes", x.bytes),
 		slog.Float64("ms", float64(took.Microseconds())/1000))
 	if x.principal.System != "" {
-		attrs = append(attrs, slog.String("system", x.principal.System), slog.String("role", string(x.principal.Role)))
+		attrs = append(attrs, slog.String("system", x.principal.System), slog.String("role", x.principal.RoleNames()))
 	}
 	if x.cut {
 		attrs = append(attrs, slog.Bool("cut", true))

@@ -139,7 +139,7 @@ func (v *Vault) Restart() {
 // As makes a credential of a system and returns calls in its name.
 func (v *Vault) As(system string, role access.Role) vault.Call {
 	v.t.Helper()
-	root := vault.Call{Principal: access.Principal{Tenant: "test", System: "test", Role: access.Administrator}, RequestID: "test"}
+	root := vault.Call{Principal: access.Principal{Tenant: "test", System: "test", Roles: []access.Role{access.Administrator}}, RequestID: "test"}
 	made, err := v.CreateServiceToken(context.Background(), root, &api.CreateServiceTokenRequest{System: system, Role: string(role)})
 	check(v.t, err)
 	who, err := v.Authenticate(context.Background(), made.Secret)

@@ -1,0 +1,143 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/purpose"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// rules is what decides on calls beside the people themselves: one generation of everything that staff configure over the
+// API, joined with what the process was started with. It does not change once made. A call is decided by one generation
+// from its beginning to its end, and every Update that it makes expects that the store is still at that generation: so a
+// change of the rules holds from its acknowledgement on, on every node, as a block does.
+type rules struct {
+	generation []byte // the row as it was read; nil before anything was configured
+	gate       *access.Gate
+	purposes   *purpose.Registry
+	canaries   map[string]bool // vault-wide ids of people whom nobody has cause to use
+}
+
+func (r *rules) canary(subject string) bool { return r.canaries[subject] }
+
+// metaRules is the row that counts generations: eight bytes, big-endian.
+const metaRules = "rules"
+
+// ruleClass is a kind of thing that the rules are made of.
+type ruleClass byte
+
+// ruleRow is one version of one thing that the rules are made of.
+type ruleRow struct {
+	Version uint32 `cbor:"1,keyasint"` // from 1
+	Body    []byte `cbor:"2,keyasint"` // as its class has it; nil: it is no more
+	At      stamp  `cbor:"3,keyasint"`
+	By      string `cbor:"4,keyasint"` // the system of whoever changed it
+	Change  []byte `cbor:"5,keyasint,omitempty"`
+}
+
+// errRules ends an attempt at a call whose rules have changed meanwhile. Nothing was written by the Update that it ended.
+var errRules = errors.New("the rules have changed")
+
+// rulebook holds the generation that new calls are decided by.
+type rulebook struct {
+	service *Service
+	current atomic.Pointer[rules]
+	loading sync.Mutex
+}
+
+// load reads the store's generation, unless it is the current one.
+func (b *rulebook) load(ctx context.Context) error {
+	b.loading.Lock() // one reading serves all who wait; the store is read here and nothing else waits for it
+	defer b.loading.Unlock()
+	var fresh *rules
+	err := b.service.Store.View(ctx, func(r store.Reader) (err error) {
+		fresh = b.current.Load()
+		generation, err := r.Get(b.service.rows.meta(metaRules))
+		if err != nil || fresh != nil && bytes.Equal(generation[0], fresh.generation) {
+			return err
+		}
+		fresh, err = b.service.readRules(r, bytes.Clone(generation[0]))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read the rules: %w", err)
+	}
+	b.current.Store(fresh)
+	return nil
+}
+
+// readRules makes the rules of what one snapshot holds.
+func (s *Service) readRules(r store.Reader, generation []byte) (*rules, error) {
+	made := &rules{generation: generation, gate: access.NewGate(s.Decider), purposes: s.Options.Purposes}
+	prefix := s.rows.key(kindRule)
+	return made, scanAll(r, prefix, func(p store.Pair) error {
+		row, err := decodeRow[ruleRow](p.Value)
+		if err != nil || row.Body == nil {
+			return err
+		}
+		class, name := ruleClass(p.Key[len(prefix)]), string(p.Key[len(prefix)+1:len(p.Key)-1])
+		return s.readRule(made, class, name, row)
+	})
+}
+
+// readRule takes one thing into the rules being made.
+func (s *Service) readRule(_ *rules, class ruleClass, _ string, _ *ruleRow) error {
+	return fmt.Errorf("the store holds rules of the unknown class %q", class)
+}
+
+// changeRule has a draft write the next version of a thing that the rules are made of, and with it the next generation.
+// Whoever commits it reads the rules anew before it answers: see rulebook.load.
+func (s *Service) changeRule(d *draft, from *rules, class ruleClass, name string, row *ruleRow) {
+	next := binary.BigEndian.AppendUint64(nil, from.number()+1)
+	d.set(s.rows.meta(metaRules), next)
+	b := encodeRow(row)
+	d.set(s.rows.rule(class, name), b)
+	d.set(s.rows.ruleVersion(class, name, row.Version), b)
+}
+
+// number counts generations.
+func (r *rules) number() uint64 {
+	if r.generation == nil {
+		return 0
+	}
+	return binary.BigEndian.Uint64(r.generation)
+}
+
+// ground is what every Update of a call expects beside what its drafts do.
+func (s *Service) ground(r *rules) *draft {
+	d := &draft{}
+	d.expect(s.rows.meta(metaRules), r.generation)
+	return d
+}
+
+// underRules makes a call under the current rules, anew when they change meanwhile, and gives its failure the code that
+// the caller is told.
+func underRules[T any](ctx context.Context, s *Service, call Call, do func(Call) (T, error)) (T, error) {
+	const rounds = 4
+	var out T
+	for range rounds {
+		call.rules = s.rulebook.current.Load()
+		var err error
+		if out, err = do(call); !errors.Is(err, errRules) {
+			return out, edge(err)
+		}
+		if err := s.rulebook.load(ctx); err != nil {
+			return out, edge(err)
+		}
+	}
+	return out, errRulesChanged()
+}
+
+// errRulesChanged is what a caller is told whose call cannot be made anew.
+func errRulesChanged() *fault.Error {
+	return &fault.Error{Code: fault.Unavailable, Detail: "the rules changed meanwhile: ask again", RetryAfter: time.Second}
+}
