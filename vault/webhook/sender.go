@@ -89,7 +89,7 @@ func (r *receiver) post(ctx context.Context, stamp, id string, body []byte) erro
 	if err != nil {
 		return withoutURL(err)
 	}
-	defer func() { _ = resp.Body.Close() }()                          // it was only read
+	defer func() { _ = resp.Body.Close() }()                         // it was only read
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer)) // the status has been told
 	if resp.StatusCode/100 != 2 {
 		return Status(resp.StatusCode)
