@@ -165,8 +165,14 @@ func (m *Meter) needs(into []need, roles []access.Role, charges []Charge) []need
 			slots = make([]slot, len(m.bounds))
 			m.systems[c.System] = slots
 		}
+		var limit *Limit // of the bound before: those of one limit follow one another
+		applies := false
 		for j := range m.bounds {
-			if b := &m.bounds[j]; c.Units > 0 && b.limit.matches(roles, c) {
+			b := &m.bounds[j]
+			if b.limit != limit {
+				limit, applies = b.limit, c.Units > 0 && b.limit.matches(roles, c)
+			}
+			if applies {
 				slots[j].roll(started(m.latest, b.length))
 				into = add(into, need{&slots[j], b, c.System, c.Units})
 			}
