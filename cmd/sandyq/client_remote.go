@@ -34,7 +34,7 @@ type remote struct {
 
 func (r *remote) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&r.server, "server", "", "address of the server (default $"+serverVariable+", else that of the server running in the home, else http://"+defaultListen+")")
-	flags.StringVar(&r.tokenFile, "token-file", "", "file with the service token (default $"+tokenFileVariable+", else dev.token in the home)")
+	flags.StringVar(&r.tokenFile, "token-file", "", "file with the token (default $"+tokenFileVariable+", else dev.token in the home, else that of sandyq login)")
 	flags.StringVar(&r.caFile, "ca-file", "", "PEM file with the authorities to trust for the server's certificate (default the system's)")
 	flags.StringVar(&r.home, "home", defaultHome, "home directory of a server on this machine, for its address and dev.token")
 }
@@ -78,22 +78,30 @@ func (r *remote) address() string {
 	return "http://" + defaultListen
 }
 
-// token reads the service token from the first place that names one.
+// token reads the token from the first place that has one.
 func (r *remote) token() (string, error) {
-	path := r.tokenFile
-	if path == "" {
-		path = os.Getenv(tokenFileVariable)
+	if named := or(r.tokenFile, os.Getenv(tokenFileVariable)); named != "" {
+		return readTokenFile(named)
 	}
-	named := path != ""
-	if !named {
-		path = config{Home: r.home}.devToken()
+	path := config{Home: r.home}.devToken()
+	token, err := readTokenFile(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return token, err
 	}
+	if token, err = readLogin(); err != nil {
+		return "", fmt.Errorf("read the token of the login: %w", err)
+	}
+	if token == "" {
+		return "", hinted(usagef("no service token: %s does not exist, and nobody has logged in", path),
+			"name a file that holds one with --token-file or %s, log in with sandyq login, or name the home of a server started with serve --dev by --home", tokenFileVariable)
+	}
+	return token, nil
+}
+
+// readTokenFile reads a token.
+func readTokenFile(path string) (string, error) {
 	b, err := os.ReadFile(path) //nolint:gosec // the operator names the file
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && !named:
-		return "", hinted(usagef("no service token: %s does not exist", path),
-			"name a file that holds one with --token-file or %s, or the home of a server started with serve --dev by --home", tokenFileVariable)
-	case err != nil:
+	if err != nil {
 		return "", fmt.Errorf("read the service token: %w", err)
 	}
 	token := strings.TrimSpace(string(b))

@@ -19,6 +19,8 @@ type config struct {
 	// Listen is HOST:PORT of the API. Port 0 takes a free one. An address that is not loopback needs TLS.
 	Listen string    `yaml:"listen"`
 	TLS    tlsConfig `yaml:"tls"`
+	// Auth says who is believed beside service tokens.
+	Auth authConfig `yaml:"auth"`
 	// Ops is HOST:PORT of health, readiness and metrics, which ask nobody who they are. The rule about TLS is the same;
 	// on loopback it is plain HTTP whatever TLS says.
 	Ops string `yaml:"ops"`
@@ -45,7 +47,9 @@ type config struct {
 type tlsConfig struct {
 	CertFile     string `yaml:"cert_file"`      // PEM, the chain
 	KeyFile      string `yaml:"key_file"`       // PEM
-	ClientCAFile string `yaml:"client_ca_file"` // PEM; given, every client of the API must show a certificate that one of these signed
+	ClientCAFile string `yaml:"client_ca_file"` // PEM; given, clients of the API are asked for a certificate that one of these signed
+	// ClientCertificates is required when a client without a certificate is turned away, otherwise optional.
+	ClientCertificates string `yaml:"client_certificates"`
 	// TerminatedUpstream says that a proxy on a trusted network speaks TLS, so that a public address may go without.
 	TerminatedUpstream bool `yaml:"terminated_upstream"`
 }
@@ -139,6 +143,7 @@ func defaultConfig() config {
 	return config{
 		Home:            defaultHome,
 		Listen:          defaultListen,
+		TLS:             tlsConfig{ClientCertificates: certificatesOptional},
 		Ops:             defaultOps,
 		Tenant:          "main",
 		Environment:     "p",

@@ -47,7 +47,10 @@ func (c config) check() error {
 	if err := c.checkKeys(); err != nil {
 		return err
 	}
-	return c.checkListeners()
+	if err := c.checkListeners(); err != nil {
+		return err
+	}
+	return c.Auth.check(c.TLS)
 }
 
 // maxMaxDocument bounds max_document, in bytes.
@@ -85,6 +88,12 @@ func (c config) checkListeners() error {
 	}
 	if c.TLS.ClientCAFile != "" && c.TLS.CertFile == "" {
 		return settingError{"tls.client_ca_file", "needs cert_file and key_file"}
+	}
+	if c.TLS.ClientCertificates != certificatesOptional && c.TLS.ClientCertificates != certificatesRequired {
+		return settingError{"tls.client_certificates", "is optional or required"}
+	}
+	if c.TLS.ClientCertificates == certificatesRequired && c.TLS.ClientCAFile == "" {
+		return settingError{"tls.client_certificates", "needs client_ca_file to be required"}
 	}
 	if c.TLS.TerminatedUpstream && c.TLS.CertFile != "" {
 		return settingError{"tls", "has both terminated_upstream and cert_file; one of them protects the listener"}

@@ -93,5 +93,5 @@ func (c *config) paths() []*string {
 	if a := c.Keys.Vault.EraseAuth; a != nil {
 		paths = append(paths, &a.RoleIDFile, &a.SecretIDFile, &a.TokenFile)
 	}
-	return paths
+	return append(paths, c.Auth.paths()...)
 }

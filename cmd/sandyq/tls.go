@@ -11,6 +11,12 @@ import (
 	"time"
 )
 
+// The values of tls.client_certificates.
+const (
+	certificatesOptional = "optional"
+	certificatesRequired = "required"
+)
+
 // listenerTLS is how each listener is protected; nil is plain HTTP.
 type listenerTLS struct{ api, ops *tls.Config }
 
@@ -40,7 +46,7 @@ type certificates struct {
 	changed [3]time.Time // of the files that are in use
 	trouble string       // why newer files cannot be used, as logged; empty when they can
 	chain   *tls.Certificate
-	clients *x509.CertPool // nil when clients need no certificate
+	clients *x509.CertPool // nil when clients are asked for no certificate
 }
 
 // server is the configuration of a listener; each handshake takes the files as they are then.
@@ -50,7 +56,12 @@ func (f *certificates) server(askClients bool) *tls.Config {
 		chain, clients := f.current()
 		fresh := &tls.Config{MinVersion: base.MinVersion, NextProtos: base.NextProtos, Certificates: []tls.Certificate{*chain}}
 		if askClients && clients != nil {
-			fresh.ClientCAs, fresh.ClientAuth = clients, tls.RequireAndVerifyClientCert
+			fresh.ClientCAs, fresh.ClientAuth = clients, tls.VerifyClientCertIfGiven
+			if f.config.ClientCertificates == certificatesRequired {
+				fresh.ClientAuth = tls.RequireAndVerifyClientCert
+			}
+			// A resumed session would bring a certificate that was verified against the authorities of its day.
+			fresh.SessionTicketsDisabled = true
 		}
 		return fresh, nil
 	}

@@ -77,7 +77,8 @@ func (a *authority) issue(name string) (cert, key []byte) {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
-// TestTLS: a certificate protects the API, is taken anew when its files change, and clients must show theirs.
+// TestTLS: a certificate protects the API, is taken anew when its files change, and clients must show theirs where that is
+// required.
 func TestTLS(t *testing.T) {
 	a := newAuthority(t)
 	dir := t.TempDir()
@@ -94,7 +95,7 @@ func TestTLS(t *testing.T) {
 	}
 	install("first")
 	write("clients.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}))
-	write("sandyq.yaml", []byte("home: home\ntls: {cert_file: server.crt, key_file: server.key, client_ca_file: clients.crt}\n"))
+	write("sandyq.yaml", []byte("home: home\ntls: {cert_file: server.crt, key_file: server.key, client_ca_file: clients.crt, client_certificates: required}\n"))
 	s := start(t, "serve", "--dev", "--config", filepath.Join(dir, "sandyq.yaml"))
 	if !strings.HasPrefix(s.API, "https://") || !strings.HasPrefix(s.Ops, "http://") {
 		t.Errorf("announced %s and %s", s.API, s.Ops)
