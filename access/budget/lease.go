@@ -132,7 +132,9 @@ func (m *Meter) settle(ctx context.Context, l *lease, got int64, err error) {
 		}
 	case s.start == l.account.Start.Unix():
 		s.left += got
-		s.full = s.full || got < l.want
+		if got < l.want {
+			s.full = true
+		}
 	}
 	close(l.done)
 }

@@ -213,6 +213,9 @@ func TestObserveCountsAndLetsPass(t *testing.T) {
 	for range 50 {
 		n.fits(t, reads(10))
 	}
+	if l.calls > 20 {
+		t.Errorf("%d leases", l.calls)
+	}
 	account := budget.Account{Limit: "a", System: "crm", Window: budget.Minute, Start: noon}
 	if taken := l.of(account); taken < 500 || taken > 750 {
 		t.Errorf("spent 500, counted %d", taken)

@@ -244,6 +244,12 @@ func TestCallsAtOnceShareLeases(t *testing.T) {
 		if g.asked.Load() != 2 {
 			t.Errorf("%d leases", g.asked.Load())
 		}
+		close(g.answer)
+		n.fits(t, reads(1))
+		account := budget.Account{Limit: "a", System: "crm", Window: budget.Hour, Start: noon}
+		if leased := g.Ledger.(*ledger).of(account); leased > 151 { // half of what was spent is leased ahead
+			t.Errorf("%d units are leased when 101 are spent", leased)
+		}
 	})
 }
 
