@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
@@ -52,23 +50,25 @@ func (c *inquiry) Get(uid types.EntityUID) (types.Entity, bool) {
 // an unknown action, or in an unknown form.
 func (e *Engine) take(r *access.Request) (inquiry, bool) {
 	q, known := e.actions[r.Action]
-	roles, nobody := rolesOf(r.Principal.Roles)
-	if !known || nobody || r.Form != "" && r.Form != access.Plain && r.Form != access.Masked {
+	roles := rolesOf(r.Principal.Roles)
+	if !known || roles.empty() || r.Form != "" && r.Form != access.Plain && r.Form != access.Masked {
 		return inquiry{}, false
 	}
-	now := e.options.Now().In(e.options.Location)
+	kind := typeSystem
+	if r.Principal.VaultWide() {
+		kind = typeStaff
+	}
 	return inquiry{
-		question:  q,
-		principal: principalOf(&r.Principal, roles),
-		context:   contextOf(r, now.Hour(), weekday(now)),
-		entities:  e.entities,
+		question: q,
+		principal: types.Entity{
+			UID:        types.NewEntityUID(kind, types.String(r.Principal.System)),
+			Parents:    roles.parents,
+			Attributes: record(q.principal, r, &e.options),
+		},
+		context:  record(q.context, r, &e.options),
+		entities: e.entities,
 	}, true
 }
-
-// weekday counts from Monday, 1, as ISO 8601 does.
-func weekday(t time.Time) int { return (int(t.Weekday())+6)%7 + 1 }
-
-func networkOf(a netip.Addr) types.IPAddr { return types.IPAddr(netip.PrefixFrom(a, a.BitLen())) }
 
 // resources is what an action is asked of, appended to room: of fields that policies cannot tell apart, one. Each must be
 // permitted, unless whole is set: then some must. A nil resource is a field of no category.
@@ -106,7 +106,7 @@ func (c *inquiry) ask(r *resource) verdict {
 	if r == nil {
 		return verdict{by: []string{None}}
 	}
-	decision, d := cedar.Authorize(c.policies, c, cedar.Request{
+	decision, d := cedar.Authorize(c.asked, c, cedar.Request{
 		Principal: c.principal.UID, Action: c.action, Resource: r.uid, Context: c.context,
 	})
 	if len(d.Errors) > 0 {

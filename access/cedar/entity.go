@@ -7,6 +7,7 @@ import (
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
 	"github.com/sandyq/sandyq/access"
 )
@@ -39,20 +40,27 @@ type entities = types.EntityMap
 
 // question is what an action asks, before it is known by whom and of what.
 type question struct {
-	action   types.EntityUID
-	policies asked
-	alone    []*resource // what it is asked of; nil for the fields of a request
+	action    types.EntityUID
+	asked     asked
+	principal []attribute // that the policies asked can read
+	context   []attribute
+	alone     []*resource // what it is asked of; nil for the fields of a request
 }
 
-// asked are the policies that can apply to an action, by id. That the others cannot is what their scope says, so leaving
-// them out changes no decision and hides no error.
-type asked []*policy
+// asked are the policies that can apply to an action, by id, each without the scope that says so: a list of actions is
+// slow to look through. Leaving out the others changes no decision and hides no error.
+type asked []namedPolicy
+
+type namedPolicy struct {
+	id       cedar.PolicyID
+	compiled *cedar.Policy
+}
 
 // All is how the library reads policies.
 func (a asked) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
 		for _, p := range a {
-			if !yield(cedar.PolicyID(p.id), p.compiled) {
+			if !yield(p.id, p.compiled) {
 				return
 			}
 		}
@@ -115,15 +123,26 @@ func (e *Engine) buildActions() {
 			entity.Parents = types.NewEntityUIDSet(types.NewEntityUID(typeAction, types.String(operation)))
 		}
 		e.entities[entity.UID] = entity
-		q := &question{action: entity.UID}
-		if uid, ok := singular[a.On()]; ok {
-			q.alone = []*resource{{uid: uid}}
-		}
-		for _, p := range e.policies {
-			if p.asks(entity) {
-				q.policies = append(q.policies, p)
-			}
-		}
-		e.actions[a] = q
+		e.actions[a] = e.ask(a, entity)
 	}
+}
+
+// ask makes the question of an action.
+func (e *Engine) ask(a access.Action, entity types.Entity) *question {
+	q := &question{action: entity.UID}
+	if uid, ok := singular[a.On()]; ok {
+		q.alone = []*resource{{uid: uid}}
+	}
+	read := reading{names: map[types.String]bool{}}
+	for _, p := range e.policies {
+		if !p.asks(entity) {
+			continue
+		}
+		text := *p.compiled.AST()
+		text.Action = ast.Scope{}.All()
+		q.asked = append(q.asked, namedPolicy{cedar.PolicyID(p.id), cedar.NewPolicyFromAST(&text)})
+		read.add((*ast.Policy)(&text))
+	}
+	q.principal, q.context = read.of(principalAttributes, false), read.of(contextAttributes, read.whole)
+	return q
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
@@ -73,7 +74,7 @@ func parse(files map[string][]byte, o Options) (all []*policy, err error) {
 		}
 		list, err := cedar.NewPolicyListFromBytes(file, files[file])
 		if err != nil {
-			wrong = append(wrong, fmt.Errorf("%s: %w", file, err))
+			wrong = append(wrong, unparsed(file, err))
 			continue
 		}
 		for _, compiled := range list {
@@ -95,6 +96,15 @@ func parse(files map[string][]byte, o Options) (all []*policy, err error) {
 	return all, nil
 }
 
+// unparsed is why a file could not be read, with its name where the library says "<input>".
+func unparsed(file string, err error) error {
+	const nameless = "parser error: parse error at <input>"
+	if rule, ok := strings.CutPrefix(err.Error(), nameless); ok {
+		return errors.New(file + rule)
+	}
+	return fmt.Errorf("%s: %w", file, err)
+}
+
 // check gives a policy its id, which none that was seen may have, and holds it to the schema.
 func (p *policy) check(seen map[string]*policy, o Options) error {
 	position := p.compiled.Position()
@@ -108,21 +118,11 @@ func (p *policy) check(seen map[string]*policy, o Options) error {
 		return fmt.Errorf("%s: policy %q: the @id is taken at %s:%d", at, p.id, position.Filename, position.Line)
 	}
 	seen[p.id] = p
-	if err := published().check(p, o); err != nil {
-		var wrong []error
-		for _, rule := range unjoined(err) {
-			wrong = append(wrong, fmt.Errorf("%s: policy %q: %w", at, p.id, rule))
-		}
-		return errors.Join(wrong...)
+	var wrong []error
+	for _, rule := range published().broken(p, o) {
+		wrong = append(wrong, fmt.Errorf("%s: policy %q: %s", at, p.id, rule))
 	}
-	return nil
-}
-
-func unjoined(err error) []error {
-	if several, ok := err.(interface{ Unwrap() []error }); ok {
-		return several.Unwrap()
-	}
-	return []error{err}
+	return errors.Join(wrong...)
 }
 
 // named is the entities that the text of a policy names.

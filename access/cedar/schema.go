@@ -1,9 +1,9 @@
 package cedar
 
 import (
-	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/cedar-policy/cedar-go/types"
@@ -34,19 +34,19 @@ var published = sync.OnceValue(func() *vocabulary {
 	return &vocabulary{s, validate.New(s)}
 })
 
-// check holds a policy to the schema: types, attributes and actions, as the validator of the library does, and the names
-// of fields and of what is enumerated, which it does not look at: Role::"suport" would be nobody for ever.
-func (v *vocabulary) check(p *policy, o Options) error {
-	var wrong []error
+// broken is how a policy breaks the schema, sorted: types, attributes and actions, as the validator of the library finds,
+// and the names of fields and of what is enumerated, which it does not look at: Role::"suport" would be nobody for ever.
+func (v *vocabulary) broken(p *policy, o Options) (rules []string) {
 	if err := v.validator.Policy("", (*ast.Policy)(p.compiled.AST())); err != nil {
-		wrong = unjoined(err)
+		rules = strings.Split(err.Error(), "\n")
 	}
 	for _, name := range p.names {
 		if !v.exists(name, o) {
-			wrong = append(wrong, fmt.Errorf("there is no %s", name))
+			rules = append(rules, fmt.Sprintf("there is no %s", name))
 		}
 	}
-	return errors.Join(wrong...)
+	slices.Sort(rules)
+	return slices.Compact(rules)
 }
 
 // exists is false of what can't be; a system or one of the staff may yet come to be.
