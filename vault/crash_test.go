@@ -292,7 +292,7 @@ func (s *site) credential() (vault.Call, error) {
 	if err != nil {
 		return vault.Call{}, err
 	}
-	who, err := s.Authenticate(ctx, made.Secret)
+	who, err := s.Authenticate(ctx, vault.Presented{Bearer: made.Secret})
 	return vault.Call{Principal: who, RequestID: "test"}, err
 }
 

@@ -2,7 +2,9 @@ package vault
 
 import (
 	"context"
+	"fmt"
 	"regexp"
+	"time"
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/access/authn"
@@ -18,34 +20,20 @@ type credentialRow struct {
 	Role    access.Role `cbor:"3,keyasint"`
 	Created stamp       `cbor:"4,keyasint"`
 	Revoked stamp       `cbor:"5,keyasint,omitempty"`
-	Maker   string      `cbor:"6,keyasint,omitempty"` // the credential that made it
+	Maker   string      `cbor:"6,keyasint,omitempty"` // the credential that made it, or that it replaces
+
+	Expires    stamp    `cbor:"7,keyasint,omitempty"`
+	Systems    []string `cbor:"8,keyasint,omitempty"` // of staff: whose people they may see; nil: everybody's
+	Department string   `cbor:"9,keyasint,omitempty"`
+	Replaces   bool     `cbor:"10,keyasint,omitempty"` // Maker is what it replaces
+}
+
+// ended reports that the token lets nobody in any more.
+func (r *credentialRow) ended(now time.Time) bool {
+	return r.Revoked != 0 || r.Expires != 0 && !now.Before(r.Expires.time())
 }
 
 var systemPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,39}$`)
-
-// Authenticate tells whose the bearer credential is. A revoked one is nobody's from the answer to its revocation on.
-func (s *Service) Authenticate(ctx context.Context, bearer string) (access.Principal, error) {
-	nobody := fault.New(fault.Unauthenticated, "a valid credential is required")
-	credential, proof, err := authn.ParseServiceToken(bearer)
-	if err != nil {
-		return access.Principal{}, nobody
-	}
-	var row *credentialRow
-	err = s.Store.View(ctx, func(r store.Reader) (err error) {
-		row, err = getRow[credentialRow](r, s.rows.credential(credential))
-		return err
-	})
-	if err != nil {
-		return access.Principal{}, edge(err)
-	}
-	if row == nil || row.Revoked != 0 || !proof.Matches(row.Digest) {
-		return access.Principal{}, nobody
-	}
-	return access.Principal{
-		Tenant: s.Tenant, System: row.System, Credential: CredentialID(credential).String(), Roles: []access.Role{row.Role},
-		AllSystems: row.Role != access.Application,
-	}, nil
-}
 
 // CreateServiceToken makes a service token. Its text is in this answer and nowhere else.
 func (s *Service) CreateServiceToken(ctx context.Context, call Call, req *api.CreateServiceTokenRequest) (*api.ServiceToken, error) {
@@ -53,10 +41,7 @@ func (s *Service) CreateServiceToken(ctx context.Context, call Call, req *api.Cr
 }
 
 func (s *Service) createServiceToken(ctx context.Context, call Call, req *api.CreateServiceTokenRequest) (*api.ServiceToken, error) {
-	if !systemPattern.MatchString(req.System) || req.System == itself {
-		return nil, fault.Bad("system", "1 to 40 of a–z, 0–9, dot, hyphen and _, and not the vault's own name")
-	}
-	role, err := access.ParseRole(req.Role)
+	row, err := s.newCredential(req)
 	if err != nil {
 		return nil, err
 	}
@@ -66,25 +51,71 @@ func (s *Service) createServiceToken(ctx context.Context, call Call, req *api.Cr
 	var made *api.ServiceToken
 	err = s.once(ctx, call, access.CreateCredential, func(o *once) error {
 		if o.earlier(0) != nil {
-			return fault.New(fault.Conflict, "the token was made and shown by the first call: revoke it and make another")
+			return errShownOnce()
 		}
 		text, credential, proof := authn.NewServiceToken()
-		row := credentialRow{
-			Digest: proof.Digest(), System: req.System, Role: role, Created: stampOf(s.Clock()), Maker: call.Principal.Credential,
-		}
+		row.Digest, row.Maker = proof.Digest(), call.Principal.Credential
 		d := deed{request: access.Request{Action: access.CreateCredential}, effect: &draft{}}
-		d.entry.Objects, d.entry.Kind = []string{CredentialID(credential).String()}, string(role)
+		d.entry.Objects, d.entry.Kind = []string{CredentialID(credential).String()}, string(row.Role)
 		d.effect.expect(s.rows.credential(credential), nil)
 		d.effect.set(s.rows.credential(credential), encodeRow(row))
 		o.keep(d.effect, 0, done{Object: credential})
 		if _, err := s.act(ctx, call, func() (deed, error) { return d, nil }); err != nil {
 			return err
 		}
-		made = credentialWire(credential, &row)
+		made = credentialWire(credential, row)
 		made.Secret = text
 		return nil
 	})
 	return made, err
+}
+
+// newCredential checks what a service token is to be.
+func (s *Service) newCredential(req *api.CreateServiceTokenRequest) (*credentialRow, error) {
+	if !systemPattern.MatchString(req.System) || req.System == itself {
+		return nil, fault.Bad("system", ruleSystem)
+	}
+	role, err := access.ParseRole(req.Role)
+	if err != nil {
+		return nil, err
+	}
+	ofStaff := role != access.Application
+	switch {
+	case !ofStaff && req.Systems != nil:
+		return nil, fault.Bad("systems", "only staff see other systems' people")
+	case !ofStaff && req.Department != "":
+		return nil, fault.Bad("department", "only staff have one")
+	case req.Department != "" && (!actorPattern.MatchString(req.Department) || numberInCode.MatchString(req.Department)):
+		return nil, fault.Bad("department", ruleActor)
+	case len(req.Systems) > maxSystems:
+		return nil, fault.Bad("systems", fmt.Sprintf("at most %d", maxSystems))
+	}
+	for _, name := range req.Systems {
+		if !systemPattern.MatchString(name) {
+			return nil, fault.Bad("systems", ruleSystem)
+		}
+	}
+	row := &credentialRow{
+		System: req.System, Role: role, Created: stampOf(s.Clock()), Systems: req.Systems, Department: req.Department,
+	}
+	return row, s.expire(row, req.ExpiresAt)
+}
+
+// maxSystems is how many systems a credential of staff may name.
+const maxSystems = 100
+
+const ruleSystem = "1 to 40 of a–z, 0–9, dot, hyphen and _, and not the vault's own name"
+
+// expire gives a token its end; the zero time is none.
+func (s *Service) expire(row *credentialRow, at time.Time) error {
+	switch {
+	case at.IsZero():
+	case !at.After(s.Clock()):
+		return fault.Bad("expires_at", "in the future")
+	default:
+		row.Expires = stampOf(at)
+	}
+	return nil
 }
 
 // oneMadeTheOther reports whether two credentials are one, or one was made by the other, or by one that it made.
@@ -157,7 +188,12 @@ func (s *Service) serviceTokens(ctx context.Context, call Call, limit int, curso
 			if err != nil {
 				return err
 			}
-			page.Items = append(page.Items, *credentialWire(CredentialID(p.Key[len(prefix):]), row))
+			id := CredentialID(p.Key[len(prefix):])
+			wire := credentialWire(id, row)
+			if wire.LastUsedAt, err = s.lastUsed(r, id); err != nil {
+				return err
+			}
+			page.Items = append(page.Items, *wire)
 		}
 		return err
 	})
@@ -212,7 +248,12 @@ func (s *Service) revokeServiceToken(ctx context.Context, call Call, credential 
 }
 
 func credentialWire(c CredentialID, row *credentialRow) *api.ServiceToken {
-	return &api.ServiceToken{
-		ID: c.String(), System: row.System, Role: string(row.Role), CreatedAt: row.Created.time(), RevokedAt: row.Revoked.time(),
+	wire := &api.ServiceToken{
+		ID: c.String(), System: row.System, Role: string(row.Role), Systems: row.Systems, Department: row.Department,
+		CreatedAt: row.Created.time(), ExpiresAt: row.Expires.time(), RevokedAt: row.Revoked.time(),
 	}
+	if row.Replaces {
+		wire.Replaces = row.Maker
+	}
+	return wire
 }

@@ -307,7 +307,7 @@ func TestNobodyApprovesWithATokenOfTheirOwnMaking(t *testing.T) {
 	who := register(t, v, boss, aigul())
 	e := erase(t, v, boss, who.Subject)
 	made := must[*api.ServiceToken](t)(v.CreateServiceToken(ctx, boss, &api.CreateServiceTokenRequest{System: "puppet", Role: "administrator"}))
-	puppet := vault.Call{Principal: must[access.Principal](t)(v.Authenticate(ctx, made.Secret))}
+	puppet := vault.Call{Principal: must[access.Principal](t)(v.Authenticate(ctx, vault.Presented{Bearer: made.Secret}))}
 	_, err := v.ApproveErasure(ctx, puppet, e.Erasure)
 	wantCode(t, err, fault.Denied)
 	must[*api.Erasure](t)(v.ApproveErasure(ctx, staff(v), e.Erasure))

@@ -32,6 +32,7 @@ const (
 	kindPool       = 'q' // key id → poolRow
 	kindUpload     = 'l' // blob → uploadRow
 	kindCredential = 'c' // credential → credentialRow
+	kindUsed       = 'v' // credential → stamp: when it was used last
 	kindRule       = 'g' // class, name → ruleRow: the one that holds
 	kindRuleOf     = 'j' // class, name, version → ruleRow: every one there was
 	kindAlert      = 'n' // alert → alertRow: not yet told everybody

@@ -30,11 +30,12 @@ type Options struct {
 	Clock  clock.Clock
 	Log    *slog.Logger
 
-	Schema    *schema.Schema    // default: the built-in one
-	Purposes  *purpose.Registry // default: the built-in ones
-	Decider   access.Decider    // default: by role
-	Messenger Messenger         // tells receivers of alerts; may be nil: then they are only counted and logged
-	Agents    Agents            // tells who stands behind a system; may be nil: then no token is accepted for it
+	Schema     *schema.Schema    // default: the built-in one
+	Purposes   *purpose.Registry // default: the built-in ones
+	Decider    access.Decider    // default: by role
+	Identities Identities        // tells who shows what is no service token; may be nil: then nobody is let in with it
+	Messenger  Messenger         // tells receivers of alerts; may be nil: then they are only counted and logged
+	Agents     Agents            // tells who stands behind a system; may be nil: then no token is accepted for it
 
 	Consents ConsentMode // default: observe
 
@@ -83,6 +84,7 @@ type Service struct {
 	inFlight inFlight
 	turns    turns
 	uploads  uploads
+	uses     uses
 	kick     chan struct{} // holds one when the sweeper should look at once
 	told     chan struct{} // holds one when there is something to tell
 
@@ -114,6 +116,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s.inFlight.init()
 	s.turns.init()
 	s.uploads.init()
+	s.uses.init()
 
 	k := o.Keyring
 	k.KMS, k.MAC, k.Pool, k.Claim, k.Now = o.Keys, o.Keys, &poolRows{s, kms.NewID()}, s.title.claim, o.Clock

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,21 +14,24 @@ import (
 
 func newAccessCmd(r *remote) *cobra.Command {
 	return group("access", "Manage who may call the vault",
-		group("token", "Manage service tokens", newTokenCreateCmd(r), newTokenListCmd(r), newTokenRevokeCmd(r)))
+		group("token", "Manage service tokens", newTokenCreateCmd(r), newTokenListCmd(r), newTokenRotateCmd(r), newTokenRevokeCmd(r)))
 }
 
 func newTokenCreateCmd(r *remote) *cobra.Command {
 	var in api.CreateServiceTokenRequest
+	var life time.Duration
 	cmd := &cobra.Command{
 		Use:   "create --system NAME --role ROLE",
 		Short: "Make a service token",
 		Long: `Make a service token for a system and print it. It is shown this once and kept nowhere: send it to a file.
 
-Roles: application keeps tokens in place of data and sees the people that it holds; staff looks at people's data,
-whichever system holds them; administrator may do everything.`,
+Roles: application keeps tokens in place of data and sees the people that it holds. The others are of staff: staff,
+support (masked values only), kyc_officer, privacy_officer, security_officer, auditor (the log, no data) and administrator
+(credentials and configuration, no data). What each may do is the policies' business: sandyq policy explain.`,
 		Example: `  umask 077; sandyq access token create --system crm --role application > crm.token`,
 		Args:    cobra.NoArgs,
 		RunE: r.asking(func(ctx context.Context, c *client.Client, _ []string) error {
+			in.ExpiresAt = expiry(life)
 			made, err := c.CreateServiceToken(ctx, &in)
 			if err != nil {
 				return err
@@ -40,8 +44,47 @@ whichever system holds them; administrator may do everything.`,
 		}),
 	}
 	cmd.Flags().StringVar(&in.System, "system", "", "name of the calling system: a-z, 0-9, dot, hyphen and _")
-	cmd.Flags().StringVar(&in.Role, "role", "", "application, staff or administrator")
+	cmd.Flags().StringVar(&in.Role, "role", "", "what it stands for: application, staff, support, …")
+	cmd.Flags().StringSliceVar(&in.Systems, "systems", nil, "of staff: the systems whose people they may see (default: all)")
+	cmd.Flags().StringVar(&in.Department, "department", "", "of staff, for the policies")
+	cmd.Flags().DurationVar(&life, "life", 0, "how long it is good for, such as 720h (default: until it is revoked)")
 	return requiring(cmd, "system", "role")
+}
+
+// expiry is when what is made now ends; a life of 0 never does.
+func expiry(life time.Duration) time.Time {
+	if life == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(life)
+}
+
+func newTokenRotateCmd(r *remote) *cobra.Command {
+	var overlap, life time.Duration
+	cmd := &cobra.Command{
+		Use:   "rotate ID",
+		Short: "Replace a service token",
+		Long: `Make a service token that stands for the same as another and print it. The old one goes on working for the overlap, so
+that whoever uses it can be given the new one without a gap.`,
+		Example: `  umask 077; sandyq access token rotate cred_01j2… --overlap 24h > crm.token`,
+		Args:    cobra.ExactArgs(1),
+		RunE: r.asking(func(ctx context.Context, c *client.Client, args []string) error {
+			made, err := c.RotateServiceToken(ctx, args[0], &api.RotateServiceTokenRequest{
+				Overlap: int(overlap / time.Second), ExpiresAt: expiry(life),
+			})
+			if err != nil {
+				return err
+			}
+			return r.answer(made, func(w io.Writer) error {
+				_, _ = fmt.Fprintf(r.err, "made %s in place of %s\n", made.ID, made.Replaces)
+				_, err := fmt.Fprintln(w, made.Secret)
+				return err
+			})
+		}),
+	}
+	cmd.Flags().DurationVar(&overlap, "overlap", 24*time.Hour, "how long the old token goes on working, up to 720h")
+	cmd.Flags().DurationVar(&life, "life", 0, "how long the new one is good for (default: until it is revoked)")
+	return cmd
 }
 
 func newTokenListCmd(r *remote) *cobra.Command {
@@ -58,9 +101,9 @@ func newTokenListCmd(r *remote) *cobra.Command {
 				return err
 			}
 			return r.answerTable(api.Page[api.ServiceToken]{Items: all}, func(t table) {
-				t.row("ID", "SYSTEM", "ROLE", "CREATED", "REVOKED")
+				t.row("ID", "SYSTEM", "ROLE", "CREATED", "LAST USED", "EXPIRES", "REVOKED")
 				for _, token := range all {
-					t.row(token.ID, token.System, token.Role, moment(token.CreatedAt), moment(token.RevokedAt))
+					t.row(token.ID, token.System, token.Role, moment(token.CreatedAt), moment(token.LastUsedAt), moment(token.ExpiresAt), moment(token.RevokedAt))
 				}
 			})
 		}),

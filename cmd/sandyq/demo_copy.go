@@ -102,7 +102,7 @@ func (d *demo) openCopy(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	who, err := n.Service.Authenticate(ctx, d.application.secret)
+	who, err := n.Service.Authenticate(ctx, vault.Presented{Bearer: d.application.secret})
 	if err != nil {
 		return err
 	}

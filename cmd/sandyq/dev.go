@@ -27,7 +27,7 @@ func (n *node) devToken(ctx context.Context, c config) (fresh string, err error)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("read the token: %w", err)
 	}
-	if _, err := n.Service.Authenticate(ctx, strings.TrimSpace(string(kept))); err == nil {
+	if _, err := n.Service.Authenticate(ctx, vault.Presented{Bearer: strings.TrimSpace(string(kept))}); err == nil {
 		return "", checkPrivate(path)
 	}
 	made, err := n.Service.Bootstrap(ctx, administrator)

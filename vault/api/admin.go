@@ -15,22 +15,6 @@ type AuditQuery struct {
 	Cursor    string
 }
 
-// CreateServiceTokenRequest is the body of POST /v1/access/tokens.
-type CreateServiceTokenRequest struct {
-	System string `json:"system"`
-	Role   string `json:"role"` // application, staff, administrator
-}
-
-// ServiceToken is a service token; Secret only in the answer that made it.
-type ServiceToken struct {
-	ID        string `json:"id"`
-	System    string `json:"system"`
-	Role      string `json:"role"`
-	CreatedAt Time   `json:"created_at"`
-	RevokedAt Time   `json:"revoked_at,omitzero"`
-	Secret    string `json:"token,omitempty"`
-}
-
 // FieldInfo is one field of the schema, as GET /v1/fields lists it.
 type FieldInfo struct {
 	Name       string `json:"name"`

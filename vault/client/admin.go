@@ -38,6 +38,11 @@ func (c *Client) ServiceTokens(ctx context.Context, limit int, cursor string) (*
 	return call[api.Page[api.ServiceToken]](ctx, c, request{operation: "list service tokens", method: http.MethodGet, path: withQuery("/v1/access/tokens", page(limit, cursor))}, nil)
 }
 
+// RotateServiceToken makes a credential that replaces another. Like CreateServiceToken it is never repeated by itself.
+func (c *Client) RotateServiceToken(ctx context.Context, id string, in *api.RotateServiceTokenRequest) (*api.ServiceToken, error) {
+	return call[api.ServiceToken](ctx, c, request{operation: "rotate a service token", method: http.MethodPost, path: "/v1/access/tokens/" + segment(id) + "/rotate", effect: once}, in)
+}
+
 // RevokeServiceToken ends a credential.
 func (c *Client) RevokeServiceToken(ctx context.Context, id string) (*api.ServiceToken, error) {
 	return call[api.ServiceToken](ctx, c, request{operation: "revoke a service token", method: http.MethodDelete, path: "/v1/access/tokens/" + segment(id)}, nil)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/sandyq/sandyq/access"
@@ -78,11 +80,11 @@ func (x *exchange) refuseBody() error {
 
 // call authenticates and reads the headers and parameters. No body has been read when it fails.
 func (x *exchange) call() (vault.Call, error) {
-	bearer, err := bearer(x.r.Header)
+	shown, err := x.presented()
 	if err != nil {
 		return vault.Call{}, err
 	}
-	if x.principal, err = x.front.Service.Authenticate(x.r.Context(), bearer); err != nil {
+	if x.principal, err = x.front.Service.Authenticate(x.r.Context(), shown); err != nil {
 		return vault.Call{}, err
 	}
 	call := vault.Call{Principal: x.principal, RequestID: x.id}
@@ -93,6 +95,33 @@ func (x *exchange) call() (vault.Call, error) {
 		call.Key, err = idempotencyKey(x.r.Header)
 	}
 	return call, err
+}
+
+// presented is what the caller shows of who it is: a bearer token, or the certificate of its connection.
+func (x *exchange) presented() (vault.Presented, error) {
+	shown := vault.Presented{TLS: x.r.TLS, Network: x.network()}
+	if x.r.Header["Authorization"] == nil && x.r.TLS != nil && len(x.r.TLS.PeerCertificates) > 0 {
+		return shown, nil
+	}
+	var err error
+	shown.Bearer, err = bearer(x.r.Header)
+	return shown, err
+}
+
+// network is where the request comes from, as the connection says, or as the proxy that ends TLS for us does.
+func (x *exchange) network() netip.Addr {
+	if x.front.Proxied {
+		hops := strings.Split(strings.Join(x.r.Header["X-Forwarded-For"], ","), ",")
+		at, err := netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1])) // what the nearest one saw; the rest is hearsay
+		if err == nil {
+			return at.Unmap()
+		}
+	}
+	at, err := netip.ParseAddrPort(x.r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return at.Addr().Unmap()
 }
 
 // finish ends the request, whether it returned or panicked: a panic answers internal when nothing was sent yet and cuts

@@ -38,8 +38,8 @@ type service struct {
 
 const goodToken = "dev_token"
 
-func (*service) Authenticate(_ context.Context, bearer string) (access.Principal, error) {
-	if bearer != goodToken {
+func (*service) Authenticate(_ context.Context, shown vault.Presented) (access.Principal, error) {
+	if shown.Bearer != goodToken {
 		return access.Principal{}, fault.New(fault.Unauthenticated, "this token is not known")
 	}
 	return access.Principal{Tenant: "default", System: "crm", Credential: "cred", Roles: []access.Role{access.Application}}, nil

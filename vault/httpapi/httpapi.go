@@ -34,8 +34,8 @@ import (
 // Service is what the routes call. Its methods are safe for concurrent use, return *fault.Error (anything else answers
 // internal), and keep neither a Call's Body nor an Upload's after they return.
 type Service interface {
-	// Authenticate tells whose credential bearer is, or fails with fault.Unauthenticated.
-	Authenticate(ctx context.Context, bearer string) (access.Principal, error)
+	// Authenticate tells who shows what is shown, or fails with fault.Unauthenticated.
+	Authenticate(context.Context, vault.Presented) (access.Principal, error)
 
 	Tokens
 	Documents
@@ -84,6 +84,7 @@ type Administration interface {
 	CreateServiceToken(context.Context, vault.Call, *api.CreateServiceTokenRequest) (*api.ServiceToken, error)
 	ServiceTokens(ctx context.Context, call vault.Call, limit int, cursor string) (*api.Page[api.ServiceToken], error)
 	RevokeServiceToken(ctx context.Context, call vault.Call, id string) (*api.ServiceToken, error)
+	RotateServiceToken(ctx context.Context, call vault.Call, id string, in *api.RotateServiceTokenRequest) (*api.ServiceToken, error)
 	Fields(context.Context, vault.Call) (*api.Page[api.FieldInfo], error)
 	Purposes(context.Context, vault.Call) (*api.Page[api.Purpose], error)
 	Purpose(ctx context.Context, call vault.Call, name string) (*api.Purpose, error)
@@ -100,6 +101,7 @@ type Config struct {
 	Log         *slog.Logger // required
 	MaxDocument int64        // bytes of an upload at most; api.MaxDocument when zero
 	Observe     Observer     // may be nil
+	Proxied     bool         // a trusted proxy speaks to the clients: X-Forwarded-For says where they are
 }
 
 // front is the handler: the mux and what every request needs.

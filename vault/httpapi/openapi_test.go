@@ -230,7 +230,7 @@ func (d *description) schema(where string, t reflect.Type, n node, closed bool) 
 		want("integer")
 	case reflect.Slice:
 		want("array")
-		if closed && fmt.Sprint(n["maxItems"]) != strconv.Itoa(api.MaxItems) {
+		if most, err := strconv.Atoi(fmt.Sprint(n["maxItems"])); closed && (err != nil || most < 1 || most > api.MaxItems) {
 			d.t.Errorf("%s takes %v items", where, n["maxItems"])
 		}
 		d.schema(where+"[]", t.Elem(), at(n, "items"), closed)

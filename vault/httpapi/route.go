@@ -80,6 +80,7 @@ func Routes() []Route {
 
 		route(post, "/v1/access/tokens", access.CreateCredential, created, changes, bare, body(Service.CreateServiceToken)),
 		route(get, "/v1/access/tokens", access.ListCredentials, ok, reads, bare, listing(serviceTokens)),
+		route(post, "/v1/access/tokens/{id}/rotate", access.RotateCredential, created, changes, bare, bodyAbout("id", Service.RotateServiceToken)),
 		route(del, "/v1/access/tokens/{id}", access.RevokeCredential, ok, reads, bare, about("id", Service.RevokeServiceToken)),
 
 		route(get, "/v1/fields", opFields, ok, reads, bare, plain(Service.Fields)),

@@ -142,7 +142,7 @@ func (v *Vault) As(system string, role access.Role) vault.Call {
 	root := vault.Call{Principal: access.Principal{Tenant: "test", System: "test", Roles: []access.Role{access.Administrator}}, RequestID: "test"}
 	made, err := v.CreateServiceToken(context.Background(), root, &api.CreateServiceTokenRequest{System: system, Role: string(role)})
 	check(v.t, err)
-	who, err := v.Authenticate(context.Background(), made.Secret)
+	who, err := v.Authenticate(context.Background(), vault.Presented{Bearer: made.Secret})
 	check(v.t, err)
 	return vault.Call{Principal: who, RequestID: "req-" + system}
 }
