@@ -59,9 +59,27 @@ func (s *Service) Purpose(ctx context.Context, call Call, name string) (*api.Pur
 }
 
 func (s *Service) purposeWire(p *purpose.Purpose) api.Purpose {
-	return api.Purpose{
-		Name: p.Name, Basis: p.Basis.Name, Fields: p.Fields(s.Schema), Documents: p.AllowsDocuments(), ManagedBy: "file",
+	wire := PurposeWire(p)
+	wire.Fields = p.Fields(s.Schema)
+	return wire
+}
+
+// PurposeWire is a purpose as the API writes it, with the fields as they were listed: none when it reaches all.
+func PurposeWire(p *purpose.Purpose) api.Purpose {
+	wire := api.Purpose{
+		Name: p.Name, Title: api.Title{KK: p.Title.Kazakh, RU: p.Title.Russian, EN: p.Title.English}, Basis: p.Basis.Name,
+		Citation: p.Citation, OwnConsent: p.OwnConsent, CrossBorder: p.CrossBorder, Discloses: p.Discloses,
+		Recipients: p.Recipients, IncompatibleWith: p.IncompatibleWith, Obligation: p.Obligation, Fields: p.Listed(),
+		AllFields: p.AllFields(), Documents: p.AllowsDocuments(), Retired: p.Retired, Version: p.Version,
+		Retention: api.Retention{
+			After: string(p.Retention.After), Years: p.Retention.Years, Months: p.Retention.Months, Days: p.Retention.Days,
+		},
+		ManagedBy: api.ManagedByFile,
 	}
+	if p.Version > 0 {
+		wire.ManagedBy = api.ManagedByAPI
+	}
+	return wire
 }
 
 // Whoami tells a caller who it is to the vault.

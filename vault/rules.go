@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/purpose"
 	"github.com/sandyq/sandyq/vault/store"
@@ -24,6 +25,8 @@ type rules struct {
 	generation []byte // the row as it was read; nil before anything was configured
 	gate       *access.Gate
 	purposes   *purpose.Registry
+	recipients map[string]*api.Recipient
+	systems    map[string]*api.System
 	canaries   map[string]bool // vault-wide ids of people whom nobody has cause to use
 }
 
@@ -124,6 +127,7 @@ func (s *Service) ground(r *rules) *draft {
 func underRules[T any](ctx context.Context, s *Service, call Call, do func(Call) (T, error)) (T, error) {
 	const rounds = 4
 	var out T
+	call.bill = &bill{}
 	for range rounds {
 		call.rules = s.rulebook.current.Load()
 		var err error

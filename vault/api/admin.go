@@ -26,15 +26,6 @@ type FieldInfo struct {
 	Token      string `json:"token"`
 }
 
-// Purpose is a purpose of processing, as GET /v1/purposes lists it.
-type Purpose struct {
-	Name      string   `json:"name"`
-	Basis     string   `json:"basis,omitempty"`
-	Fields    []string `json:"fields"`
-	Documents bool     `json:"documents"`
-	ManagedBy string   `json:"managed_by"`
-}
-
 // Whoami answers GET /v1/whoami.
 type Whoami struct {
 	System   string   `json:"system"`

@@ -1,10 +1,11 @@
 // Package purpose holds what personal data may be used for.
 //
 // Every reading and writing names a purpose, purposes are set in advance, and a purpose reaches the fields it lists and no others. A
-// [Registry] is read from a file or built in ([Default]); it is configuration, and nothing in the code knows a purpose by its name.
+// [Registry] is read from a file or a directory of files or built in ([Default]), and may be joined with purposes that were made
+// otherwise ([Registry.With]); it is configuration, and nothing in the code knows a purpose by its name.
 //
 // Invariants: the zero Purpose allows nothing. A purpose names only fields of its schema, checked before a registry is used. It has a basis,
-// and when that basis is not the person's consent, a citation of what it rests on.
+// and when that basis is not the person's consent, a citation of what it rests on. Two purposes are incompatible when either says so.
 package purpose
 
 import (
@@ -23,6 +24,13 @@ type Purpose struct {
 	CrossBorder bool   // the data leaves the country: a transfer needs its recipient's assessment first
 	Retention   Retention
 
+	Discloses        bool     // data goes to third parties: every reading needs a recipient
+	Recipients       []string // to whom; empty with Discloses: to any registered recipient
+	IncompatibleWith []string // purposes that no system may hold beside this one; holds in both directions
+	Obligation       string   // citation: a consent to this purpose cannot be withdrawn while it stands; empty: it can
+	Retired          bool     // shown, and good for no new use
+	Version          int      // of a purpose that was made over the API, from 1; 0: from a file, or built in
+
 	all       bool // every field of the schema
 	fields    []string
 	documents bool
@@ -34,6 +42,12 @@ type Title struct {
 	Russian string `yaml:"ru"`
 	English string `yaml:"en"`
 }
+
+// AllFields reports whether the purpose reaches every field of the schema, those that it gets later too.
+func (p *Purpose) AllFields() bool { return p.all }
+
+// Listed is the fields as they were listed; none when the purpose reaches all.
+func (p *Purpose) Listed() []string { return slices.Clone(p.fields) }
 
 // Allows reports whether the purpose reaches the field. It does not ask whether the schema has it.
 func (p *Purpose) Allows(field string) bool { return p.all || slices.Contains(p.fields, field) }
