@@ -14,7 +14,7 @@ type slot struct {
 	spent   int64  // of what was leased
 	full    bool   // the ledger has no more within the limit
 	told    bool   // that it is exceeded
-	waiting int64  // units that the calls need that wait for the lease
+	waiting int64  // units that calls need which hold shares
 	lease   *lease // under way; may be of an earlier window
 }
 
@@ -35,20 +35,20 @@ type lease struct {
 	err     error         // for those who wait; set before done is closed
 }
 
-// share is a call's share in a lease.
+// share is a call's share in a lease, held until the call looks at the slot again.
 type share struct {
 	*lease
-	mine  bool  // the call makes it
-	units int64 // that the call waits for, when another makes it
+	mine  bool // the call makes the lease; others wait for it
+	units int64
 }
 
 // aheadOf is how small a part of the limit is leased ahead at most.
 const aheadOf = 20
 
-// join begins a lease for a need, or has it wait for the one under way.
+// join gives a need a share in the lease under way, or begins one, for all whose shares in an earlier one brought nothing.
 func (n *need) join() share {
+	n.waiting += n.units
 	if n.lease != nil {
-		n.waiting += n.units
 		return share{lease: n.lease, units: n.units}
 	}
 	l := &lease{slot: n.slot, account: n.bound.account(n.system, n.start), limit: n.bound.max, done: make(chan struct{})}
@@ -58,9 +58,16 @@ func (n *need) join() share {
 	} else {
 		ahead = min(ahead, n.bound.max/aheadOf)
 	}
-	l.want = n.units - n.left + n.waiting + ahead
+	l.want = n.waiting - n.left + ahead
 	n.lease = l
-	return share{lease: l, mine: true}
+	return share{lease: l, mine: true, units: n.units}
+}
+
+// leave gives shares back.
+func leave(shares []share) {
+	for _, s := range shares {
+		s.slot.waiting -= s.units
+	}
 }
 
 // await makes the leases that are the call's own, all at once, then waits for the others. The error is the first of the
@@ -79,7 +86,7 @@ func (m *Meter) await(ctx context.Context, shares []share) error {
 	taking.Wait()
 	for i, s := range shares {
 		if !s.mine {
-			errs[i] = m.wait(ctx, s)
+			errs[i] = s.wait(ctx)
 		}
 	}
 	for _, err := range errs {
@@ -91,15 +98,10 @@ func (m *Meter) await(ctx context.Context, shares []share) error {
 }
 
 // wait waits for a lease that another call makes. When it ended because that call did, there is no error: ask again.
-func (m *Meter) wait(ctx context.Context, s share) error {
-	defer func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		s.slot.waiting -= s.units
-	}()
+func (l *lease) wait(ctx context.Context) error {
 	select {
-	case <-s.done:
-		return s.err
+	case <-l.done:
+		return l.err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -38,10 +38,10 @@ func (m *Meter) Left(system string, roles []access.Role) []Left {
 	return all
 }
 
-// used is how much of a window that holds max is used, as far as is known.
-func (s *slot) used(max int64) int64 {
-	if s.full && s.spent <= max {
-		return max - min(s.left, max)
+// used is how much of a window that holds limit units is used, as far as is known.
+func (s *slot) used(limit int64) int64 {
+	if s.full && s.spent <= limit {
+		return limit - min(s.left, limit)
 	}
 	return s.spent
 }

@@ -69,8 +69,8 @@ func New(o Options) (*Meter, error) {
 	limits := slices.Clone(o.Limits)
 	for i := range limits {
 		for _, w := range Windows() {
-			if max := *limits[i].of(w); max > 0 {
-				m.bounds = append(m.bounds, bound{&limits[i], w, int64(w.Length() / time.Second), max})
+			if units := *limits[i].of(w); units > 0 {
+				m.bounds = append(m.bounds, bound{&limits[i], w, int64(w.Length() / time.Second), units})
 			}
 		}
 	}
@@ -100,12 +100,14 @@ func (m *Meter) Spend(ctx context.Context, roles []access.Role, charges ...Charg
 		}
 	}
 	var room [usualNeeds]need
+	var shares []share
 	for {
 		m.mu.Lock()
+		leave(shares)
+		shares = nil
 		now := m.tick()
 		needs := m.needs(room[:0], roles, charges)
 		refusal, news := m.exceeded(needs, now)
-		var shares []share
 		if refusal == nil {
 			shares = spend(needs)
 		}
@@ -120,6 +122,9 @@ func (m *Meter) Spend(ctx context.Context, roles []access.Role, charges ...Charg
 			return nil
 		}
 		if err := m.await(ctx, shares); err != nil {
+			m.mu.Lock()
+			leave(shares)
+			m.mu.Unlock()
 			return err
 		}
 	}
