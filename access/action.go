@@ -47,7 +47,10 @@ const (
 	DecideChange  Action = "configuration.approve" // a second person's word on a change
 	CancelChange  Action = "configuration.cancel"
 
+	ListApprovals Action = "approval.list" // all that waits for somebody's word
+
 	StartBreakGlass  Action = "breakglass.start"
+	EndBreakGlass    Action = "breakglass.end" // before its time
 	ListBreakGlass   Action = "breakglass.list"
 	ReviewBreakGlass Action = "breakglass.review"
 
@@ -109,7 +112,9 @@ var actions = []struct {
 	{ChangePurpose, Configuration, ""},
 	{DecideChange, Configuration, ""},
 	{CancelChange, Configuration, ""},
+	{ListApprovals, Log, ""},
 	{StartBreakGlass, Configuration, ""},
+	{EndBreakGlass, Configuration, ""},
 	{ListBreakGlass, Log, ""},
 	{ReviewBreakGlass, Log, ""},
 	{MarkCanary, Configuration, ""},
