@@ -32,6 +32,8 @@ type config struct {
 	Blobs       blobsConfig  `yaml:"blobs"`
 	Keys        keysConfig   `yaml:"keys"`
 	Ledger      ledgerConfig `yaml:"ledger"`
+	// Policies is a folder of *.cedar files, read again when it changes; empty takes the built-in ones.
+	Policies string `yaml:"policies"`
 	// Schema and Purposes are files of fields and purposes; empty takes the built-in ones.
 	Schema   string        `yaml:"schema"`
 	Purposes string        `yaml:"purposes"`
@@ -41,6 +43,8 @@ type config struct {
 	// ShutdownTimeout is how long requests that run may take to end when the process is told to stop.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
 	Log             logConfig     `yaml:"log"`
+
+	dev bool // of serve --dev and the demo: administrators may do everything
 }
 
 // tlsConfig says how the listeners are protected: by a certificate, or by whoever forwards to them.

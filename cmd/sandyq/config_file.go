@@ -85,7 +85,7 @@ func (c *config) resolve(dir string) {
 func (c *config) paths() []*string {
 	paths := []*string{
 		&c.Home, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile,
-		&c.Store.Badger.Dir, &c.Blobs.File.Dir, &c.Ledger.Path, &c.Schema, &c.Purposes,
+		&c.Store.Badger.Dir, &c.Blobs.File.Dir, &c.Ledger.Path, &c.Schema, &c.Purposes, &c.Policies,
 		&c.Keys.Local.Dir, &c.Keys.Local.PassphraseFile, &c.Keys.Local.KeyFile,
 		&c.Keys.Vault.CAFile,
 		&c.Keys.Vault.Auth.RoleIDFile, &c.Keys.Vault.Auth.SecretIDFile, &c.Keys.Vault.Auth.TokenFile,

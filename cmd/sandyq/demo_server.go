@@ -36,6 +36,7 @@ func newDemoServer(c config) (*demoServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the server's log: %w", err)
 	}
+	c.dev = true
 	b := readBuild()
 	transport := &http.Transport{MaxIdleConnsPerHost: 2 * uploadWorkers}
 	return &demoServer{

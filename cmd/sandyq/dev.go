@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/sandyq/sandyq/vault"
 )
 
 // notSafe is what --dev prints before all else.

@@ -42,7 +42,7 @@ func openFront(ctx context.Context, c config, log *slog.Logger, reg *metrics.Reg
 		return nil, fmt.Errorf("ops: %w", errors.Join(err, apiListener.Close()))
 	}
 	f := &front{failed: make(chan error, 2)}
-	handler := httpapi.Handler(httpapi.Config{Service: s, Log: log, MaxDocument: c.MaxDocument, Observe: reg.Request})
+	handler := httpapi.Handler(httpapi.Config{Services: []httpapi.Service{s}, Log: log, MaxDocument: c.MaxDocument, Observe: reg.Request, Proxied: c.TLS.TerminatedUpstream})
 	f.api = httpapi.NewServer(f.counted(reg.InFlight(handler)), secure.api, log)
 	f.ops = httpapi.NewServer(httpapi.Ops(f.readiness(s), reg.Handler()), secure.ops, log)
 	f.apiURL, f.opsURL = address(apiListener, secure.api != nil), address(opsListener, secure.ops != nil)

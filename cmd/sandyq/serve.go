@@ -33,6 +33,7 @@ the home. That is NOT SAFE for real data: whoever reads the home has the keys an
 			if err != nil {
 				return err
 			}
+			c.dev = dev
 			return serve(cmd.Context(), e, c, dev)
 		},
 	}

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/access/authn"
+	"github.com/sandyq/sandyq/access/cedar"
 	"github.com/sandyq/sandyq/crypto/keyring"
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/crypto/kms/hashicorp"
@@ -14,6 +17,7 @@ import (
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/blob/file"
 	"github.com/sandyq/sandyq/vault/clock"
+	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store/badgerdb"
 )
 
@@ -32,7 +36,9 @@ type node struct {
 	Store   *badgerdb.Store
 	Place   string // where the store lies
 
-	maintenance *maintenance // of the store
+	maintenance *maintenance     // of the store
+	policies    *cedar.Directory // when they are the operator's own
+	issuers     *authn.Issuers
 }
 
 // openNode builds a vault from its configuration, in a home that was set up. Whoever calls it closes it. It is the one
@@ -51,6 +57,15 @@ func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Regi
 			err = errors.Join(err, n.Close())
 		}
 	}()
+	decider, err := n.openPolicies(c, fields, log)
+	if err != nil {
+		return nil, err
+	}
+	who := identities{tenant: c.Tenant}
+	if who.issuers, who.certificates, err = c.authenticators(log); err != nil {
+		return nil, err
+	}
+	n.issuers = who.issuers
 	n.Service, err = vault.Open(ctx, vault.Options{
 		Tenant:      c.Tenant,
 		Store:       n.Store,
@@ -61,6 +76,9 @@ func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Regi
 		Log:         log,
 		Schema:      fields,
 		Purposes:    purposes,
+		Decider:     decider,
+		Identities:  who,
+		Agents:      who,
 		Environment: c.Environment[0],
 		Approvals:   c.Erasure.Approvals,
 		MaxDocument: c.MaxDocument,
@@ -104,6 +122,23 @@ func openParts(c config, log *slog.Logger, reg *metrics.Registry) (_ *node, err 
 	}
 	n.Keys = reg.Keys(keys, clock.System)
 	return n, nil
+}
+
+// openPolicies reads what decides who may do what.
+func (n *node) openPolicies(c config, fields *schema.Schema, log *slog.Logger) (access.Decider, error) {
+	o := cedar.Options{Category: fields.CategoryOf, Now: clock.System}
+	switch {
+	case c.dev:
+		return cedar.Development(o), nil
+	case c.Policies == "":
+		return cedar.Default(o), nil
+	}
+	own, err := cedar.OpenDirectory(c.Policies, o, log)
+	if err != nil {
+		return nil, hinted(fmt.Errorf("policies: %w", err), "try `sandyq policy check "+c.Policies+"`")
+	}
+	n.policies = own
+	return own, nil
 }
 
 // keyringObserver counts what the keyring does and tells the log what troubles it.
@@ -190,6 +225,12 @@ func (n *node) Close() error {
 	}
 	if n.Service != nil {
 		n.Service.Close()
+	}
+	if n.issuers != nil {
+		n.issuers.Close()
+	}
+	if n.policies != nil {
+		n.policies.Close()
 	}
 	if n.Keys != nil {
 		errs = append(errs, n.Keys.Close())

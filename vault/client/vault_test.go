@@ -48,7 +48,7 @@ func (s *server) logged() string {
 func start(t *testing.T, maxDocument int64) *server {
 	t.Helper()
 	s := &server{Vault: vaulttest.New(t), log: &bytes.Buffer{}}
-	h := httpapi.Handler(httpapi.Config{Service: s.Service, Log: slog.New(slog.NewJSONHandler(s, nil)), MaxDocument: maxDocument})
+	h := httpapi.Handler(httpapi.Config{Services: []httpapi.Service{s.Service}, Log: slog.New(slog.NewJSONHandler(s, nil)), MaxDocument: maxDocument})
 	front := httptest.NewServer(h)
 	t.Cleanup(front.Close)
 	s.url = front.URL

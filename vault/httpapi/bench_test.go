@@ -30,7 +30,7 @@ func echo() *service {
 
 // BenchmarkHandler is what the front end itself takes of a request of one token: no network, the log written to nowhere.
 func BenchmarkHandler(b *testing.B) {
-	h := httpapi.Handler(httpapi.Config{Service: echo(), Log: slog.New(slog.NewJSONHandler(io.Discard, nil))})
+	h := httpapi.Handler(httpapi.Config{Services: []httpapi.Service{echo()}, Log: slog.New(slog.NewJSONHandler(io.Discard, nil))})
 	b.ReportAllocs()
 	for b.Loop() {
 		r := httptest.NewRequest(http.MethodPost, "/v1/detokenize", strings.NewReader(oneToken))
@@ -52,7 +52,7 @@ func BenchmarkNetwork(b *testing.B) {
 	})
 	for name, h := range map[string]http.Handler{
 		"bare":   bare,
-		"sandyq": httpapi.Handler(httpapi.Config{Service: echo(), Log: slog.New(slog.NewJSONHandler(io.Discard, nil))}),
+		"sandyq": httpapi.Handler(httpapi.Config{Services: []httpapi.Service{echo()}, Log: slog.New(slog.NewJSONHandler(io.Discard, nil))}),
 	} {
 		b.Run(name, func(b *testing.B) {
 			server := httptest.NewServer(h)

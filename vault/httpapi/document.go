@@ -32,7 +32,7 @@ func upload() shape {
 		}
 		up.Body = body
 		_ = x.control().SetWriteDeadline(time.Time{}) // the answer's time begins when the body has come
-		out, err := x.front.Service.PutDocument(x.r.Context(), call, up)
+		out, err := x.service.PutDocument(x.r.Context(), call, up)
 		_ = x.control().SetWriteDeadline(clock.System().Add(patience))
 		if err != nil && body.err != nil {
 			err = body.err // whatever the service made of it, this is why
@@ -65,7 +65,7 @@ func (x *exchange) upload() (vault.Upload, error) {
 func content() shape {
 	return shape{handle: func(x *exchange, call vault.Call) error {
 		handle := x.r.PathValue("handle")
-		content, err := x.front.Service.Content(x.r.Context(), call, handle)
+		content, err := x.service.Content(x.r.Context(), call, handle)
 		if err != nil {
 			return err
 		}

@@ -60,7 +60,7 @@ func TestAnUploadStreamsWithWhatNamesIt(t *testing.T) {
 func TestAnUploadAboveTheLimitIsTooLarge(t *testing.T) {
 	var up vault.Upload
 	var size int64
-	url, _ := serveConfig(t, httpapi.Config{Service: reads(&up, &size), MaxDocument: 100_000})
+	url, _ := serveConfig(t, httpapi.Config{Services: []httpapi.Service{reads(&up, &size)}, MaxDocument: 100_000})
 	for _, known := range []bool{true, false} {
 		for n, want := range map[int]int{100_000: 201, 100_001: 413, 500_000: 413} {
 			var body io.Reader = bytes.NewReader(make([]byte, n))
@@ -97,7 +97,7 @@ var scan = bytes.Repeat([]byte("0123456789abcdef"), 10_000)
 
 func download(t *testing.T, document func() io.ReadSeeker) string {
 	log := &journal{}
-	return serveHandler(t, httpapi.StreamHandler(httpapi.Config{Log: log.logger(), Service: &service{}}, "image/png", int64(len(scan)), document))
+	return serveHandler(t, httpapi.StreamHandler(httpapi.Config{Log: log.logger(), Services: []httpapi.Service{&service{}}}, "image/png", int64(len(scan)), document))
 }
 
 func TestContentAndItsRanges(t *testing.T) {
@@ -180,7 +180,7 @@ func over2(t *testing.T, h http.Handler) (string, *http.Client) {
 }
 
 func TestContentThatIsCutNeverLooksWhole(t *testing.T) {
-	config := httpapi.Config{Log: (&journal{}).logger(), Service: &service{}}
+	config := httpapi.Config{Log: (&journal{}).logger(), Services: []httpapi.Service{&service{}}}
 	for name, err := range map[string]error{"blocked": fault.Blocked, "damaged": errors.New("does not authenticate"), "short": io.EOF} {
 		for _, left := range []int{0, 1, 50_000, len(scan) - 1} {
 			h := httpapi.StreamHandler(config, "image/png", int64(len(scan)), func() io.ReadSeeker {

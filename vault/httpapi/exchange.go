@@ -26,7 +26,8 @@ type exchange struct {
 	id    string
 	start time.Time
 
-	route     *Route // nil until the mux has chosen
+	route     *Route  // nil until the mux has chosen
+	service   Service // the tenant's whose credential was shown
 	principal access.Principal
 	query     query
 	in        *bytes.Buffer // the body, pooled; nil when none was read
@@ -84,7 +85,7 @@ func (x *exchange) call() (vault.Call, error) {
 	if err != nil {
 		return vault.Call{}, err
 	}
-	if x.principal, err = x.front.Service.Authenticate(x.r.Context(), shown); err != nil {
+	if err := x.authenticate(shown); err != nil {
 		return vault.Call{}, err
 	}
 	call := vault.Call{Principal: x.principal, RequestID: x.id}
@@ -96,6 +97,32 @@ func (x *exchange) call() (vault.Call, error) {
 	}
 	return call, err
 }
+
+// authenticate finds the tenant that knows the credential, which nothing else in a request says. One that several know is
+// nobody's: whose data it opens would be chance.
+func (x *exchange) authenticate(shown vault.Presented) error {
+	refused := fault.New(fault.Unauthenticated, "a valid credential is required")
+	for _, tenant := range x.front.Services {
+		who, err := tenant.Authenticate(x.r.Context(), shown)
+		switch {
+		case errors.Is(err, fault.Unauthenticated):
+			refused = fault.From(err)
+		case err != nil:
+			return err
+		case x.service != nil:
+			x.service, x.principal = nil, access.Principal{}
+			return fault.Wrap(fault.Unauthenticated, errAmbiguous, "a valid credential is required")
+		default:
+			x.service, x.principal = tenant, who
+		}
+	}
+	if x.service == nil {
+		return refused
+	}
+	return nil
+}
+
+var errAmbiguous = errors.New("more than one tenant knows this credential: see auth in the configuration")
 
 // presented is what the caller shows of who it is: a bearer token, or the certificate of its connection.
 func (x *exchange) presented() (vault.Presented, error) {

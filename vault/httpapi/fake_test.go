@@ -29,7 +29,7 @@ type service struct {
 	tokenize   func(context.Context, vault.Call, *api.TokenizeRequest) (*api.TokenizeResponse, error)
 	detokenize func(context.Context, vault.Call, *api.DetokenizeRequest) (*api.DetokenizeResponse, error)
 	block      func(context.Context, vault.Call, string, *api.BlockRequest) (*api.Subject, error)
-	approve    func(context.Context, vault.Call, string) (*api.Erasure, error)
+	approve    func(context.Context, vault.Call, string, *api.ErasureApproval) (*api.Erasure, error)
 	audit      func(context.Context, vault.Call, api.AuditQuery) (*api.Page[api.AuditEntry], error)
 	put        func(context.Context, vault.Call, vault.Upload) (*api.Document, error)
 	whoami     func(context.Context, vault.Call) (*api.Whoami, error)
@@ -57,8 +57,8 @@ func (s *service) Block(ctx context.Context, c vault.Call, subject string, in *a
 	return s.block(ctx, c, subject, in)
 }
 
-func (s *service) ApproveErasure(ctx context.Context, c vault.Call, erasure string) (*api.Erasure, error) {
-	return s.approve(ctx, c, erasure)
+func (s *service) ApproveErasure(ctx context.Context, c vault.Call, erasure string, in *api.ErasureApproval) (*api.Erasure, error) {
+	return s.approve(ctx, c, erasure, in)
 }
 
 func (s *service) AuditEntries(ctx context.Context, c vault.Call, q api.AuditQuery) (*api.Page[api.AuditEntry], error) {
@@ -100,7 +100,7 @@ func (j *journal) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(j,
 // serve runs a handler for s on loopback and returns its address and its log.
 func serve(t *testing.T, s *service) (string, *journal) {
 	t.Helper()
-	return serveConfig(t, httpapi.Config{Service: s})
+	return serveConfig(t, httpapi.Config{Services: []httpapi.Service{s}})
 }
 
 func serveConfig(t *testing.T, c httpapi.Config) (string, *journal) {

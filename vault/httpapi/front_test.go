@@ -300,8 +300,8 @@ func TestTheObserverHearsOfEveryRequest(t *testing.T) {
 	}
 	heard := make(chan seen, 3)
 	url, _ := serveConfig(t, httpapi.Config{
-		Service: &service{whoami: func(context.Context, vault.Call) (*api.Whoami, error) { return &api.Whoami{}, nil }},
-		Observe: func(operation string, status int, _ time.Duration) { heard <- seen{operation, status} },
+		Services: []httpapi.Service{&service{whoami: func(context.Context, vault.Call) (*api.Whoami, error) { return &api.Whoami{}, nil }}},
+		Observe:  func(operation string, status int, _ time.Duration) { heard <- seen{operation, status} },
 	})
 	send(t, http.MethodGet, url+"/v1/whoami", nil)
 	send(t, http.MethodGet, url+"/v1/whoami", nil, "Authorization", "")
@@ -317,11 +317,11 @@ func TestARequestThatEndsEarlyIsNoDefectOfOurs(t *testing.T) {
 	heard := make(chan int, 1)
 	began := make(chan struct{})
 	url, _ := serveConfig(t, httpapi.Config{
-		Service: &service{whoami: func(ctx context.Context, _ vault.Call) (*api.Whoami, error) {
+		Services: []httpapi.Service{&service{whoami: func(ctx context.Context, _ vault.Call) (*api.Whoami, error) {
 			close(began)
 			<-ctx.Done()
 			return nil, fmt.Errorf("asking the store: %w", ctx.Err())
-		}},
+		}}},
 		Observe: func(_ string, status int, _ time.Duration) { heard <- status },
 	})
 	ctx, cancel := context.WithCancel(t.Context())

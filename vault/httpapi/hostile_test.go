@@ -167,9 +167,9 @@ func (h *hostility) furnish(t *testing.T, v *vaulttest.Vault, ref string) {
 // Whatever comes, a real vault behind these routes answers what openapi.yaml describes, never 5xx, and neither an error
 // nor the log repeats what was sent.
 func TestHostileRequestsGetOrdinaryAnswers(t *testing.T) {
-	v := vaulttest.New(t, vaulttest.With(func(o *vault.Options) { o.Approvals = 1 }))
+	v := vaulttest.New(t, vaulttest.FourEyes())
 	log := &journal{}
-	url := serveHandler(t, httpapi.Handler(httpapi.Config{Service: v.Service, Log: log.logger()}))
+	url := serveHandler(t, httpapi.Handler(httpapi.Config{Services: []httpapi.Service{v.Service}, Log: log.logger()}))
 	root := vault.Call{Principal: access.Principal{Tenant: "test", System: "test", Roles: []access.Role{access.Administrator}}, RequestID: "test"}
 	reached := map[string]int{} // successes by operation
 	scale, err := strconv.Atoi(cmp.Or(os.Getenv("SANDYQ_TEST_SCALE"), "1"))

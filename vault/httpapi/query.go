@@ -72,7 +72,7 @@ func auditEntries(x *exchange, call vault.Call) (*api.Page[api.AuditEntry], erro
 	if err != nil {
 		return nil, err
 	}
-	return x.front.Service.AuditEntries(x.r.Context(), call, api.AuditQuery{
+	return x.service.AuditEntries(x.r.Context(), call, api.AuditQuery{
 		Subject: x.query.text("subject"), Actor: x.query.text("actor"), Operation: x.query.text("operation"),
 		From: from, To: to, Limit: limit, Cursor: x.query.text("cursor"),
 	})
@@ -83,5 +83,5 @@ func serviceTokens(x *exchange, call vault.Call) (*api.Page[api.ServiceToken], e
 	if err != nil {
 		return nil, err
 	}
-	return x.front.Service.ServiceTokens(x.r.Context(), call, limit, x.query.text("cursor"))
+	return x.service.ServiceTokens(x.r.Context(), call, limit, x.query.text("cursor"))
 }

@@ -31,7 +31,7 @@ func run(t *testing.T, s *service, config *tls.Config) running {
 		t.Fatal(err)
 	}
 	log := (&journal{}).logger()
-	r := running{httpapi.NewServer(httpapi.Handler(httpapi.Config{Service: s, Log: log}), config, log), "http://" + l.Addr().String(), make(chan error, 1)}
+	r := running{httpapi.NewServer(httpapi.Handler(httpapi.Config{Services: []httpapi.Service{s}, Log: log}), config, log), "http://" + l.Addr().String(), make(chan error, 1)}
 	go func() { r.served <- r.Serve(l) }()
 	return r
 }

@@ -98,6 +98,14 @@ func (s *Schema) Field(name string) (*Field, bool) {
 	return f, ok
 }
 
+// CategoryOf returns the category of the field of that name; empty when there is no such field.
+func (s *Schema) CategoryOf(name string) string {
+	if f, ok := s.byName[name]; ok {
+		return string(f.Category)
+	}
+	return ""
+}
+
 // Fields returns every field in the order of the file. The fields are the schema's own and must not be changed.
 func (s *Schema) Fields() []*Field { return slices.Clone(s.fields) }
 

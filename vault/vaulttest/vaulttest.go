@@ -1,5 +1,5 @@
 // Package vaulttest gives any test a real vault in one call: a Service over Badger, file blobs and a local keyring in a
-// folder of the test's own.
+// folder of the test's own, and decides by the policies of serve --dev.
 package vaulttest
 
 import (
@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/access/cedar"
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/crypto/kms/local"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/blob/file"
 	"github.com/sandyq/sandyq/vault/clock"
+	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/badgerdb"
 )
@@ -50,6 +52,11 @@ type Option func(*vault.Options)
 // With changes the options of the service. What it leaves unset gets a real part.
 func With(f func(*vault.Options)) Option { return f }
 
+// FourEyes has things need the word of others, as they do by default outside tests.
+func FourEyes() Option {
+	return func(o *vault.Options) { o.Approvals = vault.DefaultApprovals() }
+}
+
 // New starts a vault that ends with the test.
 func New(t testing.TB, options ...Option) *Vault {
 	t.Helper()
@@ -62,7 +69,7 @@ func At(t testing.TB, home string, options ...Option) *Vault {
 	v := &Vault{Home: home, Clock: &Clock{}, t: t}
 	v.options = vault.Options{
 		Tenant: "test", Clock: v.Clock.Now, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
-		SweepEvery: 50 * time.Millisecond,
+		SweepEvery: 50 * time.Millisecond, Approvals: map[string]vault.Approval{},
 	}
 	v.options.Keyring.PoolSize, v.options.Keyring.Settle = 64, 100*time.Millisecond
 	for _, o := range options {
@@ -95,6 +102,13 @@ func (v *Vault) open() {
 		keys, err := Keyring(filepath.Join(v.Home, "keyring"))
 		check(v.t, err)
 		o.Keys = keys
+	}
+	if o.Decider == nil {
+		fields := o.Schema
+		if fields == nil {
+			fields = schema.Default()
+		}
+		o.Decider = cedar.Development(cedar.Options{Category: fields.CategoryOf, Now: o.Clock})
 	}
 	v.Store, v.Keys = o.Store, o.Keys
 	service, err := vault.Open(context.Background(), o)
