@@ -2,11 +2,14 @@ package vault
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/id"
@@ -28,34 +31,62 @@ func AlertKinds() []string { return append([]string(nil), alertKinds...) }
 
 const alertPrefix = "alr_"
 
-// alertRow is an alert that has not reached every receiver. It is written with what gave cause to it, so that no crash
-// between the two loses it, and removed when the last receiver has taken it. Receivers may get it twice.
+// alertRow is an alert that has not reached every receiver, of all that gave the same cause in one minute: the same
+// system, about the same thing. It is written with what gave cause to it, so that no crash between the two loses it. The
+// first cause is told at once, those that came after it in the minute with one more message once the minute is over, so a
+// flood of them neither fills the store nor the receivers. Receivers may get a message twice.
 type alertRow struct {
-	Alert []byte `cbor:"1,keyasint"` // api.Alert as JSON: what is signed
-	Told  uint64 `cbor:"2,keyasint"` // receivers that have it, one bit each
-	Tries int    `cbor:"3,keyasint"`
-	Next  stamp  `cbor:"4,keyasint"`
+	Alert  []byte `cbor:"1,keyasint"` // api.Alert as JSON: what is signed
+	Told   uint64 `cbor:"2,keyasint"` // receivers that have it, one bit each
+	Tries  int    `cbor:"3,keyasint"`
+	Next   stamp  `cbor:"4,keyasint"`
+	Causes int    `cbor:"5,keyasint"` // in all
+	Said   int    `cbor:"6,keyasint"` // of these, those that the messages so far tell of
+	Until  stamp  `cbor:"7,keyasint"` // when the minute ends
 }
 
-// maxBackoff bounds how long an alert waits after a try that failed: 2^9 s.
-const maxBackoff = 9
+const (
+	alertSpan  = time.Minute        // that one row is about
+	alertClaim = 30 * time.Second   // for which one node has an alert to itself
+	alertLife  = 7 * 24 * time.Hour // after which an alert that does not reach its receivers is given up
+)
 
 // MaxReceivers is how many receivers of alerts there may be.
 const MaxReceivers = 64
 
-// Messenger tells receivers of alerts.
+// Messenger tells receivers of alerts. It is safe for concurrent use.
 type Messenger interface {
-	Receivers() int
+	Receivers() int // at most MaxReceivers; always the same
 	// Send tells one receiver, once. What it has got it knows by the id.
 	Send(ctx context.Context, receiver int, id string, body []byte) error
+	// Backoff is how long to wait after that many tries.
+	Backoff(tries int) time.Duration
+}
+
+// alertKey is the row of all that give the same cause in a minute.
+func (s *Service) alertKey(minute time.Time, a *api.Alert) []byte {
+	cause := sha256.Sum256(lengthPrefixed(a.Kind, a.System, a.Subject, a.Object))
+	return s.rows.key(kindAlert, binary.BigEndian.AppendUint64(nil, uint64(minute.Unix())), cause[:16])
 }
 
 // alert has a draft keep an alert until it is told, and returns what raises it here and now, once the draft is written.
 func (s *Service) alert(d *draft, a api.Alert) (raise func()) {
-	raw := id.New()
-	a.ID, a.At = id.Encode(alertPrefix, raw), s.Clock().UTC()
+	a.ID, a.At = id.Encode(alertPrefix, id.New()), s.Clock().UTC()
 	if s.Messenger != nil && s.Messenger.Receivers() > 0 {
-		d.set(s.rows.key(kindAlert, raw[:]), encodeRow(alertRow{Alert: must(json.Marshal(a))}))
+		minute := a.At.Truncate(alertSpan)
+		key, fresh := s.alertKey(minute, &a), alertRow{Alert: must(json.Marshal(a)), Until: stampOf(minute.Add(alertSpan))}
+		d.after(func(w store.Writer) error {
+			row, err := getRow[alertRow](w, key)
+			if err != nil {
+				return err
+			}
+			if row == nil {
+				one := fresh
+				row = &one
+			}
+			row.Causes++
+			return w.Set(key, encodeRow(row))
+		})
 	}
 	return func() {
 		s.Observer.Alert(a.Kind)
@@ -86,57 +117,141 @@ func (s *Service) tellUntil(ctx context.Context) {
 	}
 }
 
-// tell sends every alert that is due to every receiver that has not got it.
+// message is an alert that this node has to itself for a while.
+type message struct {
+	key  []byte
+	row  *alertRow
+	id   string
+	told []bool // by receiver; each element is its receiver's goroutine's
+}
+
+// tell sends every alert that is due to every receiver that has not got it. A receiver that fails gets nothing more this
+// time, so that it keeps nobody waiting for long.
 func (s *Service) tell(ctx context.Context) error {
-	type due struct {
-		key []byte
-		row *alertRow
-	}
-	var all []due
-	now := s.Clock()
-	err := s.Store.View(ctx, func(r store.Reader) error {
-		all = nil
-		return scanAll(r, s.rows.key(kindAlert), func(p store.Pair) error {
-			row, err := decodeRow[alertRow](p.Value)
-			if err == nil && !row.Next.time().After(now) {
-				all = append(all, due{p.Key, row})
-			}
-			return err
-		})
-	})
+	ctx = store.With(ctx, store.Vital)
+	keys, err := s.dueAlerts(ctx)
 	if err != nil {
 		return err
 	}
-	for _, d := range all {
-		if err := s.tellOne(ctx, d.key, d.row); err != nil {
+	var all []*message
+	for _, key := range keys {
+		m, err := s.claimAlert(ctx, key)
+		if err != nil {
+			return err
+		}
+		if m != nil {
+			all = append(all, m)
+		}
+	}
+	var sending errgroup.Group
+	for n := range s.Messenger.Receivers() {
+		sending.Go(func() error {
+			for _, m := range all {
+				if m.row.Told&(1<<n) != 0 {
+					continue
+				}
+				if err := s.Messenger.Send(ctx, n, m.id, m.row.Alert); err != nil {
+					return err
+				}
+				m.told[n] = true
+			}
+			return nil
+		})
+	}
+	if err := sending.Wait(); err != nil {
+		s.complain(ctx, "tell a receiver of an alert", err)
+	}
+	for _, m := range all {
+		if err := s.settleAlert(ctx, m); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Service) tellOne(ctx context.Context, key []byte, row *alertRow) error {
-	var a api.Alert
-	if err := json.Unmarshal(row.Alert, &a); err != nil {
-		return fmt.Errorf("an alert in the store is damaged: %w", err)
-	}
-	receivers := s.Messenger.Receivers()
-	for n := range receivers {
-		if row.Told&(1<<n) != 0 {
-			continue
-		}
-		if err := s.Messenger.Send(ctx, n, a.ID, row.Alert); err != nil {
-			s.complain(ctx, "tell a receiver of an alert", err)
-			continue
-		}
-		row.Told |= 1 << n
-	}
-	return s.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
-		if bits.OnesCount64(row.Told) >= receivers {
+// dueAlerts lists what is to be looked at now, at most as many as one round of sending can take on.
+func (s *Service) dueAlerts(ctx context.Context) (keys [][]byte, err error) {
+	const most = 500
+	now := stampOf(s.Clock())
+	err = s.Store.View(ctx, func(r store.Reader) error {
+		keys = nil
+		return scanAll(r, s.rows.key(kindAlert), func(p store.Pair) error {
+			row, err := decodeRow[alertRow](p.Value)
+			if err == nil && row.Next <= now && len(keys) < most {
+				keys = append(keys, append([]byte(nil), p.Key...))
+			}
+			return err
+		})
+	})
+	return keys, err
+}
+
+// reached reports whether every receiver has the message.
+func (s *Service) reached(row *alertRow) bool {
+	return bits.OnesCount64(row.Told) >= s.Messenger.Receivers()
+}
+
+// claimAlert takes an alert to be sent for this node; nil when there is nothing to be sent.
+func (s *Service) claimAlert(ctx context.Context, key []byte) (m *message, err error) {
+	again, givenUp := id.Encode(alertPrefix, id.New()), false
+	err = s.Store.Update(ctx, func(w store.Writer) error {
+		m, givenUp = nil, false
+		row, err := getRow[alertRow](w, key)
+		now := s.Clock()
+		switch {
+		case err != nil || row == nil || row.Next > stampOf(now):
+			return err
+		case row.Until.time().Add(alertLife).Before(now):
+			givenUp = true
+			return w.Delete(key)
+		case row.Said > 0 && s.reached(row) && row.Said == row.Causes:
 			return w.Delete(key)
 		}
-		row.Tries++
-		row.Next = stampOf(s.Clock().Add(time.Second << min(row.Tries, maxBackoff)))
+		var a api.Alert
+		if err := json.Unmarshal(row.Alert, &a); err != nil {
+			return fmt.Errorf("an alert in the store is damaged: %w", err)
+		}
+		if row.Said == 0 || s.reached(row) {
+			if row.Said > 0 {
+				a.ID, a.At = again, now.UTC()
+			}
+			a.Count, row.Said, row.Told, row.Tries = row.Causes-row.Said, row.Causes, 0, 0
+			row.Alert = must(json.Marshal(a))
+		}
+		row.Next = stampOf(now.Add(alertClaim))
+		m = &message{key, row, a.ID, make([]bool, s.Messenger.Receivers())}
 		return w.Set(key, encodeRow(row))
+	})
+	if err == nil && givenUp {
+		s.Log.ErrorContext(ctx, "an alert did not reach all its receivers within a week and is given up")
+	}
+	return m, err
+}
+
+// settleAlert writes down who has a message, and when to look at it again.
+func (s *Service) settleAlert(ctx context.Context, m *message) error {
+	return s.Store.Update(ctx, func(w store.Writer) error {
+		row, err := getRow[alertRow](w, m.key) // causes may have come meanwhile
+		if err != nil || row == nil {
+			return err
+		}
+		for n, told := range m.told {
+			if told {
+				row.Told |= 1 << n
+			}
+		}
+		now := s.Clock()
+		switch {
+		case !s.reached(row):
+			row.Tries++
+			row.Next = stampOf(now.Add(s.Messenger.Backoff(row.Tries)))
+		case row.Until.time().After(now):
+			row.Next = row.Until
+		case row.Said == row.Causes:
+			return w.Delete(m.key)
+		default:
+			row.Next = stampOf(now)
+		}
+		return w.Set(m.key, encodeRow(row))
 	})
 }

@@ -12,5 +12,7 @@ type Call struct {
 	Key  string
 	Body []byte
 
-	rules *rules // that the call is decided by; set at the door of every operation, see underRules
+	// Set at the door of every operation, see underRules.
+	rules *rules // that the call is decided by
+	bill  *bill  // what it has been charged
 }

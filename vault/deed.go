@@ -18,6 +18,7 @@ type deed struct {
 	request access.Request
 	effect  *draft      // nil: nothing but the entry
 	alerts  []api.Alert // raised with it, permitted or refused
+	dues    []due       // charged before it
 	entry   audit.Entry
 }
 
@@ -28,7 +29,7 @@ type outcome struct {
 	stale bool         // what it rested on changed meanwhile: nothing was written, decide again
 }
 
-// perform is the one door: it has the gate decide on every deed, commits what it permits together with an audit entry for
+// perform is the one door: it has the gate decide on every deed, charges for it, commits what it permits together with an audit entry for
 // each, permitted or refused, in one Update, and returns what became of each. After an error the outcome is unknown.
 func (s *Service) perform(ctx context.Context, call Call, deeds ...deed) ([]outcome, error) {
 	outcomes := make([]outcome, len(deeds))
@@ -39,6 +40,9 @@ func (s *Service) perform(ctx context.Context, call Call, deeds ...deed) ([]outc
 	}
 	var raise []raised
 	grants, err := call.rules.gate.Enter(ctx, requests, func(decisions []access.Decision) ([]bool, error) {
+		if err := s.charge(ctx, call, deeds, func(i int) bool { return decisions[i].Allowed() }); err != nil {
+			return nil, err
+		}
 		drafts := make([]*draft, len(deeds))
 		raise = raise[:0]
 		for i, d := range decisions {
@@ -185,7 +189,12 @@ func (s *Service) meet(ctx context.Context, call Call, r access.Request, subject
 // refuse records a refusal and returns it; when it can't be recorded, that is the error.
 func (s *Service) refuse(ctx context.Context, call Call, r access.Request, refusal *fault.Error) error {
 	r.Refusal = refusal
-	outcomes, err := s.perform(ctx, call, deed{request: r})
+	return s.refuseDeed(ctx, call, deed{request: r})
+}
+
+// refuseDeed is refuse for a deed whose request has its refusal, and that costs or alerts of something.
+func (s *Service) refuseDeed(ctx context.Context, call Call, d deed) error {
+	outcomes, err := s.perform(ctx, call, d)
 	if err != nil {
 		return err
 	}

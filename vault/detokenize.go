@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/access/budget"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/purpose"
@@ -42,18 +43,18 @@ func (s *Service) detokenize(ctx context.Context, call Call, req *api.Detokenize
 	all := make([]shown, len(req.Tokens))
 	for i, t := range req.Tokens {
 		resp.Results[i].Token = t
-		all[i] = shown{result: &resp.Results[i]}
+		all[i] = shown{result: &resp.Results[i], at: i}
 	}
-	ctx = store.With(ctx, store.Reading)
-	if len(all) <= readChunk {
-		return resp, s.detokenizeChunk(ctx, call, r, p, all)
+	looks, err := s.lookAtAll(store.With(ctx, store.Reading), call, r, p, all)
+	if err != nil {
+		return nil, err
 	}
 	// A few chunks at a time, so that a provider that hangs is waited for once and not once for each.
 	const atOnce = 4
-	work, ctx := errgroup.WithContext(ctx)
+	work, ctx := errgroup.WithContext(store.With(ctx, store.Reading))
 	work.SetLimit(atOnce)
-	for some := range slices.Chunk(all, readChunk) {
-		work.Go(func() error { return s.detokenizeChunk(ctx, call, r, p, some) })
+	for _, l := range looks {
+		work.Go(func() error { return s.detokenizeChunk(ctx, call, r, p, l) })
 	}
 	if err := work.Wait(); err != nil {
 		return nil, err
@@ -61,9 +62,32 @@ func (s *Service) detokenize(ctx context.Context, call Call, req *api.Detokenize
 	return resp, nil
 }
 
+// lookAtAll looks at all tokens of a call. When they are more than one Update takes, they are charged here, all or none,
+// so that the budgets have room for the whole call or nothing of it is shown.
+func (s *Service) lookAtAll(ctx context.Context, call Call, r access.Request, p *purpose.Purpose, all []shown) ([]*look, error) {
+	var looks []*look
+	var deeds []deed
+	for some := range slices.Chunk(all, readChunk) {
+		open := make([]*shown, len(some))
+		for i := range some {
+			open[i] = &some[i]
+		}
+		l, err := s.lookAt(ctx, call, r, p, open)
+		if err != nil {
+			return nil, err
+		}
+		looks, deeds = append(looks, l), append(deeds, l.deeds...)
+	}
+	if len(looks) == 1 {
+		return looks, nil
+	}
+	return looks, s.charge(ctx, call, deeds, func(int) bool { return true })
+}
+
 // shown is one token of a detokenize call on its way.
 type shown struct {
 	result  *api.DetokenizeResult
+	at      int // in the call
 	row     *tokenRow
 	who     *standing // the person, when there is somebody to the caller
 	field   *schema.Field
@@ -74,38 +98,69 @@ type shown struct {
 
 func (sh *shown) settled() bool { return sh.result.Error != nil || sh.result.Value != nil }
 
+// due is what the token costs: a reading when it is permitted, a search when it is nobody's to the caller.
+func (sh *shown) due(permitted bool) (d due, costs bool) {
+	switch {
+	case permitted:
+		return due{sh.at, budget.Read, string(sh.field.Category)}, true
+	case sh.missed():
+		return due{sh.at, budget.Search, ""}, true
+	default:
+		return due{}, false
+	}
+}
+
+// missed reports that there is no such token for the caller.
+func (sh *shown) missed() bool {
+	return sh.row == nil && sh.refusal != nil && sh.refusal.Code == fault.NotFound
+}
+
 func (sh *shown) fail(err error) {
 	*sh.result = api.DetokenizeResult{Token: sh.result.Token, Error: itemError(err)}
 }
 
-func (s *Service) detokenizeChunk(ctx context.Context, call Call, r access.Request, p *purpose.Purpose, all []shown) error {
-	open := make([]*shown, len(all))
-	for i := range all {
-		open[i] = &all[i]
-	}
+// detokenizeChunk shows what was looked at; what has changed since it looks at again.
+func (s *Service) detokenizeChunk(ctx context.Context, call Call, r access.Request, p *purpose.Purpose, l *look) error {
 	for range maxRounds {
-		if err := s.detokenizeRound(ctx, call, r, p, open); err != nil {
+		if err := s.showAt(ctx, call, r, l); err != nil {
 			return err
 		}
-		if open = slices.DeleteFunc(open, (*shown).settled); len(open) == 0 {
+		open := slices.DeleteFunc(l.open, (*shown).settled)
+		if len(open) == 0 {
 			return nil
 		}
+		var err error
+		if l, err = s.lookAt(ctx, call, r, p, open); err != nil {
+			return err
+		}
 	}
-	for _, sh := range open {
+	for _, sh := range l.open {
 		sh.fail(errContended)
 	}
 	return nil
 }
 
-// detokenizeRound decides on one snapshot, records the decisions, and then shows what was granted and has not changed.
-func (s *Service) detokenizeRound(ctx context.Context, call Call, r access.Request, p *purpose.Purpose, open []*shown) error {
-	permit := s.keyring.Permit()
+// look is what one snapshot shows of some tokens, and what the gate is to be asked about them.
+type look struct {
+	permit permit // from before the snapshot
+	open   []*shown
+	deeds  []deed
+}
+
+func (s *Service) lookAt(ctx context.Context, call Call, r access.Request, p *purpose.Purpose, open []*shown) (*look, error) {
+	l := &look{permit: s.keyring.Permit(), open: open}
 	err := s.Store.View(ctx, func(rd store.Reader) error { return s.follow(rd, call, p, open) })
 	if err != nil {
-		return err
+		return nil, err
 	}
-	deeds := s.readingDeeds(ctx, call, r, open)
-	outcomes, err := s.perform(ctx, call, deeds...)
+	l.deeds = s.readingDeeds(ctx, call, r, open)
+	return l, nil
+}
+
+// showAt records the decisions on what was looked at, and then shows what was granted and has not changed.
+func (s *Service) showAt(ctx context.Context, call Call, r access.Request, l *look) error {
+	open := l.open
+	outcomes, err := s.perform(ctx, call, l.deeds...)
 	if err != nil {
 		return err
 	}
@@ -121,7 +176,7 @@ func (s *Service) detokenizeRound(ctx context.Context, call Call, r access.Reque
 			things = append(things, wanted{o.grant, sh.row.Subject, sh.record.Key})
 		}
 	}
-	keys, err := s.disclose(ctx, permit, access.Detokenize, things)
+	keys, err := s.disclose(ctx, l.permit, access.Detokenize, things)
 	if err != nil {
 		return err
 	}
@@ -177,6 +232,9 @@ func (s *Service) readingDeeds(ctx context.Context, call Call, r access.Request,
 		sh.group = at
 		group := &deeds[at]
 		group.entry.Items++
+		if cost, costs := sh.due(g.allowed); costs {
+			group.dues = append(group.dues, cost)
+		}
 		if sh.field != nil && !slices.Contains(group.request.Fields, sh.field.Name) {
 			group.request.Fields = append(group.request.Fields, sh.field.Name)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/access/budget"
 	"github.com/sandyq/sandyq/crypto/document"
 	"github.com/sandyq/sandyq/crypto/envelope"
 	"github.com/sandyq/sandyq/crypto/kms"
@@ -14,6 +15,7 @@ import (
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/blob"
 	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/token"
 )
@@ -99,6 +101,7 @@ func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocu
 		parts = n
 		d := deed{request: r, effect: &draft{}}
 		d.request.Subject, d.entry.Objects, d.entry.Items = who.id.String(), []string{o.document.String()}, 1
+		d.dues = []due{{0, budget.Read, string(schema.CategoryDocument)}}
 		d.effect.expectPrefix(s.rows.subject(who.id), who.row.status.encode())
 		if d.request.Refusal = s.stands(call.rules, &d.request, who.row); d.request.Refusal == nil {
 			d.entry.Note, err = s.sealNote(ctx, permit, who, req.Note)
@@ -136,8 +139,9 @@ func (s *Service) handOut(keys *disclosed, o *handle, parts int) (*api.OpenDocum
 func (s *Service) locate(ctx context.Context, call Call, r access.Request, text string, o *handle) (*person, int, error) {
 	var who *person
 	var parts int
-	err := s.Store.View(ctx, func(rd store.Reader) error {
-		t, err := s.tokenAt(rd, call.Principal, text)
+	var t *tokenAt
+	err := s.Store.View(ctx, func(rd store.Reader) (err error) {
+		t, err = s.tokenAt(rd, call.Principal, text)
 		switch {
 		case err != nil:
 			return err
@@ -162,7 +166,12 @@ func (s *Service) locate(ctx context.Context, call Call, r access.Request, text 
 		return nil
 	})
 	if refusal, ok := errors.AsType[*fault.Error](err); ok {
-		return nil, 0, s.refuse(ctx, call, r, refusal)
+		d := deed{request: r}
+		d.request.Refusal = refusal
+		if t.missed() {
+			d.dues = []due{{0, budget.Search, ""}}
+		}
+		return nil, 0, s.refuseDeed(ctx, call, d)
 	}
 	return who, parts, err
 }

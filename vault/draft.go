@@ -42,6 +42,19 @@ func (d *draft) set(key, value []byte) {
 
 func (d *draft) delete(key []byte) { d.writes = append(d.writes, store.Pair{Key: key}) }
 
+// after has the draft do something more inside the Update, after what it does late already.
+func (d *draft) after(more func(store.Writer) error) {
+	before := d.late
+	d.late = func(w store.Writer) error {
+		if before != nil {
+			if err := before(w); err != nil {
+				return err
+			}
+		}
+		return more(w)
+	}
+}
+
 // errStale is what a late part returns, before it has written anything, when it must be prepared anew.
 var errStale = errors.New("stale")
 

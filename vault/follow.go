@@ -14,7 +14,7 @@ import (
 func (s *Service) follow(r store.Reader, call Call, p *purpose.Purpose, open []*shown) error {
 	keys := make([][]byte, 0, len(open))
 	for _, sh := range open {
-		*sh = shown{result: sh.result}
+		*sh = shown{result: sh.result, at: sh.at}
 		t, _, err := token.Parse(sh.result.Token)
 		if err != nil {
 			sh.refusal = mistyped()

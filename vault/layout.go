@@ -35,7 +35,8 @@ const (
 	kindUsed       = 'v' // credential → stamp: when it was used last
 	kindRule       = 'g' // class, name → ruleRow: the one that holds
 	kindRuleOf     = 'j' // class, name, version → ruleRow: every one there was
-	kindAlert      = 'n' // alert → alertRow: not yet told everybody
+	kindAlert      = 'n' // minute, digest of the cause → alertRow: not yet told everybody
+	kindBudget     = 'w' // window, its start, limit, digest of the system → budgetRow
 	kindOnce       = 'y' // day, MAC of the idempotency key[, item] → onceRow or what an item came to
 )
 

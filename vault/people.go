@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/access/budget"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/store"
@@ -69,6 +70,9 @@ func (s *Service) subject(ctx context.Context, call Call, subject string) (*api.
 		}
 		d = deed{request: r}
 		d.request.Subject = who.id.String()
+		if call.Principal.VaultWide() {
+			d.dues = []due{{0, budget.Read, personCategory}}
+		}
 		if who.row.state != stateActive {
 			d.request.Refusal = fault.New(fault.Erased, "this person is erased")
 		}

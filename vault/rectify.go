@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/access/budget"
 	"github.com/sandyq/sandyq/crypto/envelope"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
@@ -117,6 +118,9 @@ func (s *Service) rectifyRound(ctx context.Context, call Call, r access.Request,
 		}
 	}
 	d.request.Refusal = p.refusal
+	if field := p.learnt(); field != "" {
+		d.dues = []due{{it.at, budget.Search, s.categoryOf(field)}}
+	}
 	permit = s.keyring.Permit()
 	outcomes, err := s.perform(ctx, call, d)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/access/budget"
 	"github.com/sandyq/sandyq/crypto/envelope"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
@@ -53,7 +54,7 @@ func (s *Service) reveal(ctx context.Context, call Call, subject string, req *ap
 		if err != nil {
 			return deed{}, err
 		}
-		return s.revealDeed(ctx, call, permit, r, p, who, fields, req.Note, len(readings))
+		return s.revealDeed(ctx, call, permit, r, p, who, fields, req.Note, readings)
 	})
 	if err != nil {
 		return nil, err
@@ -101,10 +102,13 @@ func (s *Service) readings(r store.Reader, caller access.Principal, who *person,
 	return readings, nil
 }
 
-func (s *Service) revealDeed(ctx context.Context, call Call, p permit, r access.Request, purpose *purpose.Purpose, who *person, fields []*schema.Field, note string, values int) (deed, error) {
+func (s *Service) revealDeed(ctx context.Context, call Call, p permit, r access.Request, purpose *purpose.Purpose, who *person, fields []*schema.Field, note string, readings []reading) (deed, error) {
 	d := deed{request: r, effect: &draft{}}
 	d.request.Subject = who.id.String()
-	d.entry.Items = values
+	d.entry.Items = len(readings)
+	for i, value := range readings {
+		d.dues = append(d.dues, due{i, budget.Read, string(value.field.Category)})
+	}
 	d.effect.expectPrefix(s.rows.subject(who.id), who.row.status.encode())
 	if d.request.Refusal = s.stands(call.rules, &d.request, who.row); d.request.Refusal == nil {
 		d.request.Refusal = outsidePurpose(purpose, fields)

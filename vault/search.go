@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/access/budget"
 	"github.com/sandyq/sandyq/crypto/blind"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
@@ -76,6 +77,9 @@ func (f *finding) searched(ctx context.Context, e blind.Entry) (*api.SearchRespo
 		}
 		if len(f.deeds) == 0 {
 			f.deeds = []deed{{request: f.request}}
+		}
+		for n := range 1 + len(f.results) { // the question, and whoever it finds
+			f.deeds[0].dues = append(f.deeds[0].dues, due{n, budget.Search, string(f.field.Category)})
 		}
 		outcomes, err := f.perform(ctx, f.call, f.deeds...)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/access/budget"
 	"github.com/sandyq/sandyq/crypto/keyring"
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/api"
@@ -38,6 +39,8 @@ type Options struct {
 	Agents     Agents            // tells who stands behind a system; may be nil: then no token is accepted for it
 
 	Consents ConsentMode // default: observe
+
+	Budget budget.Config // default: budget.Default; without limits, its limits
 
 	Environment byte          // letter in every token, a–z; default 'p'
 	Approvals   int           // approvals that an erasure needs by others than who requested it; default none
@@ -75,18 +78,20 @@ type Service struct {
 	Options
 	rows layout
 
-	rulebook rulebook
-	keyring  *keyring.Keyring
-	title    title
-	names    namedKeys
-	index    index
-	handles  handles
-	inFlight inFlight
-	turns    turns
-	uploads  uploads
-	uses     uses
-	kick     chan struct{} // holds one when the sweeper should look at once
-	told     chan struct{} // holds one when there is something to tell
+	rulebook  rulebook
+	meter     *budget.Meter
+	overdrawn overdrawn
+	keyring   *keyring.Keyring
+	title     title
+	names     namedKeys
+	index     index
+	handles   handles
+	inFlight  inFlight
+	turns     turns
+	uploads   uploads
+	uses      uses
+	kick      chan struct{} // holds one when the sweeper should look at once
+	told      chan struct{} // holds one when there is something to tell
 
 	stop context.CancelFunc
 	work sync.WaitGroup
@@ -118,6 +123,9 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s.uploads.init()
 	s.uses.init()
 
+	if err := s.openMeter(); err != nil {
+		return nil, fmt.Errorf("vault: %w", err)
+	}
 	k := o.Keyring
 	k.KMS, k.MAC, k.Pool, k.Claim, k.Now = o.Keys, o.Keys, &poolRows{s, kms.NewID()}, s.title.claim, o.Clock
 	err := s.rulebook.load(ctx)
@@ -151,6 +159,12 @@ func (o *Options) defaults() {
 	}
 	if o.Decider == nil {
 		o.Decider = access.ByRole{}
+	}
+	if len(o.Budget.Limits) == 0 {
+		o.Budget.Limits = budget.Default().Limits
+	}
+	if o.Budget.Mode == "" {
+		o.Budget.Mode = budget.Observe
 	}
 	if o.Consents == "" {
 		o.Consents = ConsentsObserved

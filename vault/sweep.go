@@ -55,6 +55,7 @@ func (s *Service) sweep(ctx context.Context) {
 		{"carry on the erasures", s.sweepErasures},
 		{"remove abandoned uploads", s.sweepUploads},
 		{"forget old idempotency keys", s.expireOnce},
+		{"forget old budgets", s.expireBudgets},
 		{"write down when service tokens were used", s.writeUses},
 	} {
 		if err := step.do(ctx); err != nil {

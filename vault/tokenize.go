@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/access/budget"
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
@@ -219,7 +220,36 @@ func (s *Service) tokenizeDeed(r access.Request, p *plan, keys *writingKeys) dee
 		d.effect = effect
 	}
 	d.request.Refusal = p.refusal
+	if field := p.learnt(); field != "" {
+		d.dues = []due{{p.item.at, budget.Search, s.categoryOf(field)}}
+	}
 	return d
+}
+
+// learnt names a field of which the answer tells the caller something that it may not have known: that somebody has its
+// value, or that a person has another. It is a search, however the item ends.
+func (p *plan) learnt() string {
+	switch {
+	case p.replayed:
+		return ""
+	case p.met != "":
+		return p.met
+	case len(p.differs) > 0:
+		return p.differs[0]
+	case p.refusal != nil && p.refusal.Code == fault.Conflict && len(p.refusal.Fields) > 0:
+		return p.refusal.Fields[0].Field
+	default:
+		return ""
+	}
+}
+
+// categoryOf is the category of a field; empty when it is none of the schema's.
+func (s *Service) categoryOf(field string) string {
+	f, ok := s.Schema.Field(field)
+	if !ok {
+		return ""
+	}
+	return string(f.Category)
 }
 
 // find tells whose values an item has. What forbids going on is kept in the plan.
@@ -271,6 +301,9 @@ func (s *Service) identify(r store.Reader, p *plan) error {
 			continue
 		}
 		owner := SubjectID(rows[i][:16])
+		if l != p.item.ref {
+			p.met = l.field
+		}
 		switch {
 		case p.person == nil:
 			if p.person, err = s.load(r, owner, p.call.Principal.System); err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/access/budget"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/store"
@@ -69,6 +70,7 @@ func (s *Service) revokeTokens(ctx context.Context, call Call, req *api.TokensRe
 // tokenAt is a token as one snapshot showed it.
 type tokenAt struct {
 	text    string
+	at      int // in the call
 	row     *tokenRow
 	person  *person
 	refusal *fault.Error
@@ -84,6 +86,7 @@ func (s *Service) eachToken(ctx context.Context, call Call, a access.Action, req
 	if err := s.admit(ctx, call, r); err != nil {
 		return err
 	}
+	asked := 0
 	for some := range slices.Chunk(req.Tokens, chunk) {
 		found := make([]*tokenAt, len(some))
 		err := s.Store.View(ctx, func(rd store.Reader) (err error) {
@@ -91,12 +94,14 @@ func (s *Service) eachToken(ctx context.Context, call Call, a access.Action, req
 				if found[i], err = s.tokenAt(rd, call.Principal, text); err != nil {
 					return err
 				}
+				found[i].at = asked + i
 			}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
+		asked += len(some)
 		if a == access.DescribeTokens {
 			if err := s.recordTokens(ctx, call, r, found); err != nil {
 				return err
@@ -107,6 +112,11 @@ func (s *Service) eachToken(ctx context.Context, call Call, a access.Action, req
 		}
 	}
 	return nil
+}
+
+// missed reports that there is no such token for the caller.
+func (t *tokenAt) missed() bool {
+	return t.row == nil && t.refusal != nil && t.refusal.Code == fault.NotFound
 }
 
 func (s *Service) tokenAt(r store.Reader, caller access.Principal, text string) (*tokenAt, error) {
@@ -162,6 +172,9 @@ func (s *Service) recordTokens(ctx context.Context, call Call, r access.Request,
 			deeds = append(deeds, d)
 		}
 		deeds[i].entry.Items++
+		if r.Action == access.DescribeTokens && t.missed() {
+			deeds[i].dues = append(deeds[i].dues, due{t.at, budget.Search, ""})
+		}
 	}
 	_, err := s.perform(ctx, call, deeds...)
 	return err

@@ -10,4 +10,5 @@ type Alert struct {
 	Subject   string `json:"subject,omitempty"` // the vault-wide id
 	Object    string `json:"object,omitempty"`  // what it is about: a break-glass, a limit
 	RequestID string `json:"request_id,omitempty"`
+	Count     int    `json:"count"` // how often cause was given: the first time at once, what follows within the minute together
 }
