@@ -54,7 +54,8 @@ func (c CertificatesConfig) Check() error {
 	return nil
 }
 
-// Certificates tells which system shows a client certificate. It is safe for concurrent use.
+// Certificates tells which system shows a client certificate. It is safe for concurrent use. To a nil Certificates no
+// certificate is a system.
 type Certificates struct {
 	config  CertificatesConfig
 	revoked *revocation // nil when nothing is revoked
@@ -91,6 +92,9 @@ func (cs *Certificates) Principal(state *tls.ConnectionState) (access.Principal,
 }
 
 func (cs *Certificates) principal(state *tls.ConnectionState) (access.Principal, error) {
+	if cs == nil {
+		return access.Principal{}, errCertificate("no certificate is a system")
+	}
 	if state == nil || len(state.PeerCertificates) == 0 || len(state.VerifiedChains) == 0 {
 		return access.Principal{}, errCertificate("none was shown")
 	}

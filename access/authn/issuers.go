@@ -26,7 +26,8 @@ type Options struct {
 	Log *slog.Logger // of what troubles an issuer or a list; never of a token
 }
 
-// Issuers verifies the bearer tokens of the issuers that are believed. It is safe for concurrent use.
+// Issuers verifies the bearer tokens of the issuers that are believed. It is safe for concurrent use. A nil Issuers believes
+// nobody.
 type Issuers struct {
 	issuers []*issuer
 	now     func() time.Time
@@ -104,6 +105,9 @@ func refused(err error) error {
 
 // verified gives the claims of a token that one of the issuers of these kinds signed for this vault and that is good now.
 func (all *Issuers) verified(ctx context.Context, token string, kinds ...string) (*issuer, claims, error) {
+	if all == nil {
+		return nil, nil, errToken("no issuer is believed")
+	}
 	h, unproved, err := parse(token)
 	if err != nil {
 		return nil, nil, err
