@@ -10,7 +10,6 @@ import (
 	"github.com/sandyq/sandyq/access/budget"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
-	"github.com/sandyq/sandyq/vault/purpose"
 	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store"
 )
@@ -32,6 +31,10 @@ func (s *Service) detokenize(ctx context.Context, call Call, req *api.Detokenize
 	if err != nil {
 		return nil, err
 	}
+	u, err := s.useOf(call.rules, &r, p, req.Recipient)
+	if err != nil {
+		return nil, err
+	}
 	r.Count = len(req.Tokens)
 	if err := checkItems("tokens", len(req.Tokens)); err != nil {
 		return nil, err
@@ -45,7 +48,7 @@ func (s *Service) detokenize(ctx context.Context, call Call, req *api.Detokenize
 		resp.Results[i].Token = t
 		all[i] = shown{result: &resp.Results[i], at: i}
 	}
-	looks, err := s.lookAtAll(store.With(ctx, store.Reading), call, r, p, all)
+	looks, err := s.lookAtAll(store.With(ctx, store.Reading), call, r, u, all)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +57,7 @@ func (s *Service) detokenize(ctx context.Context, call Call, req *api.Detokenize
 	work, ctx := errgroup.WithContext(store.With(ctx, store.Reading))
 	work.SetLimit(atOnce)
 	for _, l := range looks {
-		work.Go(func() error { return s.detokenizeChunk(ctx, call, r, p, l) })
+		work.Go(func() error { return s.detokenizeChunk(ctx, call, r, u, l) })
 	}
 	if err := work.Wait(); err != nil {
 		return nil, err
@@ -64,7 +67,7 @@ func (s *Service) detokenize(ctx context.Context, call Call, req *api.Detokenize
 
 // lookAtAll looks at all tokens of a call. When they are more than one Update takes, they are charged here, all or none,
 // so that the budgets have room for the whole call or nothing of it is shown.
-func (s *Service) lookAtAll(ctx context.Context, call Call, r access.Request, p *purpose.Purpose, all []shown) ([]*look, error) {
+func (s *Service) lookAtAll(ctx context.Context, call Call, r access.Request, u use, all []shown) ([]*look, error) {
 	var looks []*look
 	var deeds []deed
 	for some := range slices.Chunk(all, readChunk) {
@@ -72,7 +75,7 @@ func (s *Service) lookAtAll(ctx context.Context, call Call, r access.Request, p 
 		for i := range some {
 			open[i] = &some[i]
 		}
-		l, err := s.lookAt(ctx, call, r, p, open)
+		l, err := s.lookAt(ctx, call, r, u, open)
 		if err != nil {
 			return nil, err
 		}
@@ -120,7 +123,7 @@ func (sh *shown) fail(err error) {
 }
 
 // detokenizeChunk shows what was looked at; what has changed since it looks at again.
-func (s *Service) detokenizeChunk(ctx context.Context, call Call, r access.Request, p *purpose.Purpose, l *look) error {
+func (s *Service) detokenizeChunk(ctx context.Context, call Call, r access.Request, u use, l *look) error {
 	for range maxRounds {
 		if err := s.showAt(ctx, call, r, l); err != nil {
 			return err
@@ -130,7 +133,7 @@ func (s *Service) detokenizeChunk(ctx context.Context, call Call, r access.Reque
 			return nil
 		}
 		var err error
-		if l, err = s.lookAt(ctx, call, r, p, open); err != nil {
+		if l, err = s.lookAt(ctx, call, r, u, open); err != nil {
 			return err
 		}
 	}
@@ -147,13 +150,13 @@ type look struct {
 	deeds  []deed
 }
 
-func (s *Service) lookAt(ctx context.Context, call Call, r access.Request, p *purpose.Purpose, open []*shown) (*look, error) {
+func (s *Service) lookAt(ctx context.Context, call Call, r access.Request, u use, open []*shown) (*look, error) {
 	l := &look{permit: s.keyring.Permit(), open: open}
-	err := s.Store.View(ctx, func(rd store.Reader) error { return s.follow(rd, call, p, open) })
+	err := s.Store.View(ctx, func(rd store.Reader) error { return s.follow(rd, call, u, open) })
 	if err != nil {
 		return nil, err
 	}
-	l.deeds = s.readingDeeds(ctx, call, r, open)
+	l.deeds = s.readingDeeds(ctx, call, r, u, open)
 	return l, nil
 }
 
@@ -193,14 +196,17 @@ func (s *Service) showAt(ctx context.Context, call Call, r access.Request, l *lo
 
 // readingDeeds makes one deed for each person and verdict: of state, purpose and basis, and, where these allow the reading,
 // of the policies about the field, so that what they refuse takes nothing else with it.
-func (s *Service) readingDeeds(ctx context.Context, call Call, r access.Request, open []*shown) []deed {
+func (s *Service) readingDeeds(ctx context.Context, call Call, r access.Request, u use, open []*shown) []deed {
 	type verdict struct {
 		subject SubjectID
 		code    fault.Code
 		allowed bool
 		form    access.Form
 	}
-	type question struct{ field, basis string }
+	type question struct {
+		field, basis string
+		emergency    bool
+	}
 	var deeds []deed
 	groups := make(map[verdict]int, len(open))
 	answers := make(map[question]access.Decision)
@@ -213,11 +219,11 @@ func (s *Service) readingDeeds(ctx context.Context, call Call, r access.Request,
 		if sh.refusal != nil {
 			g.code = sh.refusal.Code
 		} else {
-			q := question{sh.field.Name, sh.who.basis}
+			of := s.asks(call, d.request)
+			q := question{sh.field.Name, sh.who.basis, of.BreakGlass}
 			answer, asked := answers[q]
 			if !asked {
-				of := d.request
-				of.Principal, of.Fields = call.Principal, []string{sh.field.Name}
+				of.Fields = []string{sh.field.Name}
 				answer = call.rules.gate.Decide(ctx, of)
 				answers[q] = answer
 			}
@@ -238,6 +244,9 @@ func (s *Service) readingDeeds(ctx context.Context, call Call, r access.Request,
 		if sh.field != nil && !slices.Contains(group.request.Fields, sh.field.Name) {
 			group.request.Fields = append(group.request.Fields, sh.field.Name)
 		}
+	}
+	for g, at := range groups {
+		s.disclosing(call, &deeds[at], g.subject, u.to, deeds[at].request.Fields)
 	}
 	return deeds
 }

@@ -75,6 +75,10 @@ func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocu
 	if err != nil {
 		return nil, err
 	}
+	u, err := s.useOf(call.rules, &r, p, req.Recipient)
+	if err != nil {
+		return nil, err
+	}
 	if err := checkNote(req.Note); err != nil {
 		return nil, err
 	}
@@ -82,8 +86,8 @@ func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocu
 		return nil, fault.Bad("part", fmt.Sprintf("1 to %d", maxParts))
 	}
 	r.Fields = []string{documentsField}
-	if !p.AllowsDocuments() {
-		r.Refusal = outsideDocuments()
+	if r.Refusal == nil {
+		r.Refusal = u.outside(documentsField)
 	}
 	if err := s.admit(ctx, call, r); err != nil {
 		return nil, err
@@ -94,7 +98,7 @@ func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocu
 	var permit permit
 	outcome, err := s.act(ctx, call, func() (deed, error) {
 		permit = s.keyring.Permit()
-		who, n, err := s.locate(ctx, call, r, req.Token, o)
+		who, n, against, err := s.locate(ctx, call, r, u, req.Token, o)
 		if err != nil {
 			return deed{}, err
 		}
@@ -104,8 +108,12 @@ func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocu
 		d.dues = []due{{0, budget.Read, string(schema.CategoryDocument)}}
 		d.effect.expectPrefix(s.rows.subject(who.id), who.row.status.encode())
 		if d.request.Refusal = s.stands(call.rules, &d.request, who.row); d.request.Refusal == nil {
+			d.request.Refusal = against
+		}
+		if d.request.Refusal == nil {
 			d.entry.Note, err = s.sealNote(ctx, permit, who, req.Note)
 		}
+		s.disclosing(call, &d, who.id, u.to, r.Fields)
 		return d, err
 	})
 	if err != nil {
@@ -135,12 +143,11 @@ func (s *Service) handOut(keys *disclosed, o *handle, parts int) (*api.OpenDocum
 	}, nil
 }
 
-// locate finds the part that a token and a number stand for, fills in the handle and says how many parts there are.
-func (s *Service) locate(ctx context.Context, call Call, r access.Request, text string, o *handle) (*person, int, error) {
-	var who *person
-	var parts int
+// locate finds the part that a token and a number stand for, fills in the handle and says how many parts there are, and
+// what the person's consent says against the use.
+func (s *Service) locate(ctx context.Context, call Call, r access.Request, u use, text string, o *handle) (who *person, parts int, against *fault.Error, err error) {
 	var t *tokenAt
-	err := s.Store.View(ctx, func(rd store.Reader) (err error) {
+	err = s.Store.View(ctx, func(rd store.Reader) (err error) {
 		t, err = s.tokenAt(rd, call.Principal, text)
 		switch {
 		case err != nil:
@@ -163,7 +170,8 @@ func (s *Service) locate(ctx context.Context, call Call, r access.Request, text 
 		o.subject, o.status, o.document = who.id, who.row.status.encode(), t.row.Document
 		o.row = row.Parts[o.part-1]
 		o.key = o.row.Key
-		return nil
+		against, err = s.consented(rd, u, who.id, who.row.bases)
+		return err
 	})
 	if refusal, ok := errors.AsType[*fault.Error](err); ok {
 		d := deed{request: r}
@@ -171,9 +179,9 @@ func (s *Service) locate(ctx context.Context, call Call, r access.Request, text 
 		if t.missed() {
 			d.dues = []due{{0, budget.Search, ""}}
 		}
-		return nil, 0, s.refuseDeed(ctx, call, d)
+		return nil, 0, nil, s.refuseDeed(ctx, call, d)
 	}
-	return who, parts, err
+	return who, parts, against, err
 }
 
 // Content gives the bytes that a handle permits its caller to read. The person must stand as when it was permitted.

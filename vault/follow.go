@@ -5,13 +5,12 @@ import (
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/vault/fault"
-	"github.com/sandyq/sandyq/vault/purpose"
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/token"
 )
 
 // follow finds out what each token stands for and whether state and purpose allow it to be read.
-func (s *Service) follow(r store.Reader, call Call, p *purpose.Purpose, open []*shown) error {
+func (s *Service) follow(r store.Reader, call Call, u use, open []*shown) error {
 	keys := make([][]byte, 0, len(open))
 	for _, sh := range open {
 		*sh = shown{result: sh.result, at: sh.at}
@@ -28,18 +27,18 @@ func (s *Service) follow(r store.Reader, call Call, p *purpose.Purpose, open []*
 	}
 	var alive []*shown
 	for i, sh := range open {
-		if err := s.stand(sh, rows[i], call.Principal, p); err != nil {
+		if err := s.stand(sh, rows[i], call.Principal, u); err != nil {
 			return err
 		}
 		if sh.row != nil && sh.field != nil {
 			alive = append(alive, sh)
 		}
 	}
-	return s.loadShown(r, p, alive)
+	return s.loadShown(r, u, alive)
 }
 
 // loadShown reads the people and the records, each person once.
-func (s *Service) loadShown(r store.Reader, p *purpose.Purpose, alive []*shown) error {
+func (s *Service) loadShown(r store.Reader, u use, alive []*shown) error {
 	if len(alive) == 0 {
 		return nil
 	}
@@ -64,7 +63,7 @@ func (s *Service) loadShown(r store.Reader, p *purpose.Purpose, alive []*shown) 
 		if rows[at] == nil {
 			return errors.New("a token in the store names nobody")
 		}
-		if standings[id], err = s.standing(p, rows[at]); err != nil {
+		if standings[id], err = s.standing(r, u, id, rows[at]); err != nil {
 			return err
 		}
 	}
@@ -84,7 +83,7 @@ type standing struct {
 }
 
 // standing reads it from the beginning of a person's row, and no more of the row.
-func (s *Service) standing(p *purpose.Purpose, raw []byte) (*standing, error) {
+func (s *Service) standing(r store.Reader, u use, id SubjectID, raw []byte) (*standing, error) {
 	st, err := decodeStatus(raw)
 	if err != nil {
 		return nil, err
@@ -97,8 +96,10 @@ func (s *Service) standing(p *purpose.Purpose, raw []byte) (*standing, error) {
 	if err != nil {
 		return nil, err
 	}
-	who.footing, who.refusal = s.footing(p, bases)
-	return who, nil
+	if who.footing, who.refusal = s.footing(u.Purpose, bases); who.refusal == nil {
+		who.refusal, err = s.consented(r, u, id, bases)
+	}
+	return who, err
 }
 
 func mistyped() *fault.Error {
@@ -110,7 +111,7 @@ func errNoToken() *fault.Error {
 }
 
 // stand reads what a token stands for to the caller.
-func (s *Service) stand(sh *shown, raw []byte, caller access.Principal, p *purpose.Purpose) error {
+func (s *Service) stand(sh *shown, raw []byte, caller access.Principal, u use) error {
 	if raw == nil {
 		if sh.refusal == nil {
 			sh.refusal = errNoToken()
@@ -134,14 +135,8 @@ func (s *Service) stand(sh *shown, raw []byte, caller access.Principal, p *purpo
 		}
 	case !known:
 		sh.row, sh.refusal = row, fault.New(fault.Denied, "the schema does not have this field any more")
-	case !p.Allows(row.Field):
-		sh.row, sh.field = row, field
-		sh.refusal = &fault.Error{
-			Code: fault.Denied, Detail: "the purpose does not need this",
-			Fields: []fault.Field{{Field: row.Field, Rule: rulePurpose}},
-		}
 	default:
-		sh.row, sh.field = row, field
+		sh.row, sh.field, sh.refusal = row, field, u.outside(row.Field)
 	}
 	return nil
 }

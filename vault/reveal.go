@@ -10,7 +10,6 @@ import (
 	"github.com/sandyq/sandyq/crypto/envelope"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
-	"github.com/sandyq/sandyq/vault/purpose"
 	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store"
 )
@@ -30,6 +29,10 @@ func (s *Service) reveal(ctx context.Context, call Call, subject string, req *ap
 	if err != nil {
 		return nil, err
 	}
+	u, err := s.useOf(call.rules, &r, p, req.Recipient)
+	if err != nil {
+		return nil, err
+	}
 	if err := checkNote(req.Note); err != nil {
 		return nil, err
 	}
@@ -43,23 +46,38 @@ func (s *Service) reveal(ctx context.Context, call Call, subject string, req *ap
 	}
 	ctx = store.With(ctx, store.Reading)
 	var readings []reading
+	var against *fault.Error
 	var permit permit
 	outcome, err := s.act(ctx, call, func() (deed, error) {
 		permit = s.keyring.Permit()
 		readings = nil
 		who, err := s.meet(ctx, call, r, subject, func(rd store.Reader, who *person) (err error) {
-			readings, err = s.readings(rd, call.Principal, who, fields)
+			if readings, err = s.readings(rd, call.Principal, who, fields); err != nil {
+				return err
+			}
+			against, err = s.consented(rd, u, who.id, who.row.bases)
 			return err
 		})
 		if err != nil {
 			return deed{}, err
 		}
-		return s.revealDeed(ctx, call, permit, r, p, who, fields, req.Note, readings)
+		d, err := s.revealDeed(ctx, call, permit, r, u, who, against, req.Note, readings)
+		s.disclosing(call, &d, who.id, u.to, fieldsOf(readings))
+		return d, err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return s.revealed(ctx, permit, outcome.grant, readings, form)
+}
+
+// fieldsOf names the fields of readings, which are in their order.
+func fieldsOf(readings []reading) []string {
+	var names []string
+	for _, r := range readings {
+		names = append(names, r.field.Name)
+	}
+	return slices.Compact(names)
 }
 
 // fieldsNamed finds the fields that a request names.
@@ -102,7 +120,7 @@ func (s *Service) readings(r store.Reader, caller access.Principal, who *person,
 	return readings, nil
 }
 
-func (s *Service) revealDeed(ctx context.Context, call Call, p permit, r access.Request, purpose *purpose.Purpose, who *person, fields []*schema.Field, note string, readings []reading) (deed, error) {
+func (s *Service) revealDeed(ctx context.Context, call Call, p permit, r access.Request, u use, who *person, against *fault.Error, note string, readings []reading) (deed, error) {
 	d := deed{request: r, effect: &draft{}}
 	d.request.Subject = who.id.String()
 	d.entry.Items = len(readings)
@@ -111,7 +129,10 @@ func (s *Service) revealDeed(ctx context.Context, call Call, p permit, r access.
 	}
 	d.effect.expectPrefix(s.rows.subject(who.id), who.row.status.encode())
 	if d.request.Refusal = s.stands(call.rules, &d.request, who.row); d.request.Refusal == nil {
-		d.request.Refusal = outsidePurpose(purpose, fields)
+		d.request.Refusal = u.outside(r.Fields...)
+	}
+	if d.request.Refusal == nil {
+		d.request.Refusal = against
 	}
 	if d.request.Refusal != nil {
 		return d, nil
@@ -119,25 +140,6 @@ func (s *Service) revealDeed(ctx context.Context, call Call, p permit, r access.
 	var err error
 	d.entry.Note, err = s.sealNote(ctx, p, who, note)
 	return d, err
-}
-
-func outsideDocuments() *fault.Error {
-	return &fault.Error{
-		Code: fault.Denied, Detail: "the purpose does not need this", Fields: []fault.Field{{Field: documentsField, Rule: rulePurpose}},
-	}
-}
-
-func outsidePurpose(p *purpose.Purpose, fields []*schema.Field) *fault.Error {
-	var outside []fault.Field
-	for _, f := range fields {
-		if !p.Allows(f.Name) {
-			outside = append(outside, fault.Field{Field: f.Name, Rule: rulePurpose})
-		}
-	}
-	if outside == nil {
-		return nil
-	}
-	return &fault.Error{Code: fault.Denied, Detail: "the purpose does not need this", Fields: outside}
 }
 
 // revealed opens the values that were granted.

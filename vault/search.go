@@ -37,7 +37,7 @@ func (s *Service) search(ctx context.Context, call Call, req *api.SearchRequest)
 		return nil, fault.Bad("value", rule)
 	}
 	r.Fields = []string{f.Name}
-	r.Refusal = outsidePurpose(p, []*schema.Field{f})
+	r.Refusal = use{Purpose: p}.outside(f.Name)
 	if err := s.admit(ctx, call, r); err != nil {
 		return nil, err
 	}

@@ -113,6 +113,7 @@ come and the SHA-256 is that of what was stored; until then nothing stands under
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&in.Purpose, "purpose", "", purposeUsage)
+	flags.StringVar(&in.Recipient, "recipient", "", recipientUsage)
 	flags.StringVar(&in.Reason, "reason", "", reasonUsage)
 	flags.IntVar(&in.Part, "part", 1, "which part of the document")
 	flags.StringVar(&path, "file", standardInput, "file with the document's token")

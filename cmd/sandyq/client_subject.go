@@ -15,7 +15,7 @@ import (
 
 func newSubjectCmd(r *remote) *cobra.Command {
 	return group("subject", "See and change what is held of a person",
-		newSubjectShowCmd(r), newSubjectCreateCmd(r), newBlockCmd(r), newUnblockCmd(r), newRectifyCmd(r), newRevealCmd(r))
+		newSubjectShowCmd(r), newSubjectCreateCmd(r), newBlockCmd(r), newUnblockCmd(r), newRectifyCmd(r), newRevealCmd(r), newRecipientsCmd(r))
 }
 
 func newSubjectShowCmd(r *remote) *cobra.Command {
@@ -186,6 +186,7 @@ func newRevealCmd(r *remote) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringSliceVar(&in.Fields, "fields", nil, "fields to read")
 	flags.StringVar(&in.Purpose, "purpose", "", purposeUsage)
+	flags.StringVar(&in.Recipient, "recipient", "", recipientUsage)
 	flags.StringVar(&in.Reason, "reason", "", reasonUsage)
 	flags.StringVar((*string)(&in.Form), "form", string(api.Plain), formUsage)
 	bindNote(flags, &note)

@@ -117,6 +117,7 @@ func newDetokenizeCmd(r *remote) *cobra.Command {
 		}),
 	}
 	cmd.Flags().StringVar(&in.Purpose, "purpose", "", purposeUsage)
+	cmd.Flags().StringVar(&in.Recipient, "recipient", "", recipientUsage)
 	cmd.Flags().StringVar(&in.Reason, "reason", "", reasonUsage)
 	cmd.Flags().StringVar((*string)(&in.Form), "form", string(api.Plain), formUsage)
 	cmd.Flags().StringVar(&path, "file", standardInput, "file with the tokens")

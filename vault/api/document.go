@@ -17,6 +17,7 @@ type Document struct {
 type OpenDocumentRequest struct {
 	Token      string `json:"token"`
 	Purpose    string `json:"purpose"`
+	Recipient  string `json:"recipient,omitempty"` // as in DetokenizeRequest
 	Reason     string `json:"reason"`
 	Note       string `json:"note,omitempty"`
 	OnBehalfOf *Actor `json:"on_behalf_of,omitempty"`

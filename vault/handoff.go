@@ -1,0 +1,405 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/id"
+	"github.com/sandyq/sandyq/vault/schema"
+	"github.com/sandyq/sandyq/vault/store"
+	"github.com/sandyq/sandyq/vault/token"
+)
+
+// HandoffID is what one system gives to another so that this one gets tokens of its own. It is good once, for that system,
+// for a short time; no value is read for it and no key is opened.
+type HandoffID [16]byte
+
+const handoffPrefix = "hnd_"
+
+// handoffLife is how long a handoff may be redeemed.
+const handoffLife = 10 * time.Minute
+
+func (h HandoffID) String() string { return id.Encode(handoffPrefix, h) }
+
+// handoffDigest is what the store knows a handoff by: whoever reads the store can't redeem what lies there.
+type handoffDigest [sha256.Size]byte
+
+func (h HandoffID) digest() handoffDigest { return sha256.Sum256(h[:]) }
+
+// object is what the log calls a handoff, from which it can't be redeemed either.
+func (d handoffDigest) object() string { return id.Encode("hof_", [16]byte(d[:16])) }
+
+func (l layout) handoff(d handoffDigest) []byte { return l.key(kindHandoff, d[:]) }
+
+// handoffRow is a handoff that was not redeemed yet.
+type handoffRow struct {
+	Subject SubjectID     `cbor:"1,keyasint"`
+	From    string        `cbor:"2,keyasint"` // systems
+	To      string        `cbor:"3,keyasint"`
+	Purpose string        `cbor:"4,keyasint"`
+	Values  []handedValue `cbor:"5,keyasint"` // in the order of fields and slots
+	Until   stamp         `cbor:"6,keyasint"`
+}
+
+// handedValue is one value that is handed off: the giver has a token of it.
+type handedValue struct {
+	Field string `cbor:"1,keyasint"`
+	Slot  uint16 `cbor:"2,keyasint"`
+}
+
+// fields names what is handed off.
+func (h *handoffRow) fields() []string {
+	var names []string
+	for _, v := range h.Values {
+		if !slices.Contains(names, v.Field) {
+			names = append(names, v.Field)
+		}
+	}
+	return names
+}
+
+// CreateHandoff lets another system get tokens of its own of values that the calling system has tokens of.
+func (s *Service) CreateHandoff(ctx context.Context, call Call, req *api.CreateHandoffRequest) (*api.Handoff, error) {
+	return underRules(ctx, s, call, func(call Call) (*api.Handoff, error) { return s.createHandoff(ctx, call, req) })
+}
+
+func (s *Service) createHandoff(ctx context.Context, call Call, req *api.CreateHandoffRequest) (*api.Handoff, error) {
+	p, err := s.purposeNamed(ctx, call, access.CreateHandoff, req.Purpose)
+	if err != nil {
+		return nil, err
+	}
+	fields, err := s.fieldsNamed(req.Fields)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !systemPattern.MatchString(req.ToSystem), req.ToSystem == itself:
+		return nil, fault.Bad("to_system", ruleSystem)
+	case req.ToSystem == call.Principal.System:
+		return nil, fault.Bad("to_system", "another system")
+	}
+	r := access.Request{Action: access.CreateHandoff, Purpose: p.Name, Fields: req.Fields}
+	if r.Behalf, err = s.behalf(ctx, req.OnBehalfOf); err != nil {
+		return nil, err
+	}
+	h := &handoffRow{From: call.Principal.System, To: req.ToSystem, Purpose: p.Name}
+	if r.Refusal = handingOff(call.rules, h); call.Principal.VaultWide() {
+		r.Refusal = fault.New(fault.Denied, "only a system hands off, and only what it has tokens of")
+	}
+	if err := s.admit(ctx, call, r); err != nil {
+		return nil, err
+	}
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
+	handoff := HandoffID(id.New())
+	_, err = s.act(ctx, call, func() (deed, error) {
+		who, err := s.meet(ctx, call, r, req.Subject, func(rd store.Reader, who *person) (err error) {
+			h.Values, err = s.handed(rd, who.id, h.From, fields)
+			return err
+		})
+		if err != nil {
+			return deed{}, err
+		}
+		h.Subject, h.Until = who.id, stampOf(s.Clock().Add(handoffLife))
+		d := handoffDeed(r, h, handoff.digest(), h.To)
+		d.effect = &draft{}
+		d.effect.expectPrefix(s.rows.subject(who.id), who.row.status.encode())
+		d.effect.set(s.rows.handoff(handoff.digest()), encodeRow(h))
+		if d.request.Refusal = s.stands(call.rules, &d.request, who.row); d.request.Refusal == nil {
+			d.request.Refusal = use{Purpose: p}.outside(req.Fields...)
+		}
+		if d.request.Refusal == nil {
+			d.request.Refusal = lacking(h, fields)
+		}
+		return d, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &api.Handoff{Handoff: handoff.String(), ExpiresAt: h.Until.time()}, nil
+}
+
+// handoffDeed is a deed about a handoff, as the log has it: with the system on the other side.
+func handoffDeed(r access.Request, h *handoffRow, at handoffDigest, other string) deed {
+	d := deed{request: r}
+	d.request.Subject, d.request.Purpose, d.request.Fields = h.Subject.String(), h.Purpose, h.fields()
+	d.entry.Objects, d.entry.Items, d.entry.Kind = []string{at.object()}, len(h.Values), other
+	return d
+}
+
+// handed lists the values of fields that a system has tokens of.
+func (s *Service) handed(r store.Reader, who SubjectID, system string, fields []*schema.Field) ([]handedValue, error) {
+	var values []handedValue
+	for _, f := range fields {
+		issued, err := s.loadIssued(r, who, system, f.Name)
+		if err != nil {
+			return nil, err
+		}
+		for _, slot := range slices.Sorted(maps.Keys(issued)) {
+			values = append(values, handedValue{f.Name, slot})
+		}
+	}
+	return values, nil
+}
+
+// handingOff is what the rules say against a handoff, or nil: the giver's registration does not name the other system, or
+// this one may not name the purpose.
+func handingOff(now *rules, h *handoffRow) *fault.Error {
+	against := func(rule string) *fault.Error {
+		return &fault.Error{
+			Code: fault.Denied, Detail: "this can't be handed off to that system", Fields: []fault.Field{{Field: "to_system", Rule: rule}},
+		}
+	}
+	p, ok := now.purposes.Get(h.Purpose)
+	giver, registered := now.systems[h.From]
+	switch {
+	case !ok || p.Retired || !now.mayName(h.To, p):
+		return against("may not name this purpose")
+	case registered && !slices.Contains(giver.HandsOffTo, h.To):
+		return against("not among the systems that the calling one hands off to")
+	default:
+		return nil
+	}
+}
+
+// lacking refuses to hand off what the giver has no token of.
+func lacking(h *handoffRow, fields []*schema.Field) *fault.Error {
+	var none []fault.Field
+	have := h.fields()
+	for _, f := range fields {
+		if !slices.Contains(have, f.Name) {
+			none = append(none, fault.Field{Field: f.Name, Rule: "the system has no token of it"})
+		}
+	}
+	if none == nil {
+		return nil
+	}
+	return &fault.Error{Code: fault.Denied, Detail: "a system hands off only what it has tokens of", Fields: none}
+}
+
+// RedeemHandoff gives the calling system tokens of its own of what another has handed off to it.
+func (s *Service) RedeemHandoff(ctx context.Context, call Call, req *api.RedeemHandoffRequest) (*api.RedeemHandoffResponse, error) {
+	return underRules(ctx, s, call, func(call Call) (*api.RedeemHandoffResponse, error) { return s.redeemHandoff(ctx, call, req) })
+}
+
+func (s *Service) redeemHandoff(ctx context.Context, call Call, req *api.RedeemHandoffRequest) (*api.RedeemHandoffResponse, error) {
+	r := access.Request{Action: access.RedeemHandoff}
+	var err error
+	if r.Behalf, err = s.behalf(ctx, req.OnBehalfOf); err != nil {
+		return nil, err
+	}
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
+	var answer *api.RedeemHandoffResponse
+	err = s.onceIfPossible(ctx, call, access.RedeemHandoff, func(o *once) (err error) {
+		if e := o.earlier(0); e != nil {
+			answer, err = s.redeemedBefore(ctx, call, r, e)
+			return err
+		}
+		answer, err = s.redeemNow(ctx, call, r, req.Handoff, o)
+		if errors.Is(err, fault.NotFound) && call.Key != "" && o.prefix == nil {
+			return fault.New(fault.Unavailable, "whether this was redeemed before can't be told while the keys are out of reach")
+		}
+		return err
+	})
+	return answer, err
+}
+
+func (s *Service) redeemNow(ctx context.Context, call Call, r access.Request, text string, o *once) (*api.RedeemHandoffResponse, error) {
+	var answer *api.RedeemHandoffResponse
+	_, err := s.act(ctx, call, func() (deed, error) {
+		t, err := s.meetHandoff(ctx, call, r, text)
+		if err != nil {
+			return deed{}, err
+		}
+		d := handoffDeed(r, t.row, t.digest, t.row.From)
+		if d.request.Refusal = s.redeemable(call.rules, &d.request, t); d.request.Refusal != nil {
+			return d, nil
+		}
+		d.effect, answer, err = s.takeOver(t, o)
+		return d, err
+	})
+	return answer, err
+}
+
+// taking is a handoff as one snapshot showed it to the system that redeems it.
+type taking struct {
+	digest handoffDigest
+	raw    []byte // the row
+	row    *handoffRow
+	who    *person
+	fields []*schema.Field
+	has    map[string]map[uint16]token.Token // the redeeming system's tokens: field → slot → token
+	given  []handedValue                     // what the giver still has tokens of
+}
+
+// meetHandoff reads a handoff for a caller. One that there is not, that has run out, that was redeemed and that is for
+// somebody else are the same.
+func (s *Service) meetHandoff(ctx context.Context, call Call, r access.Request, text string) (*taking, error) {
+	nothing := fault.New(fault.NotFound, "there is no such handoff")
+	raw, err := parseID(handoffPrefix, text)
+	if err != nil {
+		return nil, s.refuse(ctx, call, r, nothing)
+	}
+	var t *taking
+	err = s.Store.View(ctx, func(rd store.Reader) (err error) {
+		t, err = s.taking(rd, HandoffID(raw).digest(), call.Principal.System)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if t.row != nil {
+		r.Subject = t.row.Subject.String()
+	}
+	if t.row == nil || t.row.To != call.Principal.System || call.Principal.VaultWide() || !s.Clock().Before(t.row.Until.time()) {
+		return nil, s.refuse(ctx, call, r, nothing)
+	}
+	return t, nil
+}
+
+func (s *Service) taking(rd store.Reader, digest handoffDigest, system string) (*taking, error) {
+	t := &taking{digest: digest, has: map[string]map[uint16]token.Token{}}
+	rows, err := rd.Get(s.rows.handoff(digest))
+	if err != nil || rows[0] == nil {
+		return t, err
+	}
+	t.raw = bytes.Clone(rows[0])
+	if t.row, err = decodeRow[handoffRow](t.raw); err != nil {
+		return nil, err
+	}
+	if t.who, err = s.load(rd, t.row.Subject, system); err != nil {
+		return nil, err
+	}
+	if t.who == nil {
+		return nil, errors.New("a handoff in the store names nobody")
+	}
+	for _, name := range t.row.fields() {
+		if t.has[name], err = s.loadIssued(rd, t.row.Subject, system, name); err != nil {
+			return nil, err
+		}
+		if f, ok := s.Schema.Field(name); ok {
+			t.fields = append(t.fields, f)
+		}
+	}
+	t.given, err = s.handed(rd, t.row.Subject, t.row.From, t.fields)
+	return t, err
+}
+
+// redeemable is what forbids that a handoff is redeemed now, or nil: all that was asked when it was made is asked again.
+func (s *Service) redeemable(now *rules, r *access.Request, t *taking) *fault.Error {
+	if refusal := s.stands(now, r, t.who.row); refusal != nil {
+		return refusal
+	}
+	p, _ := now.purposes.Get(t.row.Purpose) // it stands
+	if refusal := (use{Purpose: p}).outside(t.row.fields()...); refusal != nil {
+		return refusal
+	}
+	if refusal := handingOff(now, t.row); refusal != nil {
+		return refusal
+	}
+	for _, v := range t.row.Values {
+		if !slices.Contains(t.given, v) {
+			return conflict("handoff", "the system that made it has no token of "+v.Field+" any more")
+		}
+	}
+	return nil
+}
+
+// takeOver drafts that the redeeming system holds the person and has tokens of what was handed off, and ends the handoff.
+func (s *Service) takeOver(t *taking, o *once) (*draft, *api.RedeemHandoffResponse, error) {
+	c := s.changed(t.who)
+	made := t.who.holding == nil
+	if made {
+		s.hold(c, t.who, t.row.To)
+	}
+	tokens := make(map[string][]string, len(t.fields))
+	for _, v := range t.row.Values {
+		issued, ok := t.has[v.Field][v.Slot]
+		if !ok {
+			f, _ := s.Schema.Field(v.Field) // redeemable has found it
+			var err error
+			if issued, err = s.issue(c, t.who.holding, t.row.To, f, v.Slot); err != nil {
+				return nil, nil, err
+			}
+		}
+		tokens[v.Field] = append(tokens[v.Field], string(issued))
+	}
+	collected(c, t.who.holding, t.row.Purpose)
+	s.setHolding(c, t.who, t.row.To)
+	c.expect(s.rows.handoff(t.digest), t.raw)
+	c.delete(s.rows.handoff(t.digest))
+	o.keep(&c.draft, 0, done{Subject: t.who.id, Created: made, Tokens: tokens, Purpose: t.row.Purpose})
+	answer := &api.RedeemHandoffResponse{Subject: t.who.holding.Pairwise.String(), Tokens: map[string]api.OneOrMany[string]{}}
+	for _, f := range t.fields {
+		answer.Tokens[f.Name] = tokensWire(f, tokens[f.Name])
+	}
+	return s.done(c), answer, c.fits()
+}
+
+// tokensWire is a field's tokens as callers know them.
+func tokensWire(f *schema.Field, tokens []string) api.OneOrMany[string] {
+	return api.OneOrMany[string]{Items: tokens, List: f.Many || len(tokens) > 1} // many in an earlier schema
+}
+
+// redeemedBefore answers a retry with what the first call came to, if that stands.
+func (s *Service) redeemedBefore(ctx context.Context, call Call, r access.Request, e *done) (*api.RedeemHandoffResponse, error) {
+	p := &plan{item: &item{earlier: e}, call: call}
+	for _, name := range sortedKeys(e.Tokens) {
+		if f, ok := s.Schema.Field(name); ok {
+			p.item.fields = append(p.item.fields, fieldValues{Field: f, list: tokensWire(f, e.Tokens[name]).List})
+		}
+	}
+	_, err := s.act(ctx, call, func() (deed, error) {
+		d := deed{request: r}
+		d.request.Subject, d.request.Purpose, d.request.Fields = e.Subject.String(), e.Purpose, p.item.fieldNames()
+		err := s.Store.View(ctx, func(rd store.Reader) (err error) {
+			if p.person, err = s.load(rd, e.Subject, call.Principal.System); err != nil {
+				return err
+			}
+			if d.request.Refusal = s.stands(call.rules, &d.request, p.person.row); d.request.Refusal != nil {
+				return nil
+			}
+			return s.replay(rd, p)
+		})
+		if refusal, ok := errors.AsType[*fault.Error](err); ok {
+			d.request.Refusal, err = refusal, nil
+		}
+		return d, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &api.RedeemHandoffResponse{Subject: p.person.name(call.Principal), Tokens: p.tokens}, nil
+}
+
+// sweepHandoffs removes handoffs that have run out.
+func (s *Service) sweepHandoffs(ctx context.Context) error {
+	now := s.Clock()
+	var late draft
+	err := s.Store.View(ctx, func(r store.Reader) error {
+		late = draft{}
+		return scanAll(r, s.rows.key(kindHandoff), func(p store.Pair) error {
+			row, err := decodeRow[handoffRow](p.Value)
+			if err == nil && !now.Before(row.Until.time()) && len(late.writes) < store.MaxWrites/2 {
+				late.delete(bytes.Clone(p.Key))
+			}
+			return err
+		})
+	})
+	if err != nil || late.writes == nil {
+		return err
+	}
+	_, err = commit(ctx, s.Store, &late)
+	return err
+}
