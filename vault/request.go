@@ -28,16 +28,31 @@ const (
 	rulePurpose  = "outside the purpose"
 )
 
-// purposeNamed finds the purpose that a request must name.
-func purposeNamed(r *rules, n string) (*purpose.Purpose, error) {
+// purposeNamed finds the purpose that a request must name. One that is not the caller's to name is refused, and that is
+// recorded like every other refusal. Staff name every purpose: the policies bind them.
+func (s *Service) purposeNamed(ctx context.Context, call Call, a access.Action, n string) (*purpose.Purpose, error) {
 	if n == "" {
 		return nil, fault.Bad("purpose", ruleRequired)
 	}
-	p, ok := r.purposes.Get(n)
+	p, ok := call.rules.purposes.Get(n)
 	if !ok {
 		return nil, fault.Bad("purpose", ruleUnknown)
 	}
-	return p, nil
+	rule := ""
+	switch {
+	case p.Retired:
+		rule = "retired"
+	case !call.Principal.VaultWide() && !call.rules.mayName(call.Principal.System, p):
+		rule = "not among the purposes of this system"
+	default:
+		return p, nil
+	}
+	if err := s.current(); err != nil {
+		return nil, err
+	}
+	return nil, s.refuse(ctx, call, access.Request{Action: a, Purpose: n}, &fault.Error{
+		Code: fault.Denied, Detail: "the purpose may not be named here", Fields: []fault.Field{{Field: "purpose", Rule: rule}},
+	})
 }
 
 func isCode(s string) bool { return codePattern.MatchString(s) && !numberInCode.MatchString(s) }
@@ -110,7 +125,7 @@ func checkNote(note string) error {
 // reading checks what every reading must say, and makes the request to the gate of it.
 func (s *Service) reading(ctx context.Context, call Call, a access.Action, purposeName, reason string, form api.Form, actor *api.Actor) (access.Request, *purpose.Purpose, error) {
 	r := access.Request{Action: a, Purpose: purposeName, Reason: reason, Form: access.Form(form)}
-	p, err := purposeNamed(call.rules, purposeName)
+	p, err := s.purposeNamed(ctx, call, a, purposeName)
 	if err != nil {
 		return r, nil, err
 	}

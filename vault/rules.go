@@ -22,12 +22,15 @@ import (
 // from its beginning to its end, and every Update that it makes expects that the store is still at that generation: so a
 // change of the rules holds from its acknowledgement on, on every node, as a block does.
 type rules struct {
-	generation []byte // the row as it was read; nil before anything was configured
-	gate       *access.Gate
-	purposes   *purpose.Registry
-	recipients map[string]*api.Recipient
-	systems    map[string]*api.System
-	canaries   map[string]bool // vault-wide ids of people whom nobody has cause to use
+	generation  []byte // the row as it was read; nil before anything was configured
+	gate        *access.Gate
+	purposes    *purpose.Registry
+	recipients  map[string]*api.Recipient
+	systems     map[string]*api.System
+	texts       map[string]consentText
+	objects     map[objectKey]*ruleRow  // what of this is an object with a name
+	canaries    map[string]bool         // vault-wide ids of people whom nobody has cause to use
+	emergencies map[declarer]*emergency // that were declared; some may have run out
 }
 
 func (r *rules) canary(subject string) bool { return r.canaries[subject] }
@@ -80,7 +83,10 @@ func (b *rulebook) load(ctx context.Context) error {
 
 // readRules makes the rules of what one snapshot holds.
 func (s *Service) readRules(r store.Reader, generation []byte) (*rules, error) {
-	made := &rules{generation: generation, gate: access.NewGate(s.Decider), purposes: s.Options.Purposes}
+	made := &rules{
+		generation: generation, gate: access.NewGate(s.Decider), purposes: s.Options.Purposes,
+		recipients: map[string]*api.Recipient{}, texts: s.consentTexts(), systems: map[string]*api.System{}, objects: map[objectKey]*ruleRow{},
+	}
 	prefix := s.rows.key(kindRule)
 	return made, scanAll(r, prefix, func(p store.Pair) error {
 		row, err := decodeRow[ruleRow](p.Value)
@@ -93,7 +99,15 @@ func (s *Service) readRules(r store.Reader, generation []byte) (*rules, error) {
 }
 
 // readRule takes one thing into the rules being made.
-func (s *Service) readRule(_ *rules, class ruleClass, _ string, _ *ruleRow) error {
+func (s *Service) readRule(made *rules, class ruleClass, name string, row *ruleRow) error {
+	switch class {
+	case classPurpose, classRecipient, classSystem, classPolicies:
+		return s.readObject(made, class, name, row)
+	case classEmergency:
+		return made.readEmergency(name, row)
+	case classText:
+		return readText(made, name, row)
+	}
 	return fmt.Errorf("the store holds rules of the unknown class %q", class)
 }
 

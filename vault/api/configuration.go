@@ -98,28 +98,20 @@ const (
 
 // Change is a change of a configuration object, as every call that asks for one or is about one answers.
 type Change struct {
-	Change          string           `json:"change,omitempty"` // empty when it took effect without approvals
-	Kind            string           `json:"kind"`             // purpose, recipient, system, policies
-	Name            string           `json:"name"`
-	State           ChangeState      `json:"state"`
-	ApprovalsNeeded int              `json:"approvals_needed"`
-	Digest          string           `json:"digest,omitempty"` // SHA-256 in hexadecimal digits of what is put to the vote
-	From            *Object          `json:"from,omitempty"`   // what there was when it was asked for
-	To              *Object          `json:"to,omitempty"`
-	Version         int              `json:"version,omitzero"` // the one that it made, or the current one when there was nothing to change
-	RequestedBy     string           `json:"requested_by,omitempty"`
-	RequestedAt     Time             `json:"requested_at,omitzero"`
-	LapsesAt        Time             `json:"lapses_at,omitzero"`
-	DecidedAt       Time             `json:"decided_at,omitzero"`
-	Approvals       []ChangeApproval `json:"approvals,omitempty"`
-}
-
-// ChangeApproval is one approver's word on a change.
-type ChangeApproval struct {
-	System string `json:"system"`
-	Roles  string `json:"roles"`
-	At     Time   `json:"at"`
-	Digest string `json:"digest"` // of what they approved
+	Change          string      `json:"change,omitempty"` // empty when it took effect without approvals
+	Kind            string      `json:"kind"`             // purpose, recipient, system, policies
+	Name            string      `json:"name"`
+	State           ChangeState `json:"state"`
+	ApprovalsNeeded int         `json:"approvals_needed"`
+	Digest          string      `json:"digest,omitempty"` // SHA-256 in hexadecimal digits of what is put to the vote
+	From            *Object     `json:"from,omitempty"`   // what there was when it was asked for
+	To              *Object     `json:"to,omitempty"`
+	Version         int         `json:"version,omitzero"` // the one that it made, or the current one when there was nothing to change
+	RequestedBy     string      `json:"requested_by,omitempty"`
+	RequestedAt     Time        `json:"requested_at,omitzero"`
+	LapsesAt        Time        `json:"lapses_at,omitzero"`
+	DecidedAt       Time        `json:"decided_at,omitzero"`
+	Approvals       []Approval  `json:"approvals,omitempty"`
 }
 
 // ApproveChangeRequest is the body of POST /v1/changes/{change}/approve.

@@ -53,16 +53,6 @@ func (c *Client) Fields(ctx context.Context) (*api.Page[api.FieldInfo], error) {
 	return call[api.Page[api.FieldInfo]](ctx, c, request{operation: "list fields", method: http.MethodGet, path: "/v1/fields"}, nil)
 }
 
-// Purposes lists the purposes of processing.
-func (c *Client) Purposes(ctx context.Context) (*api.Page[api.Purpose], error) {
-	return call[api.Page[api.Purpose]](ctx, c, request{operation: "list purposes", method: http.MethodGet, path: "/v1/purposes"}, nil)
-}
-
-// Purpose shows one purpose of processing.
-func (c *Client) Purpose(ctx context.Context, name string) (*api.Purpose, error) {
-	return call[api.Purpose](ctx, c, request{operation: "show a purpose", method: http.MethodGet, path: "/v1/purposes/" + segment(name)}, nil)
-}
-
 // Whoami tells what the credential is and may do.
 func (c *Client) Whoami(ctx context.Context) (*api.Whoami, error) {
 	return call[api.Whoami](ctx, c, request{operation: "whoami", method: http.MethodGet, path: "/v1/whoami"}, nil)

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/sandyq/sandyq/vault/api"
 )
 
 // Values of headers that answers share; net/http reads and never changes them.
@@ -41,7 +43,11 @@ func (x *exchange) answer(out any, err error) error {
 	if err != nil {
 		return err
 	}
-	return x.write(x.route.Status, typeJSON, out)
+	status := x.route.Status
+	if change, ok := out.(*api.Change); ok && x.route.Waits && change.State == api.ChangeWaiting {
+		status = http.StatusAccepted
+	}
+	return x.write(status, typeJSON, out)
 }
 
 // deterministic gives one text for one answer: a retry gets the same bytes.

@@ -279,16 +279,23 @@ func TestQueriesOfLists(t *testing.T) {
 	}
 }
 
-func TestWhatComesFromAFileIsNotChanged(t *testing.T) {
-	url, _ := serve(t, &service{purpose: func(_ context.Context, _ vault.Call, name string) (*api.Purpose, error) {
-		if name != "contract" {
-			return nil, fault.New(fault.NotFound, "")
+// TestAChangeThatWaits answers 202, and one that is in effect 200.
+func TestAChangeThatWaits(t *testing.T) {
+	for state, want := range map[api.ChangeState]int{api.ChangeWaiting: 202, api.ChangeEffective: 200, api.ChangeSame: 200} {
+		url, _ := serve(t, &service{putPurpose: func(_ context.Context, _ vault.Call, name string, in *api.Purpose) (*api.Change, error) {
+			if name != "delivery" || in.Basis != "consent" || !slices.Equal(in.Fields, []string{"phone"}) {
+				t.Errorf("%s is put as %+v", name, in)
+			}
+			return &api.Change{Kind: "purpose", Name: name, State: state}, nil
+		}})
+		a := send(t, http.MethodPut, url+"/v1/purposes/delivery", strings.NewReader(`{"basis":"consent","fields":["phone"]}`))
+		if a.StatusCode != want || !strings.Contains(a.body, string(state)) {
+			t.Errorf("%s: %d %s, want %d", state, a.StatusCode, a.body, want)
 		}
-		return &api.Purpose{Name: name, ManagedBy: "file"}, nil
-	}})
-	for name, want := range map[string]fault.Code{"contract": fault.Conflict, "unheard_of": fault.NotFound} {
-		if p := send(t, http.MethodPut, url+"/v1/purposes/"+name, strings.NewReader(`{}`)).problem(t); p.Code != want {
-			t.Errorf("%s: %s, want %s", name, p.Code, want)
+		for _, body := range []string{`{"basis":"consent","feilds":[]}`, `{"title":null}`, `{"retention":{"years":"1"}}`, `{"title":{"kk":"а","kk":"б"}}`, `[]`, ``} {
+			if p := send(t, http.MethodPut, url+"/v1/purposes/delivery", strings.NewReader(body)).problem(t); p.Code != fault.Invalid {
+				t.Errorf("%s: %+v", body, p)
+			}
 		}
 	}
 }

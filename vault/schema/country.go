@@ -26,4 +26,10 @@ func normaliseCountry(_ *Field, s string) (string, string) {
 	return s, ""
 }
 
+// IsCountry reports whether s is an officially assigned code of ISO 3166-1 alpha-2, in capitals.
+func IsCountry(s string) bool {
+	upper, broken := normaliseCountry(nil, s)
+	return broken == "" && upper == s
+}
+
 func asciiLetter(b byte) bool { return 'a' <= b|0x20 && b|0x20 <= 'z' }
