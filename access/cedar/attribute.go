@@ -80,51 +80,30 @@ func record(of []attribute, r *access.Request, o *Options) types.Record {
 	return types.NewRecord(made)
 }
 
-// reading is what policies can read: the attributes they name, of whatever, and the context as a whole, as for a comparison.
-type reading struct {
-	names map[types.String]bool
-	whole bool
-}
-
-// add notes what a policy reads.
-func (r *reading) add(p *ast.Policy) {
-	named, alone := 0, 0 // occurrences of the context: with an attribute of it, and at all
+// attributesNamed is the names of the attributes that a policy names, of whatever. It can read no others: records are compared with
+// those of the same type alone, and no text can write one of the context's, in which attributes may be absent.
+func attributesNamed(p *ast.Policy) map[types.String]bool {
+	names := map[types.String]bool{}
 	for _, condition := range p.Conditions {
 		ast.Inspect(ast.NewNode(condition.Body), func(n ast.IsNode) bool {
 			switch n := n.(type) {
 			case ast.NodeTypeAccess:
-				r.names[n.Value] = true
-				named += count(isContext(n.Arg))
+				names[n.Value] = true
 			case ast.NodeTypeHas:
-				r.names[n.Value] = true
-				named += count(isContext(n.Arg))
-			default:
-				alone += count(isContext(n))
+				names[n.Value] = true
 			}
 			return true
 		})
 	}
-	r.whole = r.whole || alone > named
+	return names
 }
 
-func isContext(n ast.IsNode) bool {
-	v, ok := n.(ast.NodeTypeVariable)
-	return ok && v.Name == "context"
-}
-
-func count(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// of picks the attributes that are read.
-func (r *reading) of(all []attribute, whole bool) (read []attribute) {
+// only picks the attributes of those names.
+func only(all []attribute, names map[types.String]bool) (some []attribute) {
 	for _, a := range all {
-		if whole || r.names[a.name] {
-			read = append(read, a)
+		if names[a.name] {
+			some = append(some, a)
 		}
 	}
-	return read
+	return some
 }

@@ -199,7 +199,7 @@ func TestContext(t *testing.T) {
 	}
 	for _, condition := range []string{
 		`context.hour == 12 && context.weekday == 7`, `action in Action::"use"`, `resource in Category::"identity"`,
-		`[context].contains(context)`, `{a: context} == {a: context}`,
+		`{seen: context}.seen.hour == 12`, `(if context.strong then context else context).weekday == 7`, // the context as a whole
 	} {
 		want(t, compile(t, `@id("a") permit (principal, action, resource) when { `+condition+` };`), bare, true, "a")
 	}

@@ -44,6 +44,9 @@ func TestCompileRefuses(t *testing.T) {
 		"no truth":             {`@id("a") permit (principal, action, resource) when { context.count };`, []string{`"a"`, "Bool"}},
 		"what may be absent":   {`@id("a") permit (principal, action, resource) when { context.network.isLoopback() };`, []string{`"a"`, "network"}},
 		"what is behind":       {`@id("a") permit (principal, action, resource) when { context.behalf.verified };`, []string{`"a"`, "behalf"}},
+		"all of the context":   {`@id("a") permit (principal, action == Action::"reveal", resource) when { context == {} };`, []string{`"a"`, "not compatible"}},
+		"as much as is there": {`@id("a") permit (principal, action == Action::"reveal", resource) when { context == {purpose: "", reason: "", form: "",
+			basis: "", recipient: "", state: "", hour: 12, weekday: 7, count: 0, approvals: 0, strong: false, break_glass: false} };`, []string{`"a"`, "not compatible"}},
 		"an action on another": {`@id("a") permit (principal, action == Action::"audit.read", resource is Field);`, []string{`"a"`, "applicable action"}},
 		"two faults": {`@id("a") permit (principal, action, resource) when { context.role == "a" };
 			permit (principal, action, resource);`, []string{"test.cedar:1", "role", "test.cedar:2", "@id"}},

@@ -3,6 +3,7 @@ package cedar
 import (
 	"cmp"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/cedar-policy/cedar-go"
@@ -133,7 +134,7 @@ func (e *Engine) ask(a access.Action, entity types.Entity) *question {
 	if uid, ok := singular[a.On()]; ok {
 		q.alone = []*resource{{uid: uid}}
 	}
-	read := reading{names: map[types.String]bool{}}
+	names := map[types.String]bool{}
 	for _, p := range e.policies {
 		if !p.asks(entity) {
 			continue
@@ -141,8 +142,8 @@ func (e *Engine) ask(a access.Action, entity types.Entity) *question {
 		text := *p.compiled.AST()
 		text.Action = ast.Scope{}.All()
 		q.asked = append(q.asked, namedPolicy{cedar.PolicyID(p.id), cedar.NewPolicyFromAST(&text)})
-		read.add((*ast.Policy)(&text))
+		maps.Copy(names, attributesNamed((*ast.Policy)(&text)))
 	}
-	q.principal, q.context = read.of(principalAttributes, false), read.of(contextAttributes, read.whole)
+	q.principal, q.context = only(principalAttributes, names), only(contextAttributes, names)
 	return q
 }
