@@ -46,6 +46,9 @@ func ParseID(s string) (ID, error) {
 	return ID(b), err
 }
 
+// Time is when the entry was made, to the microsecond.
+func (e ID) Time() time.Time { return time.UnixMicro(int64(binary.BigEndian.Uint64(e[:]))).UTC() }
+
 // String is the id as text.
 func (e ID) String() string { return id.Encode(idPrefix, e) }
 
@@ -79,7 +82,9 @@ type Entry struct {
 	Recipient  string     `json:"recipient,omitempty"`
 	Reason     string     `json:"reason,omitempty"`
 	Form       string     `json:"form,omitempty"`
-	Kind       string     `json:"kind,omitempty"` // of a block, an erasure's ground, a correction's evidence
+	Kind       string     `json:"kind,omitempty"`        // of a block, an erasure's ground, a correction's evidence
+	Digest     string     `json:"digest,omitempty"`      // SHA-256 of what an approver is shown, in hexadecimal digits
+	BreakGlass string     `json:"break_glass,omitempty"` // the emergency that the principal had declared
 	Decision   Decision   `json:"decision"`
 	Policies   []string   `json:"policies,omitempty"`
 	Outcome    fault.Code `json:"outcome,omitempty"` // what the caller was told, when refused

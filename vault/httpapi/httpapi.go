@@ -31,7 +31,7 @@ import (
 	"github.com/sandyq/sandyq/vault/api"
 )
 
-// Service is what the routes call. Its methods are safe for concurrent use, return *fault.Error (anything else answers
+// Service is one tenant, and what the routes call. Its methods are safe for concurrent use, return *fault.Error (anything else answers
 // internal), and keep neither a Call's Body nor an Upload's after they return.
 type Service interface {
 	// Authenticate tells who shows what is shown, or fails with fault.Unauthenticated.
@@ -41,6 +41,11 @@ type Service interface {
 	Documents
 	People
 	Erasures
+	Approvals
+	Emergencies
+	Disclosures
+	Reviews
+	Configuration
 	Administration
 }
 
@@ -73,12 +78,12 @@ type People interface {
 // Erasures destroys people's keys and tells how far it has come.
 type Erasures interface {
 	RequestErasure(context.Context, vault.Call, *api.ErasureRequest) (*api.Erasure, error)
-	ApproveErasure(ctx context.Context, call vault.Call, erasure string) (*api.Erasure, error)
+	ApproveErasure(ctx context.Context, call vault.Call, erasure string, in *api.ErasureApproval) (*api.Erasure, error)
 	CancelErasure(ctx context.Context, call vault.Call, erasure string) (*api.Erasure, error)
 	Erasure(ctx context.Context, call vault.Call, erasure string) (*api.Erasure, error)
 }
 
-// Administration is the log, the credentials and the configuration.
+// Administration is the log, the credentials, and what the process was started with.
 type Administration interface {
 	AuditEntries(context.Context, vault.Call, api.AuditQuery) (*api.Page[api.AuditEntry], error)
 	CreateServiceToken(context.Context, vault.Call, *api.CreateServiceTokenRequest) (*api.ServiceToken, error)
@@ -86,8 +91,6 @@ type Administration interface {
 	RevokeServiceToken(ctx context.Context, call vault.Call, id string) (*api.ServiceToken, error)
 	RotateServiceToken(ctx context.Context, call vault.Call, id string, in *api.RotateServiceTokenRequest) (*api.ServiceToken, error)
 	Fields(context.Context, vault.Call) (*api.Page[api.FieldInfo], error)
-	Purposes(context.Context, vault.Call) (*api.Page[api.Purpose], error)
-	Purpose(ctx context.Context, call vault.Call, name string) (*api.Purpose, error)
 	Whoami(context.Context, vault.Call) (*api.Whoami, error)
 }
 
@@ -97,7 +100,7 @@ type Observer func(operation string, status int, took time.Duration)
 
 // Config makes a handler.
 type Config struct {
-	Service     Service      // required
+	Services    []Service    // one for each tenant; required
 	Log         *slog.Logger // required
 	MaxDocument int64        // bytes of an upload at most; api.MaxDocument when zero
 	Observe     Observer     // may be nil

@@ -4,11 +4,11 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"slices"
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
-	"github.com/sandyq/sandyq/vault/fault"
 )
 
 // Route is one operation of the API.
@@ -16,10 +16,12 @@ type Route struct {
 	Method    string
 	Pattern   string // of http.ServeMux and, letter for letter, of openapi.yaml
 	Operation string // openapi.yaml's operationId, the metrics' label and, where there is one, the audit log's operation
-	Status    int    // of success; 409 for what only a file can change
+	Status    int    // of success
 
 	// Idempotent routes change something and take an Idempotency-Key. The others ignore it.
 	Idempotent bool
+	// Waits routes answer 202 instead when what was asked waits for the approval of others.
+	Waits bool
 	// Personal routes take or give personal data or tokens.
 	Personal bool
 
@@ -35,25 +37,22 @@ type handler func(x *exchange, call vault.Call) error
 
 // The operations that are no action of access's vocabulary: none of them is decided by itself.
 const (
-	opContent  = "document.content"
-	opFields   = "fields.list"
-	opPurposes = "purposes.list"
-	opPurpose  = "purpose.show"
-	opChange   = "purpose.change"
-	opWhoami   = "whoami"
+	opContent = "document.content"
+	opFields  = "fields.list"
+	opWhoami  = "whoami"
 )
 
 // Routes lists every route of the API, in the order of the documentation.
 func Routes() []Route {
 	const (
 		get, post      = http.MethodGet, http.MethodPost
-		put, del       = http.MethodPut, http.MethodDelete
+		del            = http.MethodDelete
 		ok, created    = http.StatusOK, http.StatusCreated
 		accepted       = http.StatusAccepted
 		changes, reads = true, false
 		personal, bare = true, false
 	)
-	return []Route{
+	routes := []Route{
 		route(post, "/v1/tokenize", access.Tokenize, ok, changes, personal, body(Service.Tokenize)),
 		route(post, "/v1/detokenize", access.Detokenize, ok, reads, personal, body(Service.Detokenize)),
 		route(post, "/v1/tokens/describe", access.DescribeTokens, ok, reads, personal, body(Service.DescribeTokens)),
@@ -73,7 +72,7 @@ func Routes() []Route {
 
 		route(post, "/v1/erasures", access.RequestErasure, accepted, changes, bare, body(Service.RequestErasure)),
 		route(get, "/v1/erasures/{erasure}", access.ShowErasure, ok, reads, bare, about("erasure", Service.Erasure)),
-		route(post, "/v1/erasures/{erasure}/approve", access.ApproveErasure, ok, changes, bare, about("erasure", Service.ApproveErasure)),
+		route(post, "/v1/erasures/{erasure}/approve", access.ApproveErasure, ok, changes, bare, mayBodyAbout("erasure", Service.ApproveErasure)),
 		route(post, "/v1/erasures/{erasure}/cancel", access.CancelErasure, ok, changes, bare, about("erasure", Service.CancelErasure)),
 
 		route(get, "/v1/audit/entries", access.ReadAudit, ok, reads, bare, listing(auditEntries, "subject", "actor", "operation", "from", "to")),
@@ -84,11 +83,9 @@ func Routes() []Route {
 		route(del, "/v1/access/tokens/{id}", access.RevokeCredential, ok, reads, bare, about("id", Service.RevokeServiceToken)),
 
 		route(get, "/v1/fields", opFields, ok, reads, bare, plain(Service.Fields)),
-		route(get, "/v1/purposes", opPurposes, ok, reads, bare, plain(Service.Purposes)),
-		route(get, "/v1/purposes/{name}", opPurpose, ok, reads, bare, about("name", Service.Purpose)),
-		route(put, "/v1/purposes/{name}", opChange, http.StatusConflict, reads, bare, fromFile("name", Service.Purpose)),
 		route(get, "/v1/whoami", opWhoami, ok, reads, bare, plain(Service.Whoami)),
 	}
+	return slices.Concat(routes, approvalRoutes(), breakGlassRoutes(), disclosureRoutes(), reviewRoutes(), configurationRoutes())
 }
 
 // shape is a handler and what it takes and gives.
@@ -108,15 +105,27 @@ func route(method, pattern string, op access.Action, status int, idempotent, per
 // body is the shape of a call whose request is a JSON body.
 func body[In, Out any](do func(Service, context.Context, vault.Call, *In) (*Out, error)) shape {
 	return jsonShape(func(x *exchange, call vault.Call, in *In) (*Out, error) {
-		return do(x.front.Service, x.r.Context(), call, in)
+		return do(x.service, x.r.Context(), call, in)
 	})
 }
 
 // bodyAbout is the shape of a call about the thing that a path segment names, with a JSON body.
 func bodyAbout[In, Out any](segment string, do func(Service, context.Context, vault.Call, string, *In) (*Out, error)) shape {
 	return jsonShape(func(x *exchange, call vault.Call, in *In) (*Out, error) {
-		return do(x.front.Service, x.r.Context(), call, x.r.PathValue(segment), in)
+		return do(x.service, x.r.Context(), call, x.r.PathValue(segment), in)
 	})
+}
+
+// mayBodyAbout is bodyAbout of a call whose body may be left out.
+func mayBodyAbout[In, Out any](segment string, do func(Service, context.Context, vault.Call, string, *In) (*Out, error)) shape {
+	return shape{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), handle: func(x *exchange, call vault.Call) error {
+		in := new(In)
+		if err := x.decodeAny(&call, in); err != nil {
+			return err
+		}
+		out, err := do(x.service, x.r.Context(), call, x.r.PathValue(segment), in)
+		return x.answer(out, err)
+	}}
 }
 
 func jsonShape[In, Out any](do func(*exchange, vault.Call, *In) (*Out, error)) shape {
@@ -133,25 +142,14 @@ func jsonShape[In, Out any](do func(*exchange, vault.Call, *In) (*Out, error)) s
 // about is the shape of a call about the thing that a path segment names, without a body.
 func about[Out any](segment string, do func(Service, context.Context, vault.Call, string) (*Out, error)) shape {
 	return bodiless(func(x *exchange, call vault.Call) (*Out, error) {
-		return do(x.front.Service, x.r.Context(), call, x.r.PathValue(segment))
+		return do(x.service, x.r.Context(), call, x.r.PathValue(segment))
 	})
-}
-
-// fromFile is the shape of a change to a thing that the caller may see and that comes from a file. It conflicts,
-// whatever the body says.
-func fromFile[Out any](segment string, show func(Service, context.Context, vault.Call, string) (*Out, error)) shape {
-	return shape{handle: func(x *exchange, call vault.Call) error {
-		if _, err := show(x.front.Service, x.r.Context(), call, x.r.PathValue(segment)); err != nil {
-			return err
-		}
-		return fault.New(fault.Conflict, "this comes from a file and is changed there (managed_by: file)")
-	}}
 }
 
 // plain is the shape of a call about nothing in particular, without a body.
 func plain[Out any](do func(Service, context.Context, vault.Call) (*Out, error)) shape {
 	return bodiless(func(x *exchange, call vault.Call) (*Out, error) {
-		return do(x.front.Service, x.r.Context(), call)
+		return do(x.service, x.r.Context(), call)
 	})
 }
 
