@@ -14,27 +14,18 @@ import (
 // the Update.
 type decision func(w store.Writer, inside *change) error
 
-// ApproveErasure is a second person's word that the erasure may go on: with a credential that is neither the requester's
-// nor an earlier approver's, and that neither made the other, however far back. Who may make service tokens can still make
-// two; people with identities of their own come with the access work.
-func (s *Service) ApproveErasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
-	return underRules(ctx, s, call, func(call Call) (*api.Erasure, error) { return s.approveErasure(ctx, call, erasure) })
+// ApproveErasure is a second person's word that the erasure may go on. A digest in the request says what they were shown;
+// an approval of anything else is refused. See vote for whose word counts.
+func (s *Service) ApproveErasure(ctx context.Context, call Call, erasure string, req *api.ErasureApproval) (*api.Erasure, error) {
+	return underRules(ctx, s, call, func(call Call) (*api.Erasure, error) { return s.approveErasure(ctx, call, erasure, req) })
 }
 
-func (s *Service) approveErasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
+func (s *Service) approveErasure(ctx context.Context, call Call, erasure string, req *api.ErasureApproval) (*api.Erasure, error) {
 	return s.decideErasure(ctx, call, access.ApproveErasure, erasure, func(who *person, id ErasureID, row *erasureRow) (decision, *fault.Error, error) {
-		by := call.Principal.Credential
-		for _, other := range append([]string{row.By}, row.Approvals...) {
-			same, err := s.oneMadeTheOther(ctx, by, other)
-			if err != nil {
-				return nil, nil, err
-			}
-			if same {
-				return nil, fault.New(fault.Denied, "somebody else has to approve"), nil
-			}
+		if refusal, err := s.vote(ctx, call.Principal, &row.Ballot, req.Digest); err != nil || refusal != nil {
+			return nil, refusal, err
 		}
-		row.Approvals = append(row.Approvals, by)
-		if len(row.Approvals) < row.Needed {
+		if row.Ballot.missing() > 0 {
 			return func(store.Writer, *change) error { return nil }, nil, nil
 		}
 		if blocked := unerasable(withoutErasure(who.row)); blocked != nil {
@@ -61,15 +52,20 @@ func (s *Service) CancelErasure(ctx context.Context, call Call, erasure string) 
 
 func (s *Service) cancelErasure(ctx context.Context, call Call, erasure string) (*api.Erasure, error) {
 	return s.decideErasure(ctx, call, access.CancelErasure, erasure, func(_ *person, _ ErasureID, row *erasureRow) (decision, *fault.Error, error) {
-		row.State = api.ErasureCancelled
-		row.At[string(api.ErasureCancelled)] = stampOf(s.Clock())
-		return func(_ store.Writer, inside *change) error {
-			inside.row.Erasure = ErasureID{}
-			inside.row.Blocks = slices.DeleteFunc(inside.row.Blocks, func(b block) bool { return b.Kind == blockErasure })
-			inside.decided()
-			return nil
-		}, nil, nil
+		return s.cancelled(row), nil, nil
 	})
+}
+
+// cancelled has an erasure that waits be cancelled, and returns what that changes of the person.
+func (s *Service) cancelled(row *erasureRow) decision {
+	row.State = api.ErasureCancelled
+	row.At[string(api.ErasureCancelled)] = stampOf(s.Clock())
+	return func(_ store.Writer, inside *change) error {
+		inside.row.Erasure = ErasureID{}
+		inside.row.Blocks = slices.DeleteFunc(inside.row.Blocks, func(b block) bool { return b.Kind == blockErasure })
+		inside.decided()
+		return nil
+	}
 }
 
 // decideErasure changes an erasure that waits for approval.
@@ -99,7 +95,7 @@ func (s *Service) decideErasure(ctx context.Context, call Call, a access.Action,
 			}
 			who = met
 			d = deed{request: r}
-			d.request.Subject, d.entry.Objects = who.id.String(), []string{id.String()}
+			d.request.Subject, d.entry.Objects, d.entry.Digest = who.id.String(), []string{id.String()}, row.Ballot.digest()
 			if e := o.earlier(0); e != nil {
 				if e.Object != id {
 					d.request.Refusal = errAnotherCall()
@@ -121,6 +117,9 @@ func (s *Service) decideErasure(ctx context.Context, call Call, a access.Action,
 			c.expect(s.rows.erasure(id), before)
 			if row.State != api.ErasureErasing { // entering that state writes the row
 				c.set(s.rows.erasure(id), encodeRow(row))
+			}
+			if row.State != api.ErasureRequested {
+				c.delete(s.rows.waiting(waitingErasure, id))
 			}
 			o.keep(&c.draft, 0, done{Subject: who.id, Object: id})
 			d.effect, answer = &c.draft, s.erasureWire(call.Principal, id, row)

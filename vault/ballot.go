@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
 )
 
@@ -15,7 +17,7 @@ import (
 type Approval struct {
 	Needed int           // 0 to 10
 	Roles  []access.Role // an approver has one of them; empty: any that a policy lets approve
-	Life   time.Duration // how long it waits; default 14 days
+	Life   time.Duration // how long it waits
 }
 
 // The things that may need the agreement of others.
@@ -29,13 +31,14 @@ const (
 // DefaultApprovals is four eyes as an operator starts with it.
 func DefaultApprovals() map[string]Approval {
 	return map[string]Approval{
-		ApproveErasure:   {Needed: 1},
-		ApprovePurpose:   {Needed: 1, Roles: []access.Role{access.PrivacyOfficer}},
-		ApproveConfig:    {Needed: 0},
-		ReviewBreakGlass: {Needed: 1, Roles: []access.Role{access.SecurityOfficer, access.PrivacyOfficer}},
+		ApproveErasure:   {Needed: 1, Life: ballotLife},
+		ApprovePurpose:   {Needed: 1, Roles: []access.Role{access.PrivacyOfficer}, Life: ballotLife},
+		ApproveConfig:    {Needed: 0, Life: ballotLife},
+		ReviewBreakGlass: {Needed: 1, Roles: []access.Role{access.SecurityOfficer, access.PrivacyOfficer}, Life: ballotLife},
 	}
 }
 
+// ballotLife is how long something waits when nothing else is said.
 const ballotLife = 14 * 24 * time.Hour
 
 // ballot is the agreement that something waits for: who asked, who has agreed to what, and until when it may be had.
@@ -45,7 +48,7 @@ type ballot struct {
 	By     string        `cbor:"3,keyasint"` // the credential of whoever asked
 	System string        `cbor:"4,keyasint"` // and their system
 	Digest []byte        `cbor:"5,keyasint"` // SHA-256 of what an approver is shown
-	Until  stamp         `cbor:"6,keyasint"`
+	Until  stamp         `cbor:"6,keyasint"` // zero: for ever
 	Votes  []vote        `cbor:"7,keyasint,omitempty"`
 }
 
@@ -70,11 +73,25 @@ func (s *Service) newBallot(caller access.Principal, a Approval, digest []byte) 
 	}
 }
 
+// digest is what is put to the vote, in hexadecimal digits.
+func (b *ballot) digest() string { return hex.EncodeToString(b.Digest) }
+
+// wire is the words given, as staff see them.
+func (b *ballot) wire() []api.Approval {
+	all := make([]api.Approval, len(b.Votes))
+	for i, v := range b.Votes {
+		all[i] = api.Approval{BySystem: v.System, Roles: strings.Split(v.Roles, ","), At: v.At.time(), Digest: hex.EncodeToString(v.Digest)}
+	}
+	return all
+}
+
 // missing is how many approvals are still needed.
 func (b *ballot) missing() int { return max(b.Needed-len(b.Votes), 0) }
 
 // lapsed reports that it was not agreed to in time.
-func (b *ballot) lapsed(now time.Time) bool { return b.missing() > 0 && !now.Before(b.Until.time()) }
+func (b *ballot) lapsed(now time.Time) bool {
+	return b.missing() > 0 && b.Until != 0 && !now.Before(b.Until.time())
+}
 
 // vote adds the caller's word, or returns why it does not count: it is their own wish, or of somebody whose credential
 // the one who wished or another approver made or was made by; they lack the role; it came too late; or what they say they
@@ -84,7 +101,7 @@ func (s *Service) vote(ctx context.Context, caller access.Principal, b *ballot, 
 	switch {
 	case b.lapsed(now):
 		return conflict("approval", "it was not approved in time"), nil
-	case saw != "" && saw != hex.EncodeToString(b.Digest):
+	case saw != "" && saw != b.digest():
 		return conflict("digest", "it is not what is put to the vote now"), nil
 	case len(b.Roles) > 0 && !slices.ContainsFunc(b.Roles, caller.Has):
 		return fault.New(fault.Denied, "somebody of another role has to approve"), nil

@@ -35,7 +35,7 @@ func (s *Service) perform(ctx context.Context, call Call, deeds ...deed) ([]outc
 	outcomes := make([]outcome, len(deeds))
 	requests := make([]access.Request, len(deeds))
 	for i := range deeds {
-		deeds[i].request.Principal = call.Principal
+		deeds[i].request = s.asks(call, deeds[i].request)
 		requests[i] = deeds[i].request
 	}
 	var raise []raised
@@ -47,9 +47,16 @@ func (s *Service) perform(ctx context.Context, call Call, deeds ...deed) ([]outc
 		raise = raise[:0]
 		for i, d := range decisions {
 			outcomes[i].err = d.Err()
-			written, err := s.recorded(call, &deeds[i], d)
+			written, entry, err := s.recorded(call, &deeds[i], d)
 			if err != nil {
 				return nil, err
+			}
+			if d.Allowed() && deeds[i].request.BreakGlass {
+				tell, err := s.usedEmergency(call, &deeds[i], written, entry)
+				if err != nil {
+					return nil, err
+				}
+				raise = append(raise, raised{i, tell})
 			}
 			for _, a := range s.alertsOf(call, &deeds[i]) {
 				raise = append(raise, raised{i, s.alert(written, a)})
@@ -68,6 +75,11 @@ func (s *Service) perform(ctx context.Context, call Call, deeds ...deed) ([]outc
 	for _, r := range raise {
 		if !outcomes[r.deed].stale {
 			r.now()
+		}
+	}
+	for i, o := range outcomes {
+		if o.err == nil && !o.stale && deeds[i].request.Basis == basisNone {
+			s.Observer.NoBasis()
 		}
 	}
 	return outcomes, nil
@@ -91,9 +103,9 @@ func (s *Service) alertsOf(call Call, d *deed) []api.Alert {
 	return all
 }
 
-// recorded is the effect of a deed, if it is permitted, with the audit entry.
-func (s *Service) recorded(call Call, d *deed, decision access.Decision) (*draft, error) {
-	written := &draft{}
+// recorded is the effect of a deed, if it is permitted, with the audit entry, whose id it returns.
+func (s *Service) recorded(call Call, d *deed, decision access.Decision) (written *draft, entry string, err error) {
+	written = &draft{}
 	if decision.Allowed() && d.effect != nil {
 		written = &draft{expects: d.effect.expects, writes: slices.Clip(d.effect.writes), late: d.effect.late}
 	}
@@ -109,7 +121,11 @@ func (s *Service) recorded(call Call, d *deed, decision access.Decision) (*draft
 	if err := decision.Err(); err != nil {
 		e.Decision, e.Outcome = audit.Deny, fault.CodeOf(err)
 	}
-	return written, s.log(written, &e)
+	if r.BreakGlass {
+		e.BreakGlass = call.rules.emergencyOf(call.Principal).id.String()
+	}
+	err = s.log(written, &e)
+	return written, e.ID, err
 }
 
 // log has a draft write an audit entry.
@@ -206,8 +222,7 @@ func (s *Service) admit(ctx context.Context, call Call, r access.Request) error 
 	if err := s.current(); err != nil {
 		return err
 	}
-	r.Principal = call.Principal
-	if d := call.rules.gate.Decide(ctx, r); !d.Allowed() {
+	if d := call.rules.gate.Decide(ctx, s.asksEarly(call, r)); !d.Allowed() {
 		refused := fault.From(d.Err())
 		return s.refuse(ctx, call, r, refused)
 	}

@@ -19,26 +19,27 @@ import (
 //	requested ─▶ erasing ─▶ key_destroyed ─▶ erased
 //	    └─▶ cancelled
 //
-// requested waits for approvals, under a block of its own. The Update that enters erasing takes the person out of the
+// requested waits for approvals, under a block of its own, and is cancelled when they do not come in time. The Update that enters erasing takes the person out of the
 // index and makes them unreadable; the keys it lists are then destroyed, verified gone, and only then is key_destroyed
 // written; then rows and blobs go.
 type erasureRow struct {
-	Subject   SubjectID           `cbor:"1,keyasint"`
-	State     api.ErasureState    `cbor:"2,keyasint"`
-	Ground    string              `cbor:"3,keyasint"`
-	Reason    string              `cbor:"4,keyasint"`
-	System    string              `cbor:"5,keyasint"` // who requested
-	By        string              `cbor:"6,keyasint"` // with which credential
-	Needed    int                 `cbor:"7,keyasint"`
-	Approvals []string            `cbor:"8,keyasint,omitempty"` // credentials that approved
-	Keys      map[string]kms.ID   `cbor:"9,keyasint,omitempty"` // slice → key, as of erasing
-	Destroys  counts              `cbor:"10,keyasint"`
-	At        map[string]stamp    `cbor:"11,keyasint"`           // state → when it was entered
-	Pairwise  map[string][16]byte `cbor:"12,keyasint,omitempty"` // system → its id of the person, to answer by
-	Own       api.Counts          `cbor:"13,keyasint"`           // what the requesting system may know of Destroys
+	Subject  SubjectID           `cbor:"1,keyasint"`
+	State    api.ErasureState    `cbor:"2,keyasint"`
+	Ground   string              `cbor:"3,keyasint"`
+	Reason   string              `cbor:"4,keyasint"`
+	Ballot   ballot              `cbor:"5,keyasint"`           // who requested, and who has agreed
+	Keys     map[string]kms.ID   `cbor:"6,keyasint,omitempty"` // slice → key, as of erasing
+	Destroys counts              `cbor:"7,keyasint"`           // as counted at the request, then as of erasing
+	At       map[string]stamp    `cbor:"8,keyasint"`           // state → when it was entered
+	Pairwise map[string][16]byte `cbor:"9,keyasint,omitempty"` // system → its id of the person, to answer by
+	Own      api.Counts          `cbor:"10,keyasint"`          // what the requesting system may know of Destroys
+	Proofs   keptProofs          `cbor:"11,keyasint"`          // what stays of the person's consents
 }
 
-var grounds = []string{"request", "withdrawal", "purpose_reached", "unlawful", "court", "other"}
+// groundPurposeReached is the ground of an erasure that retention itself demands.
+const groundPurposeReached = "purpose_reached"
+
+var grounds = []string{"request", "withdrawal", groundPurposeReached, "unlawful", "court", "other"}
 
 // RequestErasure asks for the erasure of a person. When nobody has to approve, the person is unreadable when this answers.
 func (s *Service) RequestErasure(ctx context.Context, call Call, req *api.ErasureRequest) (*api.Erasure, error) {
@@ -74,9 +75,13 @@ func (s *Service) requestErasure(ctx context.Context, call Call, req *api.Erasur
 		_, err = s.act(ctx, call, func() (d deed, err error) {
 			permit := s.keyring.Permit()
 			var own api.Counts
-			var needed int
+			var asked Approval
+			var proofs keptProofs
 			who, err = s.meet(ctx, call, r, req.Subject, func(rd store.Reader, who *person) (err error) {
-				if needed, err = s.approvalsNeeded(rd, call.Principal, who); err != nil {
+				if asked, err = s.erasureApproval(rd, call.Principal, who, req.Ground); err != nil {
+					return err
+				}
+				if proofs, err = s.keptProofs(rd, call.Principal, who.id); err != nil {
 					return err
 				}
 				own, err = s.ownCounts(rd, call.Principal, who)
@@ -94,10 +99,14 @@ func (s *Service) requestErasure(ctx context.Context, call Call, req *api.Erasur
 				return d, err
 			}
 			if req.DryRun {
-				answer = s.wouldErase(call.Principal, who, req, own, needed)
+				answer = s.wouldErase(call.Principal, who, req, own, asked.Needed)
+				answer.Kept = proofs.wire(call.Principal)
 				return d, nil
 			}
-			d.effect, answer = s.beginErasure(call, who, req, own, needed, o)
+			begun := s.beginErasure(call, who, req, own, asked, o)
+			begun.row.Proofs = proofs
+			d.effect, answer = begun.draft, s.erasureWire(call.Principal, begun.id, begun.row)
+			d.entry.Objects, d.entry.Digest = []string{begun.id.String()}, begun.row.Ballot.digest()
 			tried = true
 			return d, nil
 		})
@@ -158,19 +167,6 @@ func (s *Service) wouldErase(caller access.Principal, who *person, req *api.Eras
 	}
 }
 
-// approvalsNeeded is how many others must approve: as configured, and one at least when a system asks for the erasure of
-// somebody whom other systems hold too.
-func (s *Service) approvalsNeeded(r store.Reader, caller access.Principal, who *person) (int, error) {
-	if caller.VaultWide() {
-		return s.Approvals, nil
-	}
-	holders, err := r.Scan(s.rows.of(kindHolding, who.id), nil, 2)
-	if len(holders) > 1 {
-		return max(s.Approvals, 1), err
-	}
-	return s.Approvals, err
-}
-
 // ownCounts is what the caller may know that an erasure destroys: everything for vault-wide roles, for a system what it has
 // tokens of.
 func (s *Service) ownCounts(r store.Reader, caller access.Principal, who *person) (api.Counts, error) {
@@ -197,41 +193,50 @@ func willDestroy(c counts, keys int) api.Counts {
 	}
 }
 
+// begunErasure is an erasure that is requested when the draft is written.
+type begunErasure struct {
+	draft *draft
+	id    ErasureID
+	row   *erasureRow
+}
+
 // beginErasure drafts the request, which goes on to erasing at once when nobody has to approve.
-func (s *Service) beginErasure(call Call, who *person, req *api.ErasureRequest, own api.Counts, needed int, o *once) (*draft, *api.Erasure) {
+func (s *Service) beginErasure(call Call, who *person, req *api.ErasureRequest, own api.Counts, asked Approval, o *once) begunErasure {
 	erasure := ErasureID(id.New())
 	row := &erasureRow{
-		Subject: who.id, State: api.ErasureRequested, Ground: req.Ground, Reason: req.Reason, System: call.Principal.System,
-		By: call.Principal.Credential, Needed: needed, Own: own, Destroys: who.row.Counts, Keys: who.row.Keys,
-		At: map[string]stamp{string(api.ErasureRequested): stampOf(s.Clock())},
+		Subject: who.id, State: api.ErasureRequested, Ground: req.Ground, Reason: req.Reason, Own: own,
+		Destroys: who.row.Counts, Keys: who.row.Keys, At: map[string]stamp{string(api.ErasureRequested): stampOf(s.Clock())},
 	}
+	row.Ballot = s.newBallot(call.Principal, asked, row.digest(erasure))
 	if who.holding != nil {
 		row.Pairwise = map[string][16]byte{call.Principal.System: who.holding.Pairwise}
 	}
 	if call.Principal.VaultWide() {
 		row.Own = api.Counts{} // nothing for a system of the same name to be told
 	}
-	if row.Needed == 0 {
+	if asked.Needed == 0 {
 		row.State, row.At[string(api.ErasureErasing)] = api.ErasureErasing, stampOf(s.Clock())
 	}
 	c := s.lateChange(who, func(w store.Writer, inside *change) error {
-		now, err := s.approvalsNeeded(w, call.Principal, who)
+		now, err := s.erasureApproval(w, call.Principal, who, req.Ground)
 		if err != nil {
 			return err
 		}
-		if now != needed {
+		if now.Needed != asked.Needed {
 			return errStale // somebody else has come to hold the person
 		}
 		inside.row.Erasure = erasure
 		inside.decided()
-		if row.Needed > 0 {
-			inside.row.Blocks = append(inside.row.Blocks, block{blockErasure, req.Reason, stampOf(s.Clock()), call.Principal.System})
-			return w.Set(s.rows.erasure(erasure), encodeRow(row))
+		if asked.Needed == 0 {
+			return s.enterErasing(w, inside, erasure, *row)
 		}
-		return s.enterErasing(w, inside, erasure, *row)
+		inside.row.Blocks = append(inside.row.Blocks, block{blockErasure, req.Reason, stampOf(s.Clock()), call.Principal.System})
+		inside.set(s.rows.waiting(waitingErasure, erasure), nil)
+		inside.set(s.rows.erasure(erasure), encodeRow(row))
+		return nil
 	})
 	o.keep(&c.draft, 0, done{Subject: who.id, Object: erasure})
-	return &c.draft, s.erasureWire(call.Principal, erasure, row)
+	return begunErasure{&c.draft, erasure, row}
 }
 
 // enterErasing writes the step from which the person is unreadable and unfindable, inside the Update. Records and documents
@@ -289,7 +294,7 @@ func (s *Service) meetErasure(ctx context.Context, call Call, r access.Request, 
 		if who, err = s.load(rd, row.Subject, call.Principal.System); err != nil || who == nil {
 			return err
 		}
-		sees := row.System == call.Principal.System
+		sees := row.Ballot.System == call.Principal.System
 		if !sees {
 			sees, err = s.sees(rd, call.Principal, who)
 		}
@@ -301,7 +306,7 @@ func (s *Service) meetErasure(ctx context.Context, call Call, r access.Request, 
 	if err != nil {
 		return id, nil, nil, err
 	}
-	if row == nil || who == nil || row.System != call.Principal.System && !call.Principal.VaultWide() {
+	if row == nil || who == nil || row.Ballot.System != call.Principal.System && !call.Principal.VaultWide() {
 		return id, nil, nil, s.refuse(ctx, call, r, nothing)
 	}
 	return id, row, who, nil
@@ -327,14 +332,18 @@ func (s *Service) erasureWire(caller access.Principal, id ErasureID, row *erasur
 	}
 	out := &api.Erasure{
 		Erasure: id.String(), State: row.State, Ground: row.Ground, Reason: row.Reason,
-		ApprovalsNeeded: max(row.Needed-len(row.Approvals), 0), WillDestroy: &destroys,
-		Kept: []api.Kept{}, RequestedAt: at(api.ErasureRequested), ErasingAt: at(api.ErasureErasing),
+		ApprovalsNeeded: row.Ballot.missing(), WillDestroy: &destroys,
+		Kept: row.Proofs.wire(caller), RequestedAt: at(api.ErasureRequested), ErasingAt: at(api.ErasureErasing),
 		KeyDestroyedAt: at(api.ErasureKeyDestroyed), ErasedAt: at(api.ErasureErased),
 	}
 	if pairwise, ok := row.Pairwise[caller.System]; ok && !caller.VaultWide() {
 		out.Subject = PairwiseID(pairwise).String()
 	} else if caller.VaultWide() {
 		out.Subject = row.Subject.String()
+		out.Digest, out.Approvals = row.Ballot.digest(), row.Ballot.wire()
+	}
+	if row.State == api.ErasureRequested {
+		out.ExpiresAt = row.Ballot.Until.time()
 	}
 	return out
 }

@@ -81,8 +81,8 @@ func keyFiles(t testing.TB, v *vaulttest.Vault) []string {
 }
 
 func TestErasureWaitsForApprovalByAnother(t *testing.T) {
-	v := vaulttest.New(t, vaulttest.With(func(o *vault.Options) { o.Approvals = 1 }))
-	desk, second := staff(v), v.As("desk", access.Staff)
+	v := vaulttest.New(t, vaulttest.FourEyes())
+	desk, second := staff(v), v.As("second-desk", access.Staff)
 	shop := app(v)
 	who := register(t, v, shop, aigul())
 	e := erase(t, v, shop, who.Subject)
@@ -90,18 +90,18 @@ func TestErasureWaitsForApprovalByAnother(t *testing.T) {
 		t.Fatalf("%+v", e)
 	}
 	wantItem(t, detokenize(t, v, shop, api.Plain, who.Tokens["iin"].Items[0])[0].Error, fault.Blocked)
-	_, err := v.ApproveErasure(ctx, shop, e.Erasure)
+	_, err := v.ApproveErasure(ctx, shop, e.Erasure, &api.ErasureApproval{})
 	wantCode(t, err, fault.Denied)
 	must[*api.Erasure](t)(v.CancelErasure(ctx, desk, e.Erasure))
 	wantItem(t, detokenize(t, v, shop, api.Plain, who.Tokens["iin"].Items[0])[0].Error, "")
 
 	subject := must[*api.SearchResponse](t)(v.Search(ctx, desk, &api.SearchRequest{Purpose: "service", Reason: "erase", Field: "iin", Value: api.Text(iinA)})).Results[0].Subject
 	e = erase(t, v, desk, subject)
-	_, err = v.ApproveErasure(ctx, desk, e.Erasure)
+	_, err = v.ApproveErasure(ctx, desk, e.Erasure, &api.ErasureApproval{})
 	wantCode(t, err, fault.Denied)
-	must[*api.Erasure](t)(v.ApproveErasure(ctx, second, e.Erasure))
+	must[*api.Erasure](t)(v.ApproveErasure(ctx, second, e.Erasure, &api.ErasureApproval{}))
 	erased(t, v, desk, e.Erasure)
-	_, err = v.ApproveErasure(ctx, second, e.Erasure)
+	_, err = v.ApproveErasure(ctx, second, e.Erasure, &api.ErasureApproval{})
 	wantCode(t, err, fault.Conflict)
 }
 

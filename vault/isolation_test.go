@@ -72,7 +72,7 @@ func TestASystemChangesOnlyWhatItHolds(t *testing.T) {
 	if e.WillDestroy.Fields != 2 || e.WillDestroy.Tokens != 2 {
 		t.Fatalf("it is told what others hold: %+v", e.WillDestroy)
 	}
-	must[*api.Erasure](t)(v.ApproveErasure(ctx, desk, e.Erasure))
+	must[*api.Erasure](t)(v.ApproveErasure(ctx, desk, e.Erasure, &api.ErasureApproval{}))
 	erased(t, v, desk, e.Erasure)
 }
 
@@ -302,15 +302,15 @@ func TestDayKeysAreDestroyed(t *testing.T) {
 }
 
 func TestNobodyApprovesWithATokenOfTheirOwnMaking(t *testing.T) {
-	v := vaulttest.New(t, vaulttest.With(func(o *vault.Options) { o.Approvals = 1 }))
+	v := vaulttest.New(t, vaulttest.FourEyes())
 	boss := v.As("boss", access.Administrator)
 	who := register(t, v, boss, aigul())
 	e := erase(t, v, boss, who.Subject)
 	made := must[*api.ServiceToken](t)(v.CreateServiceToken(ctx, boss, &api.CreateServiceTokenRequest{System: "puppet", Role: "administrator"}))
 	puppet := vault.Call{Principal: must[access.Principal](t)(v.Authenticate(ctx, vault.Presented{Bearer: made.Secret}))}
-	_, err := v.ApproveErasure(ctx, puppet, e.Erasure)
+	_, err := v.ApproveErasure(ctx, puppet, e.Erasure, &api.ErasureApproval{})
 	wantCode(t, err, fault.Denied)
-	must[*api.Erasure](t)(v.ApproveErasure(ctx, staff(v), e.Erasure))
+	must[*api.Erasure](t)(v.ApproveErasure(ctx, staff(v), e.Erasure, &api.ErasureApproval{}))
 }
 
 func TestEachSystemsBlockIsItsOwn(t *testing.T) {

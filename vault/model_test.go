@@ -688,7 +688,7 @@ func (m *model) approved(t *rapid.T, system string, who *modelPerson, e *api.Era
 		code(t, "cancel an erasure", err, "")
 		return false
 	}
-	_, err = m.ApproveErasure(ctx, m.calls[desk], e.Erasure)
+	_, err = m.ApproveErasure(ctx, m.calls[desk], e.Erasure, &api.ErasureApproval{})
 	return code(t, "approve an erasure", err, "")
 }
 

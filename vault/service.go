@@ -16,12 +16,13 @@ import (
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/blob"
 	"github.com/sandyq/sandyq/vault/clock"
+	"github.com/sandyq/sandyq/vault/consent"
 	"github.com/sandyq/sandyq/vault/purpose"
 	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store"
 )
 
-// Options are what a Service is made of. Tenant, Store, Blobs, Keys, Clock and Log are required.
+// Options are what a Service is made of. Tenant, Store, Blobs, Keys, Clock, Log and Decider are required.
 type Options struct {
 	Tenant string // [a-z0-9-]{1,40}; part of every key and of every sealed value's context
 	Store  store.Store
@@ -33,17 +34,20 @@ type Options struct {
 
 	Schema     *schema.Schema    // default: the built-in one
 	Purposes   *purpose.Registry // default: the built-in ones
-	Decider    access.Decider    // default: by role
+	Decider    access.Decider    // required: the policies
+	Compile    Compile           // makes a Decider of policies that are put over the API; nil: none may be put
 	Identities Identities        // tells who shows what is no service token; may be nil: then nobody is let in with it
 	Messenger  Messenger         // tells receivers of alerts; may be nil: then they are only counted and logged
 	Agents     Agents            // tells who stands behind a system; may be nil: then no token is accepted for it
 
-	Consents ConsentMode // default: observe
+	Consents  ConsentMode         // default: observe
+	Texts     *consent.Registry   // that people consent to; default: the built-in ones
+	Approvals map[string]Approval // what needs the word of others, by name; nil: DefaultApprovals; what it does not name needs none
 
 	Budget budget.Config // default: budget.Default; without limits, its limits
 
 	Environment byte          // letter in every token, a–z; default 'p'
-	Approvals   int           // approvals that an erasure needs by others than who requested it; default none
+	ProofYears  int           // how long the proof of a consent is kept after its end; default 5, at most 100
 	MaxDocument int64         // bytes of a document part; default api.MaxDocument
 	HandleLife  time.Duration // how long an opened document may be read; default 2 min
 	SweepEvery  time.Duration // how often unfinished work is taken up again; default 5 s
@@ -66,6 +70,9 @@ type Observer interface {
 	// Live reports whether the store is the live one for its keys.
 	Live(bool)
 }
+
+// Compile makes a Decider of a set of policies: the text of each file by its name. The error names the file and the rule.
+type Compile func(files map[string][]byte) (access.Decider, error)
 
 // Agents tells whom a token that a system passes on names.
 type Agents interface {
@@ -102,8 +109,8 @@ var tenantPattern = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 // Open makes a service of its parts and starts its background work, which ends with Close. It fails when the keys belong
 // to another store; with the provider away, or not as it was left, it starts and serves what needs no keys.
 func Open(ctx context.Context, o Options) (*Service, error) {
-	if o.Store == nil || o.Blobs == nil || o.Keys == nil || o.Clock == nil || o.Log == nil {
-		return nil, errors.New("vault: Store, Blobs, Keys, Clock and Log are required")
+	if o.Store == nil || o.Blobs == nil || o.Keys == nil || o.Clock == nil || o.Log == nil || o.Decider == nil {
+		return nil, errors.New("vault: Store, Blobs, Keys, Clock, Log and Decider are required")
 	}
 	if !tenantPattern.MatchString(o.Tenant) {
 		return nil, fmt.Errorf("vault: a tenant is %s", tenantPattern)
@@ -157,8 +164,8 @@ func (o *Options) defaults() {
 	if o.Purposes == nil {
 		o.Purposes = purpose.Default()
 	}
-	if o.Decider == nil {
-		o.Decider = access.ByRole{}
+	if o.Approvals == nil {
+		o.Approvals = DefaultApprovals()
 	}
 	if len(o.Budget.Limits) == 0 {
 		o.Budget.Limits = budget.Default().Limits
@@ -168,6 +175,12 @@ func (o *Options) defaults() {
 	}
 	if o.Consents == "" {
 		o.Consents = ConsentsObserved
+	}
+	if o.Texts == nil {
+		o.Texts = consent.Default()
+	}
+	if o.ProofYears == 0 {
+		o.ProofYears = 5
 	}
 	if o.Environment == 0 {
 		o.Environment = 'p'

@@ -52,9 +52,14 @@ func (s *Service) sweep(ctx context.Context) {
 		doing string
 		do    func(context.Context) error
 	}{
+		{"end the emergencies that have run out", s.sweepEmergencies},
+		{"cancel what was not approved in time", s.sweepLapsed},
 		{"carry on the erasures", s.sweepErasures},
 		{"remove abandoned uploads", s.sweepUploads},
 		{"forget old idempotency keys", s.expireOnce},
+		{"bring proofs of consent up to date", s.sweepProofs},
+		{"destroy proofs of consent whose term is over", s.endProofs},
+		{"remove handoffs that have run out", s.sweepHandoffs},
 		{"forget old budgets", s.expireBudgets},
 		{"write down when service tokens were used", s.writeUses},
 	} {

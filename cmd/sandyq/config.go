@@ -24,27 +24,24 @@ type config struct {
 	// Ops is HOST:PORT of health, readiness and metrics, which ask nobody who they are. The rule about TLS is the same;
 	// on loopback it is plain HTTP whatever TLS says.
 	Ops string `yaml:"ops"`
-	// Tenant names whose data this is, in every key of the store and in every sealed value. It can never be changed.
-	Tenant string `yaml:"tenant"`
-	// Environment is the letter, a to z, that every token carries after sdq_: p for production, by convention.
-	Environment string       `yaml:"environment"`
-	Store       storeConfig  `yaml:"store"`
-	Blobs       blobsConfig  `yaml:"blobs"`
-	Keys        keysConfig   `yaml:"keys"`
-	Ledger      ledgerConfig `yaml:"ledger"`
-	// Policies is a folder of *.cedar files, read again when it changes; empty takes the built-in ones.
-	Policies string `yaml:"policies"`
-	// Schema and Purposes are files of fields and purposes; empty takes the built-in ones.
-	Schema   string        `yaml:"schema"`
-	Purposes string        `yaml:"purposes"`
-	Erasure  erasureConfig `yaml:"erasure"`
+	// Tenant names the first tenant: whose data this is, in every key of the store and in every sealed value. It can never
+	// be changed. What it has of its own stands beside it.
+	Tenant       string `yaml:"tenant"`
+	tenantConfig `yaml:",inline"`
+	// Tenants are further ones, whose data lies in the same store.
+	Tenants []furtherTenant `yaml:"tenants"`
+	Store   storeConfig     `yaml:"store"`
+	Blobs   blobsConfig     `yaml:"blobs"`
+	Ledger  ledgerConfig    `yaml:"ledger"`
 	// MaxDocument is the size of a document part at most, in bytes.
 	MaxDocument int64 `yaml:"max_document"`
 	// ShutdownTimeout is how long requests that run may take to end when the process is told to stop.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
 	Log             logConfig     `yaml:"log"`
 
-	dev bool // of serve --dev and the demo: administrators may do everything
+	dev bool // of serve --dev and the demo: administrators may do everything, and erasures wait for nobody
+	// folder, under the home, holds what is a further tenant's own; empty for the first. See tenants.
+	folder string
 }
 
 // tlsConfig says how the listeners are protected: by a certificate, or by whoever forwards to them.
@@ -127,10 +124,6 @@ type ledgerConfig struct {
 	S3   s3Config `yaml:"s3"`
 }
 
-type erasureConfig struct {
-	Approvals int `yaml:"approvals"` // how many others must approve an erasure before it destroys anything
-}
-
 type logConfig struct {
 	Level slog.Level `yaml:"level"` // debug, info, warn or error
 }
@@ -150,10 +143,9 @@ func defaultConfig() config {
 		TLS:             tlsConfig{ClientCertificates: certificatesOptional},
 		Ops:             defaultOps,
 		Tenant:          "main",
-		Environment:     "p",
+		tenantConfig:    defaultTenant(),
 		Store:           storeConfig{Engine: "badger"},
 		Blobs:           blobsConfig{Engine: "file"},
-		Keys:            keysConfig{Provider: "local", Vault: vaultConfig{Mount: hashicorp.DefaultMount, Timeout: hashicorp.DefaultTimeout}},
 		MaxDocument:     64 << 20,
 		ShutdownTimeout: 30 * time.Second,
 	}

@@ -25,8 +25,6 @@ func (c config) check() error {
 		key, rule string
 	}{
 		{c.Home == "", "home", "is the folder of everything and may not be empty"},
-		{!tenantName.MatchString(c.Tenant), "tenant", "is 1 to 40 of a-z, 0-9 and -"},
-		{!environmentName.MatchString(c.Environment), "environment", "is one letter, a to z"},
 		{c.Store.Engine == "postgres", "store.engine", "postgres is not in this version; use badger"},
 		{c.Store.Engine != "badger", "store.engine", "is badger"},
 		{c.Store.Postgres != postgresConfig{}, "store.postgres", "is not in this version; use store: {engine: badger}"},
@@ -34,7 +32,6 @@ func (c config) check() error {
 		{c.Blobs.Engine != "file", "blobs.engine", "is file"},
 		{c.Blobs.S3 != s3Config{}, "blobs.s3", "is not in this version; use blobs: {engine: file}"},
 		{c.Ledger.S3 != s3Config{}, "ledger.s3", "is not in this version; use ledger: {path: …}"},
-		{c.Erasure.Approvals < 0 || c.Erasure.Approvals > 10, "erasure.approvals", "is 0 to 10"},
 		{c.MaxDocument < 1 || c.MaxDocument > maxMaxDocument, "max_document", fmt.Sprintf("is 1 to %d bytes", int64(maxMaxDocument))},
 		{c.ShutdownTimeout <= 0, "shutdown_timeout", "is a duration above 0, such as 30s"},
 		{c.Log.Level < slog.LevelDebug || c.Log.Level > slog.LevelError, "log.level", "is debug, info, warn or error"},
@@ -44,7 +41,7 @@ func (c config) check() error {
 			return settingError{r.key, r.rule}
 		}
 	}
-	if err := c.checkKeys(); err != nil {
+	if err := c.checkTenants(); err != nil {
 		return err
 	}
 	if err := c.checkListeners(); err != nil {
@@ -56,9 +53,9 @@ func (c config) check() error {
 // maxMaxDocument bounds max_document, in bytes.
 const maxMaxDocument = 4 << 30
 
-func (c config) checkKeys() error {
-	l, v := c.Keys.Local, c.Keys.Vault
-	switch c.Keys.Provider {
+func (k keysConfig) check() error {
+	l, v := k.Local, k.Vault
+	switch k.Provider {
 	case providerLocal:
 		if l.PassphraseFile != "" && l.KeyFile != "" {
 			return settingError{"keys.local", "has both passphrase_file and key_file; one of them opens the keyring"}

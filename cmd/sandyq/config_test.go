@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -36,11 +37,11 @@ func TestExample(t *testing.T) {
 		"listen": {c.Listen, d.Listen}, "ops": {c.Ops, d.Ops}, "tenant": {c.Tenant, d.Tenant},
 		"environment": {c.Environment, d.Environment}, "store.engine": {c.Store.Engine, d.Store.Engine},
 		"blobs.engine": {c.Blobs.Engine, d.Blobs.Engine}, "keys.vault.mount": {c.Keys.Vault.Mount, d.Keys.Vault.Mount},
-		"keys.vault.timeout": {c.Keys.Vault.Timeout, d.Keys.Vault.Timeout}, "erasure": {c.Erasure, d.Erasure},
+		"keys.vault.timeout": {c.Keys.Vault.Timeout, d.Keys.Vault.Timeout}, "approvals": {c.Approvals, d.Approvals},
 		"max_document": {c.MaxDocument, d.MaxDocument}, "shutdown_timeout": {c.ShutdownTimeout, d.ShutdownTimeout},
 		"log": {c.Log, d.Log},
 	} {
-		if pair[0] != pair[1] {
+		if fmt.Sprint(pair[0]) != fmt.Sprint(pair[1]) {
 			t.Errorf("%s: the example says %v, the default is %v", name, pair[0], pair[1])
 		}
 	}
@@ -52,6 +53,13 @@ func missing(t *testing.T, of reflect.Type, tree map[string]any, at string) {
 	for i := range of.NumField() {
 		field := of.Field(i)
 		key, inside := field.Tag.Get("yaml"), field.Type
+		if key == ",inline" {
+			missing(t, inside, tree, at)
+			continue
+		}
+		if !field.IsExported() {
+			continue // not of the file
+		}
 		if key == "" {
 			t.Errorf("%s.%s has no key", of, field.Name)
 		}
@@ -92,7 +100,11 @@ func TestConfigRefusals(t *testing.T) {
 		{"vault beside local", "keys: {vault: {address: 'https://v'}}", "keys.vault: is configured"},
 		{"tenant", "tenant: Main", "tenant: is 1 to 40"},
 		{"environment", "environment: prod", "environment: is one letter"},
-		{"approvals", "erasure: {approvals: -1}", "erasure.approvals: is 0 to 10"},
+		{"approvals", "approvals: {erasure: {needed: -1}}", "approvals.erasure.needed: is 0 to 10"},
+		{"approvals of nothing", "approvals: {erasures: {needed: 1}}", "unknown key"},
+		{"approvals by applications", "approvals: {break_glass: {roles: [application]}}", "approvals.break_glass.roles: names roles"},
+		{"approvals by nobody", "approvals: {purpose_change: {roles: [king]}}", "approvals.purpose_change.roles: names roles"},
+		{"approvals at once", "approvals: {erasure: {expires: 0s}}", "approvals.erasure.expires: is a duration"},
 		{"max_document", "max_document: 0", "max_document: is 1 to"},
 		{"shutdown_timeout", "shutdown_timeout: 0s", "shutdown_timeout: is a duration"},
 		{"log level", "log: {level: loud}", "loud"},

@@ -27,26 +27,24 @@ const (
 	providerVault = "vault"
 )
 
-// node is a vault with all it is made of, in the order in which the parts are closed: the service works with the others
-// until the end.
+// node is what one process runs: the vault of each tenant over one store, with all they are made of.
 type node struct {
-	Service *vault.Service
-	Keys    kms.Provider
+	Tenants []*tenant // in the configuration's order, the first one first
 	Blobs   *file.Store
 	Store   *badgerdb.Store
 	Place   string // where the store lies
 
-	maintenance *maintenance     // of the store
-	policies    *cedar.Directory // when they are the operator's own
+	maintenance *maintenance // of the store
 	issuers     *authn.Issuers
 }
 
-// openNode builds a vault from its configuration, in a home that was set up. Whoever calls it closes it. It is the one
+// openNode builds the vaults of a configuration, in a home that was set up. Whoever calls it closes them. It is the one
 // place where the parts meet.
 func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Registry) (_ *node, err error) {
-	fields, purposes, err := c.rules()
-	if err != nil {
-		return nil, err
+	for _, of := range c.tenants() { // before anything is opened
+		if _, _, err := of.rules(); err != nil {
+			return nil, ofTenant(c, of, err)
+		}
 	}
 	n, err := openParts(c, log, reg)
 	if err != nil {
@@ -57,44 +55,21 @@ func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Regi
 			err = errors.Join(err, n.Close())
 		}
 	}()
-	decider, err := n.openPolicies(c, fields, log)
-	if err != nil {
+	var certificates *authn.Certificates
+	if n.issuers, certificates, err = c.authenticators(log); err != nil {
 		return nil, err
 	}
-	who := identities{tenant: c.Tenant}
-	if who.issuers, who.certificates, err = c.authenticators(log); err != nil {
-		return nil, err
+	for _, of := range c.tenants() {
+		who := identities{tenant: of.Tenant, issuers: n.issuers, certificates: certificates}
+		if err := n.openTenant(ctx, of, who, log, reg); err != nil {
+			return nil, ofTenant(c, of, err)
+		}
 	}
-	n.issuers = who.issuers
-	n.Service, err = vault.Open(ctx, vault.Options{
-		Tenant:      c.Tenant,
-		Store:       n.Store,
-		Place:       n.Place,
-		Blobs:       n.Blobs,
-		Keys:        n.Keys,
-		Clock:       clock.System,
-		Log:         log,
-		Schema:      fields,
-		Purposes:    purposes,
-		Decider:     decider,
-		Identities:  who,
-		Agents:      who,
-		Environment: c.Environment[0],
-		Approvals:   c.Erasure.Approvals,
-		MaxDocument: c.MaxDocument,
-		Keyring:     keyring.Options{Observer: keyringObserver{reg, log}},
-		Observer:    reg,
-	})
-	if err != nil {
-		return nil, foreign(fmt.Errorf("open the vault: %w", err))
-	}
-	reg.ObserveKeyring(n.Service.Keyring)
 	n.maintenance = startMaintenance(ctx, n.Store, log, maintainEvery)
 	return n, nil
 }
 
-// openParts opens what a vault is made of, and changes nothing that the parts say of each other: to the key provider no
-// store is the live one yet. Whoever calls it closes it.
+// openParts opens what all tenants share. Whoever calls it closes it.
 func openParts(c config, log *slog.Logger, reg *metrics.Registry) (_ *node, err error) {
 	n := &node{}
 	defer func() {
@@ -116,29 +91,7 @@ func openParts(c config, log *slog.Logger, reg *metrics.Registry) (_ *node, err 
 	if n.Blobs, err = file.Open(c.documentsDir(), uint64(badgerdb.DefaultReserve.NewData)); err != nil {
 		return nil, fmt.Errorf("open the documents: %w", err)
 	}
-	keys, err := openKeys(c)
-	if err != nil {
-		return nil, err
-	}
-	n.Keys = reg.Keys(keys, clock.System)
 	return n, nil
-}
-
-// openPolicies reads what decides who may do what.
-func (n *node) openPolicies(c config, fields *schema.Schema, log *slog.Logger) (access.Decider, error) {
-	o := cedar.Options{Category: fields.CategoryOf, Now: clock.System}
-	switch {
-	case c.dev:
-		return cedar.Development(o), nil
-	case c.Policies == "":
-		return cedar.Default(o), nil
-	}
-	own, err := cedar.OpenDirectory(c.Policies, o, log)
-	if err != nil {
-		return nil, hinted(fmt.Errorf("policies: %w", err), "try `sandyq policy check "+c.Policies+"`")
-	}
-	n.policies = own
-	return own, nil
 }
 
 // keyringObserver counts what the keyring does and tells the log what troubles it.
@@ -190,16 +143,6 @@ func foreign(err error) error {
 	return hinted(err, "the store is new and the keys are in use: restore the store that belongs to them, or set up with keys of its own")
 }
 
-// standing says what the store is to its keys: nil when it is the live one, for all that is known.
-func (n *node) standing(ctx context.Context) error {
-	for _, degraded := range n.Service.Ready(ctx).Degraded {
-		if err := notLive(vault.Standing(degraded)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // notLive is why a store of this standing is not the live one, and what to do about it; nil when nothing says so.
 func notLive(s vault.Standing) error {
 	switch s {
@@ -223,17 +166,11 @@ func (n *node) Close() error {
 	if n.maintenance != nil {
 		n.maintenance.Close()
 	}
-	if n.Service != nil {
-		n.Service.Close()
+	for _, t := range n.Tenants {
+		errs = append(errs, t.Close())
 	}
 	if n.issuers != nil {
 		n.issuers.Close()
-	}
-	if n.policies != nil {
-		n.policies.Close()
-	}
-	if n.Keys != nil {
-		errs = append(errs, n.Keys.Close())
 	}
 	if n.Blobs != nil {
 		errs = append(errs, n.Blobs.Close())

@@ -17,6 +17,11 @@ type ErasureRequest struct {
 	Scope   *Scope `json:"scope,omitempty"`
 }
 
+// ErasureApproval is the body of POST /v1/erasures/{erasure}/approve, which may be left out.
+type ErasureApproval struct {
+	Digest string `json:"digest,omitempty"` // what the approver was shown; when it is not what is put to the vote, 409
+}
+
 // ErasureState is how far an erasure has come. The person is unreadable from Erasing on.
 type ErasureState string
 
@@ -41,6 +46,9 @@ type Erasure struct {
 	ApprovalsNeeded int          `json:"approvals_needed"`
 	WillDestroy     *Counts      `json:"will_destroy,omitempty"` // as counted when the destruction began, or would now
 	Kept            []Kept       `json:"kept"`
+	Digest          string       `json:"digest,omitempty"`    // what an approver is shown, as it was requested; to staff
+	Approvals       []Approval   `json:"approvals,omitempty"` // the words given; to staff
+	ExpiresAt       Time         `json:"expires_at,omitzero"` // when it is cancelled, unless it is approved before
 	RequestedAt     Time         `json:"requested_at,omitzero"`
 	ErasingAt       Time         `json:"erasing_at,omitzero"`
 	KeyDestroyedAt  Time         `json:"key_destroyed_at,omitzero"`
@@ -60,5 +68,6 @@ type Counts struct {
 // Kept is what law keeps, and until when.
 type Kept struct {
 	Citation string `json:"citation"`
+	Count    int    `json:"count,omitzero"` // of what is counted
 	Until    Time   `json:"until,omitzero"`
 }

@@ -33,7 +33,7 @@ func TestThePageHasEveryMember(t *testing.T) {
 	}
 	for i, row := range listed {
 		name, options, _ := strings.Cut(members.Field(i).Tag.Get("json"), ",")
-		kind := map[reflect.Kind]string{reflect.Int: "number", reflect.Slice: "texts"}[members.Field(i).Type.Kind()]
+		kind := map[reflect.Kind]string{reflect.Int: "number", reflect.Slice: "texts", reflect.Bool: "bool"}[members.Field(i).Type.Kind()]
 		if kind == "" || name == "note" {
 			kind = "text"
 		}

@@ -44,9 +44,12 @@ func (c *Client) RequestErasure(ctx context.Context, in *api.ErasureRequest) (*a
 	return call[api.Erasure](ctx, c, request{operation: "request an erasure", method: http.MethodPost, path: "/v1/erasures", effect: changes}, in)
 }
 
-// ApproveErasure adds the caller's approval.
-func (c *Client) ApproveErasure(ctx context.Context, erasure string) (*api.Erasure, error) {
-	return call[api.Erasure](ctx, c, request{operation: "approve an erasure", method: http.MethodPost, path: erasurePath(erasure) + "/approve", effect: changes}, nil)
+// ApproveErasure adds the caller's approval, of what the digest says they were shown when in has one. in may be nil.
+func (c *Client) ApproveErasure(ctx context.Context, erasure string, in *api.ErasureApproval) (*api.Erasure, error) {
+	if in == nil {
+		in = &api.ErasureApproval{}
+	}
+	return call[api.Erasure](ctx, c, request{operation: "approve an erasure", method: http.MethodPost, path: erasurePath(erasure) + "/approve", effect: changes}, in)
 }
 
 // CancelErasure ends an erasure that has not begun to destroy.

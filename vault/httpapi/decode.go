@@ -62,6 +62,18 @@ func (x *exchange) decodeNothing(call *vault.Call) error {
 	return nil
 }
 
+// decodeAny reads a body that may be left out: nothing at all, or what decode reads.
+func (x *exchange) decodeAny(call *vault.Call, in any) error {
+	raw, err := x.readBody(call)
+	if err != nil || len(raw) == 0 {
+		return err
+	}
+	if err := jsonContent(x.r.Header); err != nil {
+		return err
+	}
+	return decode(raw, in)
+}
+
 // jsonContent accepts application/json in UTF-8 and no content coding.
 func jsonContent(h http.Header) error {
 	if err := uncoded(h); err != nil {

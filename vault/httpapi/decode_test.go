@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -139,17 +140,39 @@ func TestABodyAboveTheLimitIsTooLarge(t *testing.T) {
 
 func TestACallWithoutABodyTakesNothing(t *testing.T) {
 	var calls int
-	url, _ := serve(t, &service{approve: func(context.Context, vault.Call, string) (*api.Erasure, error) {
+	url, _ := serve(t, &service{cancel: func(context.Context, vault.Call, string) (*api.Erasure, error) {
 		calls++
-		return &api.Erasure{State: api.ErasureApproved, Kept: []api.Kept{}}, nil
+		return &api.Erasure{State: api.ErasureCancelled, Kept: []api.Kept{}}, nil
 	}})
 	for body, want := range map[string]int{"": 200, "{}": 200, " ": 400, `{"a":1}`: 400, "null": 400, "x": 400} {
-		if a := post(t, url+"/v1/erasures/era_1/approve", body, "Content-Type", ""); a.StatusCode != want {
+		if a := post(t, url+"/v1/erasures/era_1/cancel", body, "Content-Type", ""); a.StatusCode != want {
 			t.Errorf("%q: %d, want %d", body, a.StatusCode, want)
 		}
 	}
 	if calls != 2 {
 		t.Errorf("%d calls", calls)
+	}
+}
+
+func TestABodyThatMayBeLeftOut(t *testing.T) {
+	var saw []string
+	url, _ := serve(t, &service{approve: func(_ context.Context, _ vault.Call, _ string, in *api.ErasureApproval) (*api.Erasure, error) {
+		saw = append(saw, in.Digest)
+		return &api.Erasure{State: api.ErasureErasing, Kept: []api.Kept{}}, nil
+	}})
+	for _, test := range []struct {
+		body, kind string
+		want       int
+	}{
+		{"", "", 200}, {`{"digest":"ab"}`, "application/json", 200}, {"{}", "application/json", 200}, {"{}", "", 415},
+		{" ", "application/json", 400}, {`{"a":1}`, "application/json", 400}, {"null", "application/json", 400},
+	} {
+		if a := post(t, url+"/v1/erasures/era_1/approve", test.body, "Content-Type", test.kind); a.StatusCode != test.want {
+			t.Errorf("%q as %q: %d, want %d", test.body, test.kind, a.StatusCode, test.want)
+		}
+	}
+	if !slices.Equal(saw, []string{"", "ab", ""}) {
+		t.Errorf("the service was asked with %q", saw)
 	}
 }
 

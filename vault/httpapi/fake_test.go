@@ -30,10 +30,11 @@ type service struct {
 	detokenize func(context.Context, vault.Call, *api.DetokenizeRequest) (*api.DetokenizeResponse, error)
 	block      func(context.Context, vault.Call, string, *api.BlockRequest) (*api.Subject, error)
 	approve    func(context.Context, vault.Call, string, *api.ErasureApproval) (*api.Erasure, error)
+	cancel     func(context.Context, vault.Call, string) (*api.Erasure, error)
 	audit      func(context.Context, vault.Call, api.AuditQuery) (*api.Page[api.AuditEntry], error)
 	put        func(context.Context, vault.Call, vault.Upload) (*api.Document, error)
 	whoami     func(context.Context, vault.Call) (*api.Whoami, error)
-	purpose    func(context.Context, vault.Call, string) (*api.Purpose, error)
+	putPurpose func(context.Context, vault.Call, string, *api.Purpose) (*api.Change, error)
 }
 
 const goodToken = "dev_token"
@@ -61,6 +62,10 @@ func (s *service) ApproveErasure(ctx context.Context, c vault.Call, erasure stri
 	return s.approve(ctx, c, erasure, in)
 }
 
+func (s *service) CancelErasure(ctx context.Context, c vault.Call, erasure string) (*api.Erasure, error) {
+	return s.cancel(ctx, c, erasure)
+}
+
 func (s *service) AuditEntries(ctx context.Context, c vault.Call, q api.AuditQuery) (*api.Page[api.AuditEntry], error) {
 	return s.audit(ctx, c, q)
 }
@@ -73,8 +78,8 @@ func (s *service) Whoami(ctx context.Context, c vault.Call) (*api.Whoami, error)
 	return s.whoami(ctx, c)
 }
 
-func (s *service) Purpose(ctx context.Context, c vault.Call, name string) (*api.Purpose, error) {
-	return s.purpose(ctx, c, name)
+func (s *service) PutPurpose(ctx context.Context, c vault.Call, name string, in *api.Purpose) (*api.Change, error) {
+	return s.putPurpose(ctx, c, name, in)
 }
 
 // journal is a log that a test reads.
