@@ -98,6 +98,19 @@ func (s *Service) alert(d *draft, a api.Alert) (raise func()) {
 	}
 }
 
+// distinct drops repetitions.
+func distinct(all []api.Alert) []api.Alert {
+	seen := make(map[api.Alert]bool, len(all))
+	kept := all[:0]
+	for _, a := range all {
+		if !seen[a] {
+			kept = append(kept, a)
+		}
+		seen[a] = true
+	}
+	return kept
+}
+
 // tellUntil sends what there is to send: on start, on a timer and when something was raised.
 func (s *Service) tellUntil(ctx context.Context) {
 	timer := time.NewTicker(s.SweepEvery)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/access/budget"
-	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
 )
 
@@ -118,21 +117,7 @@ func (s *Service) limited(ctx context.Context, call Call, deeds []deed, over *bu
 		for i := range deeds {
 			refused.alerts = append(refused.alerts, s.alertsOf(call, &deeds[i])...)
 		}
-		refused.alerts = distinct(refused.alerts)
 	}
 	refused.request.Refusal = fault.From(over)
 	return s.refuseDeed(ctx, call, refused)
-}
-
-// distinct drops repetitions.
-func distinct(all []api.Alert) []api.Alert {
-	seen := make(map[api.Alert]bool, len(all))
-	kept := all[:0]
-	for _, a := range all {
-		if !seen[a] {
-			kept = append(kept, a)
-		}
-		seen[a] = true
-	}
-	return kept
 }

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -9,8 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/access/budget"
 	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/store"
 )
 
@@ -172,4 +175,116 @@ func (s *Service) expireBudgets(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// maxBudgetDays is as far back as days are kept.
+const maxBudgetDays = 35
+
+// BudgetUse tells what was used of the budgets in the last days, and what limits that suggests with headroom, a factor.
+func (s *Service) BudgetUse(ctx context.Context, call Call, days int, headroom float64) (*api.Budgets, error) {
+	return underRules(ctx, s, call, func(call Call) (*api.Budgets, error) { return s.budgetUse(ctx, call, days, headroom) })
+}
+
+func (s *Service) budgetUse(ctx context.Context, call Call, days int, headroom float64) (*api.Budgets, error) {
+	switch {
+	case days < 1 || days > maxBudgetDays:
+		return nil, fault.Bad("days", fmt.Sprintf("1 to %d", maxBudgetDays))
+	case !(headroom >= 1 && headroom <= 100):
+		return nil, fault.Bad("headroom", "1 to 100")
+	}
+	if err := s.consult(ctx, call, access.ReadBudgets); err != nil {
+		return nil, err
+	}
+	usage, err := s.usage(ctx, s.Clock().Add(-time.Duration(days)*24*time.Hour))
+	if err != nil {
+		return nil, err
+	}
+	return &api.Budgets{
+		Enforced: s.Budget.Mode == budget.Enforce, Limits: limitsWire(s.Budget.Limits),
+		Suggested: limitsWire(budget.Suggest(s.Budget.Limits, usage, headroom)), Accounts: accountsWire(usage),
+	}, nil
+}
+
+// usage reads what was leased in the windows that began since.
+func (s *Service) usage(ctx context.Context, since time.Time) (all []budget.Usage, err error) {
+	const page = 1000
+	err = s.Store.View(ctx, func(r store.Reader) error {
+		all = nil
+		for _, w := range budget.Windows() {
+			after := s.rows.budgetsFrom(w, since)
+			for more := true; more; {
+				pairs, err := r.Scan(s.rows.budgets(w), after, page)
+				if err != nil {
+					return err
+				}
+				for _, p := range pairs {
+					row, err := decodeRow[budgetRow](p.Value)
+					if err != nil {
+						return err
+					}
+					all = append(all, budget.Usage{
+						Limit: s.rows.budgetLimit(p.Key), System: row.System, Window: w, Start: s.rows.budgetStart(p.Key), Units: row.Units,
+					})
+					after = p.Key
+				}
+				more = len(pairs) == page
+			}
+		}
+		return nil
+	})
+	return all, err
+}
+
+// budgetLimit reads from the key of an account whose limit it is of.
+func (l layout) budgetLimit(key []byte) string {
+	limit, _, _ := bytes.Cut(key[len(l.budgets(budget.Day))+8:], []byte{0})
+	return string(limit)
+}
+
+// accountsWire sums up the windows of each account, in the order in which they come.
+func accountsWire(usage []budget.Usage) []api.BudgetAccount {
+	type account struct {
+		limit, system string
+		window        budget.Window
+	}
+	all := []api.BudgetAccount{}
+	at := map[account]int{}
+	for _, u := range usage {
+		of := account{u.Limit, u.System, u.Window}
+		i, ok := at[of]
+		if !ok {
+			i = len(all)
+			at[of] = i
+			all = append(all, api.BudgetAccount{Limit: u.Limit, System: u.System, Window: string(u.Window)})
+		}
+		a := &all[i]
+		a.Windows++
+		a.Most, a.Units = max(a.Most, u.Units), a.Units+u.Units
+	}
+	return all
+}
+
+func limitsWire(limits []budget.Limit) []api.BudgetLimit {
+	all := make([]api.BudgetLimit, len(limits))
+	for i, l := range limits {
+		all[i] = api.BudgetLimit{
+			Name: l.Name, System: l.System, Purpose: l.Purpose, Category: l.Category, Kind: string(l.Kind),
+			Minute: l.Minute, Hour: l.Hour, Day: l.Day,
+		}
+		for _, r := range l.Roles {
+			all[i].Roles = append(all[i].Roles, string(r))
+		}
+	}
+	return all
+}
+
+// budgetsLeft is what stands of the caller's budgets, as this node knows it.
+func (s *Service) budgetsLeft(who access.Principal) []api.BudgetLeft {
+	all := []api.BudgetLeft{}
+	for _, l := range s.meter.Left(who.System, who.Roles) {
+		all = append(all, api.BudgetLeft{
+			Limit: l.Limit, Window: string(l.Window), Max: l.Max, Left: max(0, l.Max-l.Used), ResetsAt: l.Resets,
+		})
+	}
+	return all
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/access/budget"
 	"github.com/sandyq/sandyq/vault/api"
 )
 
@@ -45,6 +46,7 @@ func (s *Service) Whoami(ctx context.Context, call Call) (*api.Whoami, error) {
 				me.Purposes = append(me.Purposes, p.Name)
 			}
 		}
+		me.BudgetsEnforced, me.Budgets = s.Budget.Mode == budget.Enforce, s.budgetsLeft(call.Principal)
 		return me, nil
 	})
 }

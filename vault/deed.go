@@ -93,14 +93,11 @@ type raised struct {
 
 // alertsOf is what a deed alerts of: what it says itself, and any use of a person whom nobody has cause to use.
 func (s *Service) alertsOf(call Call, d *deed) []api.Alert {
-	all := d.alerts
-	if call.rules.canary(d.request.Subject) {
-		all = append(slices.Clip(all), api.Alert{Kind: alertCanary, Subject: d.request.Subject})
-	}
+	all := slices.Concat(d.alerts, call.rules.canaries.person(d.request.Subject))
 	for i := range all {
 		all[i].System, all[i].Operation, all[i].RequestID = call.Principal.System, string(d.request.Action), call.RequestID
 	}
-	return all
+	return distinct(all)
 }
 
 // recorded is the effect of a deed, if it is permitted, with the audit entry, whose id it returns.
@@ -185,10 +182,13 @@ func (s *Service) act(ctx context.Context, call Call, prepare func() (deed, erro
 // like every other refusal.
 func (s *Service) meet(ctx context.Context, call Call, r access.Request, subject string, f func(store.Reader, *person) error) (*person, error) {
 	var found *person
+	var named []api.Alert
 	err := s.Store.View(ctx, func(rd store.Reader) error {
 		p, err := s.resolve(rd, call.Principal, subject)
 		if err != nil {
-			return err
+			var lost error
+			named, lost = s.named(rd, &call.rules.canaries, subject)
+			return errors.Join(lost, err)
 		}
 		found = p
 		if f == nil {
@@ -197,7 +197,8 @@ func (s *Service) meet(ctx context.Context, call Call, r access.Request, subject
 		return f(rd, p)
 	})
 	if refused, ok := errors.AsType[*fault.Error](err); ok {
-		return nil, s.refuse(ctx, call, r, refused)
+		r.Refusal = refused
+		return nil, s.refuseDeed(ctx, call, deed{request: r, alerts: named})
 	}
 	return found, err
 }

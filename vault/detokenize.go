@@ -12,6 +12,7 @@ import (
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store"
+	"github.com/sandyq/sandyq/vault/token"
 )
 
 // readChunk is how many tokens are read under one Update, which writes no more than an entry for each person.
@@ -90,7 +91,9 @@ func (s *Service) lookAtAll(ctx context.Context, call Call, r access.Request, u 
 // shown is one token of a detokenize call on its way.
 type shown struct {
 	result  *api.DetokenizeResult
-	at      int // in the call
+	at      int         // in the call
+	token   token.Token // empty for what is none
+	behind  SubjectID   // the person, whether or not the caller may know of them; zero for nobody
 	row     *tokenRow
 	who     *standing // the person, when there is somebody to the caller
 	field   *schema.Field
@@ -238,6 +241,7 @@ func (s *Service) readingDeeds(ctx context.Context, call Call, r access.Request,
 		sh.group = at
 		group := &deeds[at]
 		group.entry.Items++
+		group.alerts = distinct(append(group.alerts, call.rules.canaries.touched(sh.token, sh.behind)...))
 		if cost, costs := sh.due(g.allowed); costs {
 			group.dues = append(group.dues, cost)
 		}

@@ -105,7 +105,7 @@ func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocu
 		parts = n
 		d := deed{request: r, effect: &draft{}}
 		d.request.Subject, d.entry.Objects, d.entry.Items = who.id.String(), []string{o.document.String()}, 1
-		d.dues = []due{{0, budget.Read, string(schema.CategoryDocument)}}
+		d.dues, d.alerts = []due{{0, budget.Read, string(schema.CategoryDocument)}}, call.rules.canaries.touched(o.token, who.id)
 		d.effect.expectPrefix(s.rows.subject(who.id), who.row.status.encode())
 		if d.request.Refusal = s.stands(call.rules, &d.request, who.row); d.request.Refusal == nil {
 			d.request.Refusal = against
@@ -169,12 +169,12 @@ func (s *Service) locate(ctx context.Context, call Call, r access.Request, u use
 		who, parts = t.person, len(row.Parts)
 		o.subject, o.status, o.document = who.id, who.row.status.encode(), t.row.Document
 		o.row = row.Parts[o.part-1]
-		o.key = o.row.Key
+		o.key, o.token = o.row.Key, t.token
 		against, err = s.consented(rd, u, who.id, who.row.bases)
 		return err
 	})
 	if refusal, ok := errors.AsType[*fault.Error](err); ok {
-		d := deed{request: r}
+		d := deed{request: r, alerts: call.rules.canaries.touched(t.token, t.behind)}
 		d.request.Refusal = refusal
 		if t.missed() {
 			d.dues = []due{{0, budget.Search, ""}}

@@ -19,6 +19,7 @@ func (s *Service) follow(r store.Reader, call Call, u use, open []*shown) error 
 			sh.refusal = mistyped()
 			t = "" // no row has this key; every token costs the same
 		}
+		sh.token = t
 		keys = append(keys, s.rows.token(t))
 	}
 	rows, err := r.Get(keys...)
@@ -122,6 +123,7 @@ func (s *Service) stand(sh *shown, raw []byte, caller access.Principal, u use) e
 	if err != nil {
 		return err
 	}
+	sh.behind = row.Subject
 	switch field, known := s.Schema.Field(row.Field); {
 	case !caller.Reads(row.System):
 		sh.refusal = errNoToken()

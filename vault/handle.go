@@ -12,6 +12,7 @@ import (
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/blob"
 	"github.com/sandyq/sandyq/vault/id"
+	"github.com/sandyq/sandyq/vault/token"
 )
 
 const handlePrefix = "con_"
@@ -22,6 +23,7 @@ type handle struct {
 	subject  SubjectID
 	status   []byte // of the person, that the permission rests on
 	document DocumentID
+	token    token.Token // that it was opened with
 	part     int
 	row      partRow
 	key      kms.ID

@@ -208,7 +208,8 @@ type plan struct {
 	fresh    []int        // which of the fresh keys are the plan's, beside lacks
 	refusal  *fault.Error // what forbids it
 	replayed bool         // the answer is that of an earlier try: nothing is written
-	met      string       // the field whose value has found the person, if one has
+	met      string       // the field whose value has found somebody, if one has
+	alerts   []api.Alert  // of canaries that the item names or finds without being about them
 
 	created bool // the person is new to the calling system
 	tokens  map[string]api.OneOrMany[string]

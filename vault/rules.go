@@ -28,12 +28,10 @@ type rules struct {
 	recipients  map[string]*api.Recipient
 	systems     map[string]*api.System
 	texts       map[string]consentText
-	objects     map[objectKey]*ruleRow  // what of this is an object with a name
-	canaries    map[string]bool         // vault-wide ids of people whom nobody has cause to use
+	objects     map[objectKey]*ruleRow // what of this is an object with a name
+	canaries    canaries
 	emergencies map[declarer]*emergency // that were declared; some may have run out
 }
-
-func (r *rules) canary(subject string) bool { return r.canaries[subject] }
 
 // metaRules is the row that counts generations: eight bytes, big-endian.
 const metaRules = "rules"
@@ -107,6 +105,8 @@ func (s *Service) readRule(made *rules, class ruleClass, name string, row *ruleR
 		return made.readEmergency(name, row)
 	case classText:
 		return readText(made, name, row)
+	case classCanary:
+		return made.canaries.add(name, row)
 	}
 	return fmt.Errorf("the store holds rules of the unknown class %q", class)
 }

@@ -59,6 +59,7 @@ type finding struct {
 	field   *schema.Field
 	results []api.SearchResult
 	deeds   []deed
+	hidden  []api.Alert // of canaries that have the value and are not shown
 }
 
 // searched looks the entry up and answers with what has not changed once the search is recorded: one entry for each person
@@ -66,7 +67,7 @@ type finding struct {
 func (f *finding) searched(ctx context.Context, e blind.Entry) (*api.SearchResponse, error) {
 	for range maxRounds {
 		err := f.Store.View(ctx, func(r store.Reader) error {
-			f.results, f.deeds = []api.SearchResult{}, nil
+			f.results, f.deeds, f.hidden = []api.SearchResult{}, nil, nil
 			return f.eachFound(r, f.field, e, func(id SubjectID, slot uint16) (enough bool, err error) {
 				err = f.look(r, id, slot)
 				return len(f.results) == maxFound, err
@@ -78,6 +79,7 @@ func (f *finding) searched(ctx context.Context, e blind.Entry) (*api.SearchRespo
 		if len(f.deeds) == 0 {
 			f.deeds = []deed{{request: f.request}}
 		}
+		f.deeds[0].alerts = f.hidden
 		for n := range 1 + len(f.results) { // the question, and whoever it finds
 			f.deeds[0].dues = append(f.deeds[0].dues, due{n, budget.Search, string(f.field.Category)})
 		}
@@ -132,6 +134,7 @@ func (f *finding) look(r store.Reader, id SubjectID, slot uint16) error {
 	caller := f.call.Principal
 	may, any, err := f.readable(r, caller, id)
 	if err != nil || !any && !may[string(issuedPart(f.field.Name, slot))] {
+		f.hidden = append(f.hidden, f.call.rules.canaries.person(id.String())...)
 		return err
 	}
 	p, err := f.load(r, id, caller.System)
@@ -139,6 +142,7 @@ func (f *finding) look(r store.Reader, id SubjectID, slot uint16) error {
 		return err
 	}
 	if p == nil || p.row.state != stateActive || p.holding == nil && !caller.VaultWide() {
+		f.hidden = append(f.hidden, f.call.rules.canaries.person(id.String())...)
 		return nil
 	}
 	d := deed{request: f.request, effect: &draft{}}

@@ -210,7 +210,7 @@ func (s *Service) tokenizeDeed(r access.Request, p *plan, keys *writingKeys) dee
 	if p.person.raw != nil || p.refusal == nil {
 		r.Subject = p.person.id.String()
 	}
-	d := deed{request: r}
+	d := deed{request: r, alerts: p.alerts}
 	d.entry.Items = p.item.count()
 	if p.refusal == nil && !p.replayed {
 		effect, err := s.write(p, keys)
@@ -281,7 +281,9 @@ func (s *Service) identify(r store.Reader, p *plan) error {
 	}
 	if text := p.item.request.Subject; text != "" {
 		if p.person, err = s.resolve(r, p.call.Principal, text); err != nil {
-			return err
+			var lost error
+			p.alerts, lost = s.named(r, &p.call.rules.canaries, text)
+			return errors.Join(lost, err)
 		}
 	}
 	if p.provider, err = s.provider(r, p.call.Principal, p.item.request.ProvidedBy); err != nil {
@@ -304,6 +306,7 @@ func (s *Service) identify(r store.Reader, p *plan) error {
 		if l != p.item.ref {
 			p.met = l.field
 		}
+		p.alerts = append(p.alerts, p.call.rules.canaries.person(owner.String())...)
 		switch {
 		case p.person == nil:
 			if p.person, err = s.load(r, owner, p.call.Principal.System); err != nil {

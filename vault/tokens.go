@@ -70,7 +70,9 @@ func (s *Service) revokeTokens(ctx context.Context, call Call, req *api.TokensRe
 // tokenAt is a token as one snapshot showed it.
 type tokenAt struct {
 	text    string
-	at      int // in the call
+	at      int         // in the call
+	token   token.Token // empty for what is none
+	behind  SubjectID   // the person, whether or not the caller may know of them; zero for nobody
 	row     *tokenRow
 	person  *person
 	refusal *fault.Error
@@ -126,7 +128,11 @@ func (s *Service) tokenAt(r store.Reader, caller access.Principal, text string) 
 		found.refusal = mistyped()
 		return found, nil
 	}
+	found.token = t
 	row, err := getRow[tokenRow](r, s.rows.token(t))
+	if row != nil {
+		found.behind = row.Subject
+	}
 	switch {
 	case err != nil:
 		return nil, err
@@ -172,6 +178,7 @@ func (s *Service) recordTokens(ctx context.Context, call Call, r access.Request,
 			deeds = append(deeds, d)
 		}
 		deeds[i].entry.Items++
+		deeds[i].alerts = distinct(append(deeds[i].alerts, call.rules.canaries.touched(t.token, t.behind)...))
 		if r.Action == access.DescribeTokens && t.missed() {
 			deeds[i].dues = append(deeds[i].dues, due{t.at, budget.Search, ""})
 		}
@@ -194,10 +201,13 @@ func (s *Service) revoke(ctx context.Context, call Call, o *once, at int, t *tok
 			t.refusal = errNoToken()
 		}
 		if t.refusal != nil {
-			err := s.refuse(ctx, call, access.Request{Action: access.RevokeTokens}, t.refusal)
+			err := s.refuseDeed(ctx, call, deed{
+				request: access.Request{Action: access.RevokeTokens, Refusal: t.refusal},
+				alerts:  call.rules.canaries.touched(t.token, t.behind),
+			})
 			return api.RevokeResult{Token: t.text, Error: itemError(err)}, nil
 		}
-		outcomes, err := s.perform(ctx, call, s.revokeDeed(o, at, t))
+		outcomes, err := s.perform(ctx, call, s.revokeDeed(call, o, at, t))
 		if err != nil {
 			return result, err
 		}
@@ -225,7 +235,7 @@ func (s *Service) revoke(ctx context.Context, call Call, o *once, at int, t *tok
 	return api.RevokeResult{Token: t.text, Error: itemError(errContended)}, nil
 }
 
-func (s *Service) revokeDeed(o *once, at int, t *tokenAt) deed {
+func (s *Service) revokeDeed(call Call, o *once, at int, t *tokenAt) deed {
 	c := s.changed(t.person)
 	issued := s.rows.issued(t.row.Subject, t.row.System, t.row.Field, t.row.Slot)
 	if t.row.Field == documentsField {
@@ -234,6 +244,6 @@ func (s *Service) revokeDeed(o *once, at int, t *tokenAt) deed {
 	s.retire(c, token.Token(t.text), t.row.System, issued)
 	o.keep(&c.draft, at, done{Subject: t.row.Subject})
 	d := deed{request: access.Request{Action: access.RevokeTokens, Subject: t.row.Subject.String()}, effect: s.done(c)}
-	d.entry.Items = 1
+	d.entry.Items, d.alerts = 1, call.rules.canaries.touched(t.token, t.behind)
 	return d
 }

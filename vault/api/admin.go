@@ -31,6 +31,9 @@ type Whoami struct {
 	System   string   `json:"system"`
 	Roles    []string `json:"roles"`
 	Purposes []string `json:"purposes"`
+
+	Budgets         []BudgetLeft `json:"budgets"`
+	BudgetsEnforced bool         `json:"budgets_enforced"` // or only observed
 }
 
 // Readiness answers GET /readyz.
