@@ -122,6 +122,20 @@ func TestLogin(t *testing.T) {
 		t.Errorf("the commands do not find it: %v", err)
 	}
 
+	server := filepath.Join(t.TempDir(), "sandyq.yaml")
+	if err := os.WriteFile(server, fmt.Appendf(nil, `home: home
+auth:
+  issuers: [{name: staff, url: %q, audience: %s, kind: staff, parties: [%s], roles_claim: realm_access.roles, roles: {pii-support: support}}]
+`, issuer.Issuer, issuertest.Audience, issuertest.Client), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	served := start(t, "serve", "--dev", "--config", server)
+	var me, errs bytes.Buffer
+	if code := run(t.Context(), &env{in: strings.NewReader(""), out: &me, err: &errs}, []string{"whoami", "--json", "--server", served.API}); code != exitDone ||
+		!strings.Contains(me.String(), `"staff/e-1042"`) || !strings.Contains(me.String(), `"support"`) {
+		t.Errorf("whoami: %d %s %s", code, &me, &errs)
+	}
+
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -4,11 +4,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -145,6 +148,86 @@ func TestTLS(t *testing.T) {
 	s.stop(t)
 	if !strings.Contains(s.stderr.String(), "the old ones still are") {
 		t.Errorf("the log does not tell of damaged files: %s", s.stderr)
+	}
+}
+
+// TestClientCertificates: a certificate that the bundle vouches for is a system, over a running server whose bundle and list
+// of revoked ones are replaced. Without one a client may still show something else, where none is required.
+func TestClientCertificates(t *testing.T) {
+	ours, next := newAuthority(t), newAuthority(t)
+	dir := t.TempDir()
+	write := func(name string, b []byte) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bundle := func(a *authority) {
+		write("clients.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}))
+	}
+	cert, key := ours.issue("server")
+	write("server.crt", cert)
+	write("server.key", key)
+	write("revoked", nil)
+	bundle(ours)
+	write("sandyq.yaml", []byte(`home: home
+tls: {cert_file: server.crt, key_file: server.key, client_ca_file: clients.crt}
+auth: {certificates: {dns_suffix: .systems.example.kz, revoked_file: revoked}}
+`))
+	s := start(t, "serve", "--dev", "--config", filepath.Join(dir, "sandyq.yaml"))
+
+	trust := x509.NewCertPool()
+	trust.AddCert(ours.cert)
+	sessions := tls.NewLRUClientSessionCache(8)
+	show := func(a *authority) (*tls.Config, *x509.Certificate) {
+		made, private := a.make(&x509.Certificate{DNSNames: []string{"crm.systems.example.kz"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+		return &tls.Config{
+			RootCAs: trust, ClientSessionCache: sessions,
+			Certificates: []tls.Certificate{{Certificate: [][]byte{made.Raw}, PrivateKey: private}},
+		}, made
+	}
+	whoami := func(c *tls.Config) (status int, body string) {
+		transport := &http.Transport{TLSClientConfig: c.Clone(), ForceAttemptHTTP2: true}
+		defer transport.CloseIdleConnections()
+		resp, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get(s.API + "/v1/whoami")
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(b)
+	}
+	good, cert1 := show(ours)
+	if status, body := whoami(good); status != http.StatusOK || !strings.Contains(body, `"crm"`) || !strings.Contains(body, "application") {
+		t.Errorf("with a certificate: %d %s", status, body)
+	}
+	if status, body := whoami(&tls.Config{RootCAs: trust}); status != http.StatusUnauthorized {
+		t.Errorf("with nothing: %d %s", status, body)
+	}
+	foreign, _ := show(next)
+	if status, body := whoami(foreign); status != 0 {
+		t.Errorf("of an authority that is not in the bundle: %d %s", status, body)
+	}
+
+	sum := sha256.Sum256(cert1.Raw)
+	write("revoked", []byte(hex.EncodeToString(sum[:])+"\n"))
+	if status, body := whoami(good); status != http.StatusUnauthorized || strings.Contains(body, "revoked") {
+		t.Errorf("revoked: %d %s", status, body)
+	}
+	write("revoked", nil)
+	if status, body := whoami(good); status != http.StatusOK {
+		t.Errorf("no more revoked: %d %s", status, body)
+	}
+
+	bundle(next)
+	if status, body := whoami(foreign); status != http.StatusOK {
+		t.Errorf("of the new bundle: %d %s", status, body)
+	}
+	if status, body := whoami(good); status != 0 {
+		t.Errorf("of the old bundle: %d %s", status, body)
 	}
 }
 

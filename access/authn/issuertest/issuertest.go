@@ -58,7 +58,7 @@ func Start(t testing.TB) *Server {
 
 func (s *Server) start(address string) {
 	s.t.Helper()
-	s.process = exec.Command(s.binary, "-listen", address)
+	s.process = exec.Command(s.binary, "-listen", address) //nolint:gosec // the binary is built here
 	out, err := s.process.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
