@@ -17,7 +17,7 @@ func (s *Service) CreateSubject(ctx context.Context, call Call, req *api.CreateS
 }
 
 func (s *Service) createSubject(ctx context.Context, call Call, req *api.CreateSubjectRequest) (*api.Subject, error) {
-	p, err := purposeNamed(call.rules, req.Purpose)
+	p, err := s.purposeNamed(ctx, call, access.CreateSubject, req.Purpose)
 	if err != nil {
 		return nil, err
 	}

@@ -205,7 +205,7 @@ func (up *upload) lookAtDocument(r store.Reader) error {
 func (up *upload) commit(ctx context.Context) error {
 	_, err := underRules(ctx, up.Service, up.call, func(call Call) (outcome, error) {
 		up.call, up.request.Refusal = call, nil
-		if err := up.checkUpload(call.rules, up.from, &up.request); err != nil {
+		if err := up.checkUpload(ctx, call, up.from, &up.request); err != nil {
 			return outcome{}, err
 		}
 		return up.commitUnder(ctx)

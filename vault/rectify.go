@@ -61,7 +61,7 @@ func (s *Service) rectify(ctx context.Context, call Call, subject string, req *a
 
 // rectification checks the request and normalises its values.
 func (s *Service) rectification(ctx context.Context, r *access.Request, call Call, req *api.RectifyRequest) (*item, error) {
-	p, err := purposeNamed(call.rules, req.Purpose)
+	p, err := s.purposeNamed(ctx, call, access.Rectify, req.Purpose)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func (s *Service) Tokenize(ctx context.Context, call Call, req *api.TokenizeRequ
 }
 
 func (s *Service) tokenize(ctx context.Context, call Call, req *api.TokenizeRequest) (*api.TokenizeResponse, error) {
-	p, err := purposeNamed(call.rules, req.Purpose)
+	p, err := s.purposeNamed(ctx, call, access.Tokenize, req.Purpose)
 	if err != nil {
 		return nil, err
 	}

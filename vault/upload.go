@@ -52,7 +52,7 @@ func (s *Service) PutDocument(ctx context.Context, call Call, u Upload) (*api.Do
 
 func (s *Service) putDocument(ctx context.Context, call Call, u *Upload) (*api.Document, error) {
 	r := access.Request{Action: access.PutDocument, Purpose: u.Purpose, Fields: []string{documentsField}}
-	if err := s.checkUpload(call.rules, u, &r); err != nil {
+	if err := s.checkUpload(ctx, call, u, &r); err != nil {
 		return nil, err
 	}
 	if err := s.admit(ctx, call, r); err != nil {
@@ -88,8 +88,8 @@ func (s *Service) putDocument(ctx context.Context, call Call, u *Upload) (*api.D
 	return doc, err
 }
 
-func (s *Service) checkUpload(now *rules, u *Upload, r *access.Request) error {
-	p, err := purposeNamed(now, u.Purpose)
+func (s *Service) checkUpload(ctx context.Context, call Call, u *Upload, r *access.Request) error {
+	p, err := s.purposeNamed(ctx, call, access.PutDocument, u.Purpose)
 	if err != nil {
 		return err
 	}
@@ -110,9 +110,7 @@ func (s *Service) checkUpload(now *rules, u *Upload, r *access.Request) error {
 	if u.Length > s.MaxDocument {
 		return s.tooLarge()
 	}
-	if !p.AllowsDocuments() {
-		r.Refusal = outsideDocuments()
-	}
+	r.Refusal = use{Purpose: p}.outside(documentsField)
 	return nil
 }
 

@@ -103,12 +103,16 @@ func (v *Vault) open() {
 		check(v.t, err)
 		o.Keys = keys
 	}
+	fields := o.Schema
+	if fields == nil {
+		fields = schema.Default()
+	}
+	decides := cedar.Options{Category: fields.CategoryOf, Now: o.Clock}
 	if o.Decider == nil {
-		fields := o.Schema
-		if fields == nil {
-			fields = schema.Default()
-		}
-		o.Decider = cedar.Development(cedar.Options{Category: fields.CategoryOf, Now: o.Clock})
+		o.Decider = cedar.Development(decides)
+	}
+	if o.Compile == nil {
+		o.Compile = func(files map[string][]byte) (access.Decider, error) { return cedar.Compile(files, decides) }
 	}
 	v.Store, v.Keys = o.Store, o.Keys
 	service, err := vault.Open(context.Background(), o)
