@@ -112,7 +112,15 @@ func (s *Service) removeAll(ctx context.Context, row *erasureRow) error {
 	}{
 		{kindDocument, func(_ *draft, p store.Pair) error { return s.removeBlobs(ctx, p.Value) }},
 		{kindRecord, func(*draft, store.Pair) error { return nil }},
+		{kindTransfer, func(*draft, store.Pair) error { return nil }},
 		{kindIssued, s.tombToken},
+		{kindConsent, func(d *draft, p store.Pair) error {
+			c, err := decodeRow[consentRow](p.Value)
+			if err != nil {
+				return err
+			}
+			return s.endProof(ctx, d, c, row.At[string(api.ErasureRequested)])
+		}},
 		{kindHolding, func(d *draft, p store.Pair) error { return s.tombHolding(d, row.Subject, p) }},
 	}
 	for _, step := range steps {

@@ -163,7 +163,7 @@ func unerasable(row *subject) *fault.Error {
 func (s *Service) wouldErase(caller access.Principal, who *person, req *api.ErasureRequest, own api.Counts, needed int) *api.Erasure {
 	return &api.Erasure{
 		Subject: who.name(caller), DryRun: true, Ground: req.Ground, Reason: req.Reason, ApprovalsNeeded: needed,
-		State: api.ErasureRequested, WillDestroy: &own, Kept: []api.Kept{},
+		State: api.ErasureRequested, WillDestroy: &own,
 	}
 }
 

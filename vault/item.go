@@ -21,6 +21,7 @@ type item struct {
 	result   *api.TokenizeResult
 	fields   []fieldValues // sorted by name
 	ref      *lookup       // the external_ref, if there is one
+	consent  *givenConsent // given with the data, or alone; may be nil
 	identity bool          // the identity slice's key is needed, whatever the fields
 	lookups  []*lookup     // all that need an index entry
 	purpose  string
@@ -173,10 +174,11 @@ func (it *item) settled() bool { return it.result.Error != nil || it.result.Subj
 
 func (it *item) fail(err error) { *it.result = api.TokenizeResult{Error: itemError(err)} }
 
-func (it *item) succeed(p *plan) {
+func (it *item) succeed(p *plan, consent *api.Consent) {
 	*it.result = api.TokenizeResult{
 		Subject: p.person.name(p.call.Principal), Created: p.created, Tokens: p.tokens, Differs: p.differs,
 	}
+	it.result.Consent = consent
 }
 
 // held is what a person already has in a field.
@@ -205,8 +207,10 @@ type plan struct {
 	held     []held       // beside item.fields; empty for somebody new
 	issued   []store.Pair // every system\'s tokens of the person, for a correction
 	lacks    []string     // slices that the person has no key for
-	fresh    []int        // which of the fresh keys are the plan's, beside lacks
+	fresh    []int        // which of the fresh keys are the plan's: one for each of lacks, and one for the proof of a consent
 	refusal  *fault.Error // what forbids it
+	consent  *newConsent  // what the item's consent becomes
+	footing  footing      // what the use of the data rests on
 	replayed bool         // the answer is that of an earlier try: nothing is written
 	met      string       // the field whose value has found somebody, if one has
 	alerts   []api.Alert  // of canaries that the item names or finds without being about them
@@ -237,6 +241,14 @@ func (p *plan) heldIn(i int) held {
 		return held{tokens: map[uint16]token.Token{}}
 	}
 	return p.held[i]
+}
+
+// needs is how many fresh keys the plan takes.
+func (p *plan) needs() int {
+	if p.consent != nil {
+		return len(p.lacks) + 1
+	}
+	return len(p.lacks)
 }
 
 // slices lists the slices whose keys the plan needs.

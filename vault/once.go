@@ -28,10 +28,11 @@ type onceRow struct {
 type done struct {
 	Subject SubjectID           `cbor:"1,keyasint"`
 	Created bool                `cbor:"2,keyasint,omitempty"`
-	Object  [16]byte            `cbor:"3,keyasint,omitempty"` // the document, erasure or credential that was made
+	Object  [16]byte            `cbor:"3,keyasint,omitempty"` // the document, erasure, consent or credential that was made
 	Part    int                 `cbor:"4,keyasint,omitempty"`
 	Tokens  map[string][]string `cbor:"5,keyasint,omitempty"` // field → the tokens of the item's values
 	Differs []string            `cbor:"6,keyasint,omitempty"`
+	Purpose string              `cbor:"7,keyasint,omitempty"` // of a handoff, which is gone
 }
 
 // once is one call under an idempotency key, or without one: then it remembers and keeps nothing.

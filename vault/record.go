@@ -22,6 +22,8 @@ const (
 	sealedNote     = "note"
 	sealedDocument = "document-key"
 	sealedMeta     = "document-meta"
+	sealedEvidence = "consent-evidence"
+	sealedProof    = "consent-proof"
 )
 
 // recordRow is one value of one field of one person.

@@ -57,6 +57,7 @@ type counts struct {
 	Parts     int `cbor:"3,keyasint,omitempty"`
 	Tokens    int `cbor:"4,keyasint,omitempty"`
 	Index     int `cbor:"5,keyasint,omitempty"`
+	Consents  int `cbor:"6,keyasint,omitempty"`
 }
 
 // block is why processing is stopped.

@@ -183,7 +183,9 @@ func (s *Service) tokenizeRound(ctx context.Context, call Call, r access.Request
 
 	deeds := make([]deed, len(plans))
 	for i, p := range plans {
-		deeds[i] = s.tokenizeDeed(r, p, keys)
+		if deeds[i], err = s.tokenizeDeed(ctx, r, p, keys); err != nil {
+			return "", err
+		}
 	}
 	permit = s.keyring.Permit()
 	outcomes, err := s.perform(ctx, call, deeds...)
@@ -198,20 +200,21 @@ func (s *Service) tokenizeRound(ctx context.Context, call Call, r access.Request
 			plans[i].item.fail(o.err)
 		default:
 			keys.keep(permit, plans[i].fresh)
-			plans[i].item.succeed(plans[i])
+			plans[i].item.succeed(plans[i], s.receipt(plans[i]))
 		}
 	}
 	return contended, nil
 }
 
 // tokenizeDeed writes the plan out; what forbids it becomes the refusal that is recorded.
-func (s *Service) tokenizeDeed(r access.Request, p *plan, keys *writingKeys) deed {
-	r.Fields = p.item.fieldNames()
+func (s *Service) tokenizeDeed(ctx context.Context, r access.Request, p *plan, keys *writingKeys) (deed, error) {
+	r.Fields, r.Basis, r.Consent = p.item.fieldNames(), p.footing.basis, p.footing.consent
 	if p.person.raw != nil || p.refusal == nil {
 		r.Subject = p.person.id.String()
 	}
 	d := deed{request: r, alerts: p.alerts}
 	d.entry.Items = p.item.count()
+	by := s.mayRecord(ctx, r, p)
 	if p.refusal == nil && !p.replayed {
 		effect, err := s.write(p, keys)
 		if err != nil {
@@ -223,7 +226,25 @@ func (s *Service) tokenizeDeed(r access.Request, p *plan, keys *writingKeys) dee
 	if field := p.learnt(); field != "" {
 		d.dues = []due{{p.item.at, budget.Search, s.categoryOf(field)}}
 	}
-	return d
+	if p.refusal == nil && !p.replayed && p.consent != nil {
+		return d, s.recordedWith(d.effect, p.call, r, by, p)
+	}
+	return d, nil
+}
+
+// mayRecord has the gate decide on the consent that an item brings: who may bring data may not for that reason alone say
+// what its person consented to.
+func (s *Service) mayRecord(ctx context.Context, r access.Request, p *plan) access.Decision {
+	if p.consent == nil || p.refusal != nil || p.replayed {
+		return access.Decision{}
+	}
+	r.Action, r.Principal, r.Fields, r.Basis = access.RecordConsent, p.call.Principal, nil, ""
+	r.Consent = named(p.consent.id, p.consent.row.Version)
+	by := p.call.rules.gate.Decide(ctx, r)
+	if !by.Allowed() {
+		p.refusal = fault.From(by.Err())
+	}
+	return by
 }
 
 // learnt names a field of which the answer tells the caller something that it may not have known: that somebody has its
@@ -321,10 +342,13 @@ func (s *Service) identify(r store.Reader, p *plan) error {
 	}
 	if p.person == nil {
 		p.person = s.stranger()
-		return nil
+		return s.rest(r, p)
 	}
 	if refusal := p.person.row.refusal(); refusal != nil {
 		return refusal
+	}
+	if err := s.rest(r, p); err != nil {
+		return err
 	}
 	return s.loadHeld(r, p)
 }
@@ -350,6 +374,9 @@ func (s *Service) replay(r store.Reader, p *plan) (err error) {
 			}
 		}
 		p.tokens[f.Name] = api.OneOrMany[string]{Items: tokens, List: f.list}
+	}
+	if p.item.consent != nil {
+		return s.recall(r, p)
 	}
 	return nil
 }
@@ -391,6 +418,9 @@ func (s *Service) prepare(req *api.TokenizeItem, result *api.TokenizeResult, cal
 		it.add(values)
 	}
 	bad = append(bad, it.checkRest(call)...)
+	given, broken := s.givenConsent(call, req.Consent)
+	bad = append(bad, withPlace("consent", broken)...)
+	it.consent, it.identity = given, it.identity || given.sealed()
 	switch {
 	case len(bad) > 0:
 		it.fail(&fault.Error{Code: fault.Invalid, Detail: "this item breaks a rule", Fields: bad})
@@ -420,9 +450,9 @@ func (s *Service) keysFor(ctx context.Context, permit permit, plans []*plan) (*w
 				wanted[id] = true
 			} else {
 				p.lacks = append(p.lacks, slice)
-				lacking++
 			}
 		}
+		lacking += p.needs()
 	}
 	return k, k.open(ctx, permit, slices.Collect(maps.Keys(wanted)), lacking, plans)
 }

@@ -42,7 +42,7 @@ func (k *writingKeys) open(ctx context.Context, p permit, ids []kms.ID, lacking 
 	fresh, err := k.service.keyring.Fresh(ctx, lacking)
 	if err != nil {
 		for _, p := range plans {
-			if len(p.lacks) > 0 && p.refusal == nil {
+			if p.needs() > 0 && p.refusal == nil && !p.replayed {
 				p.refusal = fault.From(edge(err))
 			}
 		}
@@ -51,10 +51,10 @@ func (k *writingKeys) open(ctx context.Context, p permit, ids []kms.ID, lacking 
 	k.fresh = fresh
 	next := 0
 	for _, p := range plans {
-		if p.refusal != nil {
+		if p.refusal != nil || p.replayed {
 			continue
 		}
-		for range p.lacks {
+		for range p.needs() {
 			p.fresh = append(p.fresh, next)
 			next++
 		}
@@ -72,6 +72,13 @@ func (k *writingKeys) key(p *plan, slice string) (kms.ID, secret.Bytes, error) {
 	id := p.person.row.Keys[slice]
 	key, err := k.of(id)
 	return id, key, err
+}
+
+// proofKey is the key of the proof of the consent that the plan brings, and its id.
+func (k *writingKeys) proofKey(p *plan) (kms.ID, secret.Bytes, error) {
+	o := k.fresh[p.fresh[len(p.lacks)]]
+	key, err := o.Key(0)
+	return o.ID(0), key, err
 }
 
 // of is a key that is held already.
@@ -126,11 +133,16 @@ func (s *Service) write(p *plan, keys *writingKeys) (*draft, error) {
 			return nil, err
 		}
 	}
+	if err := w.consent(); err != nil {
+		return nil, err
+	}
 	collected(w.change, p.person.holding, p.item.purpose)
 	s.setHolding(w.change, p.person, system)
-	p.item.once.keep(&w.draft, p.item.at, done{
-		Subject: p.person.id, Created: p.created, Tokens: p.texts(), Differs: p.differs,
-	})
+	what := done{Subject: p.person.id, Created: p.created, Tokens: p.texts(), Differs: p.differs}
+	if p.consent != nil {
+		what.Object = p.consent.id
+	}
+	p.item.once.keep(&w.draft, p.item.at, what)
 	return s.done(w.change), w.fits()
 }
 

@@ -85,6 +85,7 @@ type TokenizeItem struct {
 	OnConflict  OnConflict                  `json:"on_conflict,omitempty"`
 	ProvidedBy  string                      `json:"provided_by,omitempty"` // the person who gave this data, if another
 	Source      string                      `json:"source,omitempty"`      // a short code
+	Consent     *ConsentRequest             `json:"consent,omitempty"`     // given with the data
 }
 
 // TokenizeResponse answers in the order of the items.
@@ -98,12 +99,14 @@ type TokenizeResult struct {
 	Created bool                         `json:"created"` // new to the calling system
 	Tokens  map[string]OneOrMany[string] `json:"tokens,omitempty"`
 	Differs []string                     `json:"differs,omitempty"`
+	Consent *Consent                     `json:"consent,omitempty"` // what the item's consent became
 	Error   *ItemError                   `json:"error,omitempty"`
 }
 
 // DetokenizeRequest is the body of POST /v1/detokenize.
 type DetokenizeRequest struct {
 	Purpose    string   `json:"purpose"`
+	Recipient  string   `json:"recipient,omitempty"` // the third party it is disclosed to; with a purpose that discloses
 	Reason     string   `json:"reason"`
 	Form       Form     `json:"form,omitempty"` // plain unless said
 	OnBehalfOf *Actor   `json:"on_behalf_of,omitempty"`
@@ -128,6 +131,7 @@ type DetokenizeResult struct {
 // RevealRequest is the body of POST /v1/subjects/{subject}/reveal.
 type RevealRequest struct {
 	Purpose    string   `json:"purpose"`
+	Recipient  string   `json:"recipient,omitempty"` // as in DetokenizeRequest
 	Reason     string   `json:"reason"`
 	Note       string   `json:"note,omitempty"`
 	Form       Form     `json:"form,omitempty"`
