@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/access/budget"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/id"
@@ -225,6 +226,9 @@ func (s *Service) redeemNow(ctx context.Context, call Call, r access.Request, te
 		d := handoffDeed(r, t.row, t.digest, t.row.From)
 		if d.request.Refusal = s.redeemable(call.rules, &d.request, t); d.request.Refusal != nil {
 			return d, nil
+		}
+		for i, v := range t.row.Values {
+			d.dues = append(d.dues, due{i, budget.Read, s.categoryOf(v.Field)})
 		}
 		d.effect, answer, err = s.takeOver(t, o)
 		return d, err

@@ -43,6 +43,8 @@ type Service interface {
 	Erasures
 	Approvals
 	Emergencies
+	Budgets
+	Canaries
 	Disclosures
 	Reviews
 	Configuration
