@@ -33,7 +33,7 @@ func TestCompileRefuses(t *testing.T) {
 		"an unknown action":    {`@id("a") permit (principal, action == Action::"reveal.all", resource);`, []string{`"a"`, "reveal.all"}},
 		"one of them":          {`@id("a") permit (principal, action in [Action::"reveal", Action::"show"], resource);`, []string{`"a"`, "show"}},
 		"an unknown type":      {`@id("a") permit (principal is Robot, action, resource);`, []string{`"a"`, "Robot"}},
-		"an unknown role":      {`@id("a") permit (principal in Role::"suport", action, resource);`, []string{`"a"`, `Role::"suport"`}},
+		"an unknown role":      {`@id("a") permit (principal in Role::"helpdesk", action, resource);`, []string{`"a"`, `Role::"helpdesk"`}},
 		"one in a condition":   {`@id("a") permit (principal, action, resource) when { principal in [Role::"boss"] };`, []string{`"a"`, `Role::"boss"`}},
 		"an unknown category":  {`@id("a") permit (principal, action, resource in Category::"secret");`, []string{`Category::"secret"`}},
 		"an unknown field":     {`@id("a") permit (principal, action, resource == Field::"emial");`, []string{`Field::"emial"`}},

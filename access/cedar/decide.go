@@ -21,12 +21,8 @@ func (e *Engine) Decide(_ context.Context, r access.Request) (access.Decision, e
 		return refusal(nil, []string{None}), nil
 	}
 	var room [4]*resource
-	resources, whole := e.resources(c.question, r.Fields, room[:0])
-	if len(resources) == 1 {
-		v := c.ask(resources[0])
-		return v.decision(), nil
-	}
-	return c.askAll(resources, whole).decision(), nil
+	resources, some := e.resources(c.question, r.Fields, room[:0])
+	return c.askAll(resources, some).decision(), nil
 }
 
 // inquiry is a request as policies see it, but for what it is asked of. It is what the library looks entities up in.
@@ -71,8 +67,8 @@ func (e *Engine) take(r *access.Request) (inquiry, bool) {
 }
 
 // resources is what an action is asked of, appended to room: of fields that policies cannot tell apart, one. Each must be
-// permitted, unless whole is set: then some must. A nil resource is a field of no category.
-func (e *Engine) resources(q *question, fields []string, room []*resource) (of []*resource, whole bool) {
+// permitted, unless some is set: then one must. A nil resource is a field of no category.
+func (e *Engine) resources(q *question, fields []string, room []*resource) (of []*resource, some bool) {
 	switch {
 	case q.alone != nil:
 		return q.alone, false
@@ -134,7 +130,7 @@ func failed(failures []cedar.DiagnosticError) verdict {
 }
 
 // askAll evaluates the policies on several resources: a refusal names what refused any of them, a permission what permitted
-// them all. Where some is enough, the first that is permitted is.
+// them all. Where one is enough, so is the first that is permitted.
 func (c *inquiry) askAll(resources []*resource, some bool) verdict {
 	allowed, denied := verdict{allowed: true}, verdict{}
 	for _, r := range resources {

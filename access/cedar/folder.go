@@ -93,11 +93,12 @@ func (l listing) same(other listing) bool {
 // ReadFolder reads the *.cedar files of a folder, by name, for Compile.
 func ReadFolder(dir string) (map[string][]byte, error) {
 	found, err := list(dir)
-	if err == nil {
-		var files map[string][]byte
-		if files, err = found.read(dir); err == nil {
-			return files, nil
-		}
+	if err != nil {
+		return nil, fmt.Errorf("read the policies: %w", err)
 	}
-	return nil, fmt.Errorf("read the policies: %w", err)
+	files, err := found.read(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read the policies: %w", err)
+	}
+	return files, nil
 }

@@ -35,7 +35,7 @@ var published = sync.OnceValue(func() *vocabulary {
 })
 
 // broken is how a policy breaks the schema, sorted: types, attributes and actions, as the validator of the library finds,
-// and the names of fields and of what is enumerated, which it does not look at: Role::"suport" would be nobody for ever.
+// and the names of fields and of what is enumerated, which it does not look at: Role::"helpdesk" would be nobody for ever.
 func (v *vocabulary) broken(p *policy, o Options) (rules []string) {
 	if err := v.validator.Policy("", (*ast.Policy)(p.compiled.AST())); err != nil {
 		rules = strings.Split(err.Error(), "\n")
