@@ -13,7 +13,7 @@ func (r *Registry) registerKeyring() {
 		histogram("keyring_batch_items", "Keys or MACs that went to the key provider in one call, by operation.", counts), []string{"operation"})
 	r.troubles = prometheus.NewCounter(
 		counter("keyring_troubles_total", "Failures of the keyring's background work, and weaknesses such as memory that cannot be locked."))
-	r.prometheus.MustRegister(r.batchItems, r.troubles, keyringCollector{r})
+	r.prometheus.MustRegister(r.batchItems, r.troubles)
 }
 
 // Called counts the items of a call to the provider. With Trouble it is a keyring.Observer. How long calls take and how
@@ -24,12 +24,6 @@ func (r *Registry) Called(op keyring.Operation, items int, _ time.Duration, _ er
 
 // Trouble counts what fails in the keyring's background.
 func (r *Registry) Trouble(error) { r.troubles.Inc() }
-
-// ObserveKeyring has the keyring's stats read at every scrape from now on.
-func (r *Registry) ObserveKeyring(stats func() keyring.Stats) { r.keyringStats.Store(&stats) }
-
-// keyringCollector reads the stats once for all that it shows of them.
-type keyringCollector struct{ registry *Registry }
 
 // figure is one thing that is shown of the stats.
 type figure struct {
@@ -67,21 +61,13 @@ func keyringDesc(name, help string) *prometheus.Desc {
 	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "keyring", name), help, nil, nil)
 }
 
-// Describe implements prometheus.Collector.
-func (keyringCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, f := range keyringFigures {
-		descs <- f.desc
-	}
-}
-
-// Collect implements prometheus.Collector. Before a keyring is observed there is nothing to tell.
-func (c keyringCollector) Collect(out chan<- prometheus.Metric) {
-	stats := c.registry.keyringStats.Load()
-	if stats == nil {
-		return
-	}
-	now := (*stats)()
-	for _, f := range keyringFigures {
-		out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.of(now))
-	}
+// add adds what another keyring says.
+func add(sum *keyring.Stats, s keyring.Stats) {
+	sum.Hits += s.Hits
+	sum.Misses += s.Misses
+	sum.Cached += s.Cached
+	sum.Ready += s.Ready
+	sum.Doomed += s.Doomed
+	sum.LockedBytes += s.LockedBytes
+	sum.UnlockedBytes += s.UnlockedBytes
 }

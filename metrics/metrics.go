@@ -2,7 +2,8 @@
 //
 // A Registry is everything one process exposes. It listens at the seams the parts have for it: it is the observer of the
 // HTTP front end, of the store, of the keyring and of the domain, and it decorates the key provider. Nothing is counted
-// inside the parts themselves.
+// inside the parts themselves. A process may run several vaults, one for each tenant: each has a [Vault] as its observer,
+// and what is exposed is of all together.
 //
 // # Invariants
 //
@@ -14,13 +15,10 @@ package metrics
 
 import (
 	"net/http"
-	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/sandyq/sandyq/crypto/keyring"
 )
 
 // Registry is what one process exposes. It is safe for concurrent use.
@@ -34,21 +32,18 @@ type Registry struct {
 	keyCallSeconds *prometheus.HistogramVec
 	keyErrors      *prometheus.CounterVec
 
-	batchItems   *prometheus.HistogramVec
-	troubles     prometheus.Counter
-	keyringStats atomic.Pointer[func() keyring.Stats]
+	batchItems *prometheus.HistogramVec
+	troubles   prometheus.Counter
 
 	commitSeconds prometheus.Histogram
 	groupUpdates  prometheus.Histogram
 	writes        prometheus.Counter
 	writtenBytes  prometheus.Counter
 
-	erasures      prometheus.Gauge
-	oldestErasure prometheus.Gauge
-	missingKeys   prometheus.Counter
-	live          prometheus.Gauge
-	noBasis       prometheus.Counter
-	alerts        *prometheus.CounterVec
+	vaults      vaults
+	missingKeys prometheus.Counter
+	noBasis     prometheus.Counter
+	alerts      *prometheus.CounterVec
 }
 
 // New makes a registry for the build of that version and revision.

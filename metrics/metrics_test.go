@@ -28,7 +28,7 @@ import (
 // What a Registry is for.
 var (
 	_ httpapi.Observer  = (*metrics.Registry)(nil).Request
-	_ vault.Observer    = (*metrics.Registry)(nil)
+	_ vault.Observer    = (*metrics.Vault)(nil)
 	_ badgerdb.Observer = (*metrics.Registry)(nil)
 	_ keyring.Observer  = (*metrics.Registry)(nil)
 )
@@ -55,31 +55,33 @@ func expect(t *testing.T, r *metrics.Registry, want ...string) {
 	}
 }
 
-// use has everything counted once.
-func use(t *testing.T, r *metrics.Registry) {
+// use has everything counted once, and gives the vault that counted.
+func use(t *testing.T, r *metrics.Registry) *metrics.Vault {
 	t.Helper()
+	v := r.Vault()
 	r.Request("tokenize", http.StatusOK, 3*time.Millisecond)
 	r.Request("", http.StatusNotFound, time.Millisecond)
 	r.Called(keyring.OpMAC, 40, time.Millisecond, nil)
 	r.Trouble(errors.New("trouble"))
-	r.ObserveKeyring(func() keyring.Stats {
+	v.ObserveKeyring(func() keyring.Stats {
 		return keyring.Stats{Hits: 1, Misses: 2, Cached: 3, Ready: 4, Doomed: 5, LockedBytes: 6, UnlockedBytes: 7}
 	})
 	r.Committed(badgerdb.Group{Updates: 7, Writes: 20, Bytes: 900, Commit: 2 * time.Millisecond})
-	r.Backlog(2, 90*time.Second)
-	r.MissingKey()
-	r.NoBasis()
-	r.Alert("canary")
-	r.Live(true)
+	v.Backlog(2, 90*time.Second)
+	v.MissingKey()
+	v.NoBasis()
+	v.Alert("canary")
+	v.Live(true)
 	_, err := r.Keys(broken{err: kms.ErrCorrupt}, clock.System).Open(t.Context())
 	if !errors.Is(err, kms.ErrCorrupt) {
 		t.Errorf("the error does not come through: %v", err)
 	}
+	return v
 }
 
 func TestFigures(t *testing.T) {
 	r := metrics.New("v1", "abc")
-	use(t, r)
+	v := use(t, r)
 	expect(t, r,
 		`sandyq_build_info{revision="abc",version="v1"} 1`,
 		`sandyq_http_requests_total{code="200",operation="tokenize"} 1`,
@@ -104,9 +106,34 @@ func TestFigures(t *testing.T) {
 		`sandyq_missing_keys_total 1`,
 		`sandyq_live 1`,
 	)
-	r.Live(false)
-	r.Backlog(0, 0)
+	v.Live(false)
+	v.Backlog(0, 0)
 	expect(t, r, "sandyq_live 0", "sandyq_erasures_unfinished 0", "sandyq_erasures_oldest_seconds 0")
+}
+
+// TestSeveralVaults: what one tenant's vault says does not hide what another's does, and no line tells them apart.
+func TestSeveralVaults(t *testing.T) {
+	r := metrics.New("", "")
+	expect(t, r, "sandyq_live 0")
+	one, two := use(t, r), r.Vault()
+	expect(t, r, "sandyq_live 0", "sandyq_erasures_unfinished 2", "sandyq_keyring_cached 3")
+	two.Live(true)
+	two.Backlog(5, time.Second)
+	two.MissingKey()
+	two.ObserveKeyring(func() keyring.Stats {
+		return keyring.Stats{Hits: 10, Misses: 20, Cached: 30, Ready: 40, Doomed: 50, LockedBytes: 60, UnlockedBytes: 70}
+	})
+	both := []string{
+		"sandyq_live 1", "sandyq_erasures_unfinished 7", "sandyq_erasures_oldest_seconds 90", "sandyq_missing_keys_total 2",
+		"sandyq_keyring_hits_total 11", "sandyq_keyring_misses_total 22", "sandyq_keyring_cached 33", "sandyq_keyring_pool_ready 44",
+		"sandyq_keyring_doomed 55", "sandyq_keyring_locked_bytes 66", "sandyq_keyring_unlocked_bytes 77",
+	}
+	expect(t, r, both...)
+	two.Backlog(0, 0)
+	one.Live(false)
+	expect(t, r, "sandyq_live 0", "sandyq_erasures_unfinished 2", "sandyq_erasures_oldest_seconds 90")
+	one.Close()
+	expect(t, r, "sandyq_live 1", "sandyq_erasures_unfinished 0", "sandyq_keyring_cached 30", "sandyq_missing_keys_total 2")
 }
 
 func TestInFlight(t *testing.T) {

@@ -1,25 +1,20 @@
 package metrics
 
 import (
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sandyq/sandyq/crypto/keyring"
 )
 
 func (r *Registry) registerVault() {
-	r.erasures = prometheus.NewGauge(gauge("erasures_unfinished", "Erasures that were begun, could not be finished and are tried again."))
-	r.oldestErasure = prometheus.NewGauge(gauge("erasures_oldest_seconds", "Age of the oldest unfinished erasure."))
 	r.missingKeys = prometheus.NewCounter(counter("missing_keys_total", "Times that a living person's key was not at the provider."))
-	r.live = prometheus.NewGauge(gauge("live", "1 when the store is the live one for its keys, 0 when it is a copy or that is not known yet."))
 	r.noBasis = prometheus.NewCounter(counter("uses_without_basis_total", "Permitted uses of personal data that rest on no consent on record."))
 	r.alerts = prometheus.NewCounterVec(counter("alerts_total", "Alerts raised, by kind."), []string{"kind"})
-	r.prometheus.MustRegister(r.erasures, r.oldestErasure, r.missingKeys, r.live, r.noBasis, r.alerts)
-}
-
-// Backlog shows the erasures that wait. With MissingKey and Live it is a vault.Observer.
-func (r *Registry) Backlog(open int, oldest time.Duration) {
-	r.erasures.Set(float64(open))
-	r.oldestErasure.Set(oldest.Seconds())
+	r.prometheus.MustRegister(r.missingKeys, r.noBasis, r.alerts, vaultCollector{&r.vaults})
 }
 
 // MissingKey counts a living person's key that is not where it should be.
@@ -31,11 +26,131 @@ func (r *Registry) NoBasis() { r.noBasis.Inc() }
 // Alert counts an alert. The kinds are a list of the vault's.
 func (r *Registry) Alert(kind string) { r.alerts.WithLabelValues(kind).Inc() }
 
+// Vault is the vault.Observer of one vault, of which a process may run several, one for each tenant. What a vault counts
+// goes into the Registry's counters; what it is at the moment is kept apart and shown of all together, for no label tells
+// tenants apart: work that waits is added up, the oldest is the oldest of all, and they are live when each of them is.
+type Vault struct {
+	*Registry
+
+	mu     sync.Mutex // guards what follows
+	open   int
+	oldest time.Duration
+	live   bool
+	stats  func() keyring.Stats // nil until there is a keyring
+}
+
+// Vault adds a vault to what is shown. Whoever calls it closes it.
+func (r *Registry) Vault() *Vault {
+	v := &Vault{Registry: r}
+	r.vaults.mu.Lock()
+	defer r.vaults.mu.Unlock()
+	r.vaults.all = append(r.vaults.all, v)
+	return v
+}
+
+// Close has the vault shown no longer. What it counted stays.
+func (v *Vault) Close() {
+	all := &v.vaults
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	all.all = slices.DeleteFunc(all.all, func(other *Vault) bool { return other == v })
+}
+
+// Backlog shows the erasures that wait.
+func (v *Vault) Backlog(open int, oldest time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.open, v.oldest = open, oldest
+}
+
 // Live shows whether the store is the live one for its keys.
-func (r *Registry) Live(live bool) {
-	if live {
-		r.live.Set(1)
+func (v *Vault) Live(live bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.live = live
+}
+
+// ObserveKeyring has the keyring's stats read at every scrape from now on.
+func (v *Vault) ObserveKeyring(stats func() keyring.Stats) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.stats = stats
+}
+
+// vaults are those that are shown.
+type vaults struct {
+	mu  sync.Mutex
+	all []*Vault
+}
+
+// together is what all vaults are at the moment.
+type together struct {
+	open   int
+	oldest time.Duration
+	live   bool
+	keys   *keyring.Stats // nil before there is a keyring
+}
+
+func (vs *vaults) together() together {
+	vs.mu.Lock()
+	all := slices.Clone(vs.all)
+	vs.mu.Unlock()
+	now := together{live: len(all) > 0}
+	for _, v := range all {
+		v.mu.Lock()
+		open, oldest, live, stats := v.open, v.oldest, v.live, v.stats
+		v.mu.Unlock()
+		now.open += open
+		now.oldest = max(now.oldest, oldest)
+		now.live = now.live && live
+		if stats == nil {
+			continue
+		}
+		if now.keys == nil {
+			now.keys = &keyring.Stats{}
+		}
+		add(now.keys, stats())
+	}
+	return now
+}
+
+// vaultCollector shows what all vaults are at the moment.
+type vaultCollector struct{ vaults *vaults }
+
+var (
+	erasuresDesc = vaultDesc("erasures_unfinished", "Erasures that were begun, could not be finished and are tried again.")
+	oldestDesc   = vaultDesc("erasures_oldest_seconds", "Age of the oldest unfinished erasure.")
+	liveDesc     = vaultDesc("live", "1 when the store is the live one for its keys, 0 when it is a copy or that is not known yet; of several tenants, when it is for those of all.")
+)
+
+func vaultDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, nil, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (vaultCollector) Describe(descs chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{erasuresDesc, oldestDesc, liveDesc} {
+		descs <- d
+	}
+	for _, f := range keyringFigures {
+		descs <- f.desc
+	}
+}
+
+// Collect implements prometheus.Collector. It asks each vault once for all that it shows.
+func (c vaultCollector) Collect(out chan<- prometheus.Metric) {
+	now := c.vaults.together()
+	live := 0.0
+	if now.live {
+		live = 1
+	}
+	out <- prometheus.MustNewConstMetric(erasuresDesc, prometheus.GaugeValue, float64(now.open))
+	out <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, now.oldest.Seconds())
+	out <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, live)
+	if now.keys == nil {
 		return
 	}
-	r.live.Set(0)
+	for _, f := range keyringFigures {
+		out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.of(*now.keys))
+	}
 }

@@ -84,14 +84,11 @@ func (c *config) resolve(dir string) {
 // paths are the settings that name files and folders.
 func (c *config) paths() []*string {
 	paths := []*string{
-		&c.Home, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile,
-		&c.Store.Badger.Dir, &c.Blobs.File.Dir, &c.Ledger.Path, &c.Schema, &c.Purposes, &c.Policies,
-		&c.Keys.Local.Dir, &c.Keys.Local.PassphraseFile, &c.Keys.Local.KeyFile,
-		&c.Keys.Vault.CAFile,
-		&c.Keys.Vault.Auth.RoleIDFile, &c.Keys.Vault.Auth.SecretIDFile, &c.Keys.Vault.Auth.TokenFile,
+		&c.Home, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile, &c.Store.Badger.Dir, &c.Blobs.File.Dir, &c.Ledger.Path,
 	}
-	if a := c.Keys.Vault.EraseAuth; a != nil {
-		paths = append(paths, &a.RoleIDFile, &a.SecretIDFile, &a.TokenFile)
+	paths = append(paths, c.tenantConfig.paths()...)
+	for i := range c.Tenants {
+		paths = append(paths, c.Tenants[i].paths()...)
 	}
 	return append(paths, c.Auth.paths()...)
 }

@@ -34,13 +34,13 @@ func (f *configFlags) load() (config, error) {
 		}
 	}
 	c.Home, c.Listen, c.Ops = or(f.home, c.Home), or(f.listen, c.Listen), or(f.ops, c.Ops)
-	if err := c.check(); err != nil {
-		return config{}, fmt.Errorf("configuration: %w", err)
-	}
 	here, err := filepath.Abs(".")
 	if err != nil {
 		return config{}, fmt.Errorf("configuration: %w", err)
 	}
-	c.resolve(here)
+	c.resolve(here) // first: the check compares places
+	if err := c.check(); err != nil {
+		return config{}, fmt.Errorf("configuration: %w", err)
+	}
 	return c, nil
 }

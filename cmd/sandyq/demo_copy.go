@@ -102,11 +102,11 @@ func (d *demo) openCopy(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	who, err := n.Service.Authenticate(ctx, vault.Presented{Bearer: d.application.secret})
+	who, err := n.first().Service.Authenticate(ctx, vault.Presented{Bearer: d.application.secret})
 	if err != nil {
 		return err
 	}
-	c := copyReader{n.Service, vault.Call{Principal: who, RequestID: "demo"}}
+	c := copyReader{n.first().Service, vault.Call{Principal: who, RequestID: "demo"}}
 	there, err := c.holds(ctx, d.erased(), d.remaining())
 	if err != nil {
 		return err

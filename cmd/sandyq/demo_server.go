@@ -57,7 +57,7 @@ func (s *demoServer) start(ctx context.Context) (err error) {
 	if fresh != "" {
 		s.token = fresh
 	}
-	if s.front, err = openFront(ctx, s.config, s.log, s.reg, s.node.Service); err != nil {
+	if s.front, err = openFront(ctx, s.config, s.log, s.reg, s.node); err != nil {
 		return err
 	}
 	s.config.Listen = strings.TrimPrefix(s.front.apiURL, "http://")

@@ -22,17 +22,17 @@ const notSafe = `
 
 `
 
-// devToken sees that dev.token holds a token that works. It returns the token if it had to make one, to be shown once.
+// devToken sees that dev.token holds a token of the first tenant that works. It returns the token if it had to make one, to be shown once.
 func (n *node) devToken(ctx context.Context, c config) (fresh string, err error) {
-	path := c.devToken()
+	service, path := n.first().Service, c.devToken()
 	kept, err := readSmall(path, 1<<10)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("read the token: %w", err)
 	}
-	if _, err := n.Service.Authenticate(ctx, vault.Presented{Bearer: strings.TrimSpace(string(kept))}); err == nil {
+	if _, err := service.Authenticate(ctx, vault.Presented{Bearer: strings.TrimSpace(string(kept))}); err == nil {
 		return "", checkPrivate(path)
 	}
-	made, err := n.Service.Bootstrap(ctx, administrator)
+	made, err := service.Bootstrap(ctx, administrator)
 	if err != nil {
 		return "", fmt.Errorf("make the administrator's token: %w", err)
 	}

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,8 +38,11 @@ as serve does, and changes nothing that they say of each other. It exits with 1 
 // examine makes all checks that make sense after those before.
 func examine(ctx context.Context, e *env, flags configFlags) (found findings) {
 	c, err := flags.load()
-	if err == nil {
-		_, _, err = c.rules()
+	for _, of := range c.tenants() {
+		if err == nil {
+			_, _, err = of.rules()
+			err = ofTenant(c, of, err)
+		}
 	}
 	if err == nil {
 		_, err = c.serverTLS(e.log(c))
@@ -64,8 +65,8 @@ func examine(ctx context.Context, e *env, flags configFlags) (found findings) {
 	ours := checkPermissions(&found, c)
 	checkPlaces(&found, c)
 	checkSpace(&found, c)
-	if ours && checkKeys(ctx, &found, c) {
-		checkStanding(ctx, &found, e, c)
+	if ours {
+		checkTenants(ctx, &found, e, c)
 	}
 	return found
 }
@@ -84,13 +85,16 @@ func checkPermissions(found *findings, c config) (ours bool) {
 
 // secretFiles are the files that hold secrets, as configured.
 func (c config) secretFiles() []string {
-	v := c.Keys.Vault
-	files := []string{c.TLS.KeyFile, c.Keys.Local.PassphraseFile, v.Auth.SecretIDFile, v.Auth.TokenFile}
-	if v.EraseAuth != nil {
-		files = append(files, v.EraseAuth.SecretIDFile, v.EraseAuth.TokenFile)
-	}
-	if c.Keys.Provider == providerLocal && c.Keys.Local.PassphraseFile == "" {
-		files = append(files, c.keyFile())
+	files := []string{c.TLS.KeyFile}
+	for _, of := range c.tenants() {
+		v := of.Keys.Vault
+		files = append(files, of.Keys.Local.PassphraseFile, v.Auth.SecretIDFile, v.Auth.TokenFile)
+		if v.EraseAuth != nil {
+			files = append(files, v.EraseAuth.SecretIDFile, v.EraseAuth.TokenFile)
+		}
+		if of.Keys.Provider == providerLocal && of.Keys.Local.PassphraseFile == "" {
+			files = append(files, of.keyFile())
+		}
 	}
 	return slices.DeleteFunc(files, func(path string) bool { return path == "" })
 }
@@ -98,9 +102,13 @@ func (c config) secretFiles() []string {
 // checkPlaces sees that a backup of the data cannot hold the keys by accident.
 func checkPlaces(found *findings, c config) {
 	var errs []error
+	aparts := []string{c.ledgerDir()}
+	for _, of := range c.tenants() {
+		aparts = append(aparts, of.keyringDir())
+	}
 	for _, data := range []string{c.storeDir(), c.documentsDir()} {
-		for _, apart := range []string{c.keyringDir(), c.ledgerDir()} {
-			if data == apart || strings.HasPrefix(apart, data+string(filepath.Separator)) {
+		for _, apart := range aparts {
+			if within(apart, data) {
 				errs = append(errs, fmt.Errorf("%s lies in %s", apart, data))
 			}
 		}
@@ -109,15 +117,37 @@ func checkPlaces(found *findings, c config) {
 		"move it with keys.local.dir or ledger.path: a backup that holds data and keys undoes erasures")
 }
 
-// checkKeys asks the provider for what serving needs of it, and reports whether it answered.
-func checkKeys(ctx context.Context, found *findings, c config) bool {
-	err := askKeys(ctx, c)
+// checkTenants asks each tenant's keys, and sees what the store is to those that answered. The findings name the tenant
+// where there are several.
+func checkTenants(ctx context.Context, found *findings, e *env, c config) {
+	var answered []config
+	for _, of := range c.tenants() {
+		if checkKeys(ctx, found, c, of) {
+			answered = append(answered, of)
+		}
+	}
+	if len(answered) > 0 {
+		checkStanding(ctx, found, e, c, answered)
+	}
+}
+
+// checkKeys asks the provider of a tenant for what serving needs of it, and reports whether it answered.
+func checkKeys(ctx context.Context, found *findings, c, of config) bool {
+	err := askKeys(ctx, of)
 	toDo := "see that the keyring's folder and its passphrase or key file are in place"
-	if c.Keys.Provider == providerVault {
+	if of.Keys.Provider == providerVault {
 		toDo = "see that HashiCorp Vault is up and unsealed, that keys.vault is right, and that `sandyq keys setup` was run"
 	}
-	found.judge("keys", err, "the provider "+c.Keys.Provider+" answers", toDo)
+	found.judge("keys", ofTenant(c, of, err), "the provider "+of.Keys.Provider+" answers"+forTenant(c, of), toDo)
 	return err == nil
+}
+
+// forTenant ends what is found to be right with the tenant's name, where there are several.
+func forTenant(c, of config) string {
+	if len(c.Tenants) == 0 {
+		return ""
+	}
+	return " for tenant " + of.Tenant
 }
 
 func askKeys(ctx context.Context, c config) (err error) {
@@ -139,9 +169,9 @@ func askKeys(ctx context.Context, c config) (err error) {
 	return nil
 }
 
-// checkStanding opens what the vault is made of and sees what the store is to its keys. It does not start the vault: that
-// would make a cloned disk's store the live one.
-func checkStanding(ctx context.Context, found *findings, e *env, c config) {
+// checkStanding opens the store and sees what it is to the keys of tenants. It does not start their vaults: that would make
+// a cloned disk's store the live one.
+func checkStanding(ctx context.Context, found *findings, e *env, c config, tenants []config) {
 	n, err := openParts(c, e.log(c), newMetrics())
 	if errors.Is(err, badgerdb.ErrDamaged) {
 		found.add("store", wrong, err.Error(), "restore the store from a backup, then `sandyq promote`")
@@ -151,17 +181,27 @@ func checkStanding(ctx context.Context, found *findings, e *env, c config) {
 		found.judge("store", err, "", "see docs/operations.md")
 		return
 	}
-	standing, err := vault.StandingOf(ctx, c.Tenant, n.Store, n.Place, n.Keys)
-	toDo := "run `sandyq doctor` again: the keys went out of reach meanwhile"
-	switch {
-	case errors.Is(err, kms.ErrClaim):
-		toDo = "these are not the keys that the store was set up with: name the right ones"
-	case err == nil:
-		err = notLive(standing)
+	for _, of := range tenants {
+		err := n.compare(ctx, of)
+		toDo := "run `sandyq doctor` again: the keys went out of reach meanwhile"
+		if errors.Is(err, kms.ErrClaim) {
+			toDo = "these are not the keys that the store was set up with: name the right ones"
+		}
+		found.judge("standing", ofTenant(c, of, err), "the store is the live one for its keys"+forTenant(c, of), toDo)
 	}
-	if err != nil {
-		err = foreign(err)
-	}
-	found.judge("standing", err, "the store is the live one for its keys", toDo)
 	found.judge("store", n.Close(), "opens and closes", "")
+}
+
+// compare says why the store is not the live one for the keys of the tenant whose configuration c is.
+func (n *node) compare(ctx context.Context, c config) (err error) {
+	keys, err := openKeys(c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, keys.Close()) }()
+	standing, err := vault.StandingOf(ctx, c.Tenant, n.Store, n.Place, keys)
+	if err != nil {
+		return foreign(err)
+	}
+	return notLive(standing)
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/sandyq/sandyq/metrics"
-	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/httpapi"
 )
@@ -28,7 +27,7 @@ type front struct {
 }
 
 // openFront listens on both addresses and serves on them until stop or cut.
-func openFront(ctx context.Context, c config, log *slog.Logger, reg *metrics.Registry, s *vault.Service) (*front, error) {
+func openFront(ctx context.Context, c config, log *slog.Logger, reg *metrics.Registry, n *node) (*front, error) {
 	secure, err := c.serverTLS(log)
 	if err != nil {
 		return nil, err
@@ -42,9 +41,9 @@ func openFront(ctx context.Context, c config, log *slog.Logger, reg *metrics.Reg
 		return nil, fmt.Errorf("ops: %w", errors.Join(err, apiListener.Close()))
 	}
 	f := &front{failed: make(chan error, 2)}
-	handler := httpapi.Handler(httpapi.Config{Services: []httpapi.Service{s}, Log: log, MaxDocument: c.MaxDocument, Observe: reg.Request, Proxied: c.TLS.TerminatedUpstream})
+	handler := httpapi.Handler(httpapi.Config{Services: n.services(), Log: log, MaxDocument: c.MaxDocument, Observe: reg.Request, Proxied: c.TLS.TerminatedUpstream})
 	f.api = httpapi.NewServer(f.counted(reg.InFlight(handler)), secure.api, log)
-	f.ops = httpapi.NewServer(httpapi.Ops(f.readiness(s), reg.Handler()), secure.ops, log)
+	f.ops = httpapi.NewServer(httpapi.Ops(f.readiness(n), reg.Handler()), secure.ops, log)
 	f.apiURL, f.opsURL = address(apiListener, secure.api != nil), address(opsListener, secure.ops != nil)
 	f.serving.Go(func() { f.run(f.api, apiListener) })
 	f.serving.Go(func() { f.run(f.ops, opsListener) })
@@ -81,13 +80,13 @@ func (f *front) counted(h http.Handler) http.Handler {
 	})
 }
 
-// readiness is the service's, until the front stops: then load balancers should look elsewhere.
-func (f *front) readiness(s *vault.Service) func(context.Context) api.Readiness {
+// readiness is the node's, until the front stops: then load balancers should look elsewhere.
+func (f *front) readiness(n *node) func(context.Context) api.Readiness {
 	return func(ctx context.Context) api.Readiness {
 		if f.stopping.Load() {
 			return api.Readiness{Degraded: []string{"stopping"}}
 		}
-		return s.Ready(ctx)
+		return n.Ready(ctx)
 	}
 }
 

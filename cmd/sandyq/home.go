@@ -17,8 +17,12 @@ func (c config) storeDir() string { return or(c.Store.Badger.Dir, filepath.Join(
 func (c config) documentsDir() string {
 	return or(c.Blobs.File.Dir, filepath.Join(c.Home, "documents"))
 }
-func (c config) keyringDir() string { return or(c.Keys.Local.Dir, filepath.Join(c.Home, "keyring")) }
-func (c config) ledgerDir() string  { return or(c.Ledger.Path, filepath.Join(c.Home, "ledger")) }
+func (c config) ledgerDir() string { return or(c.Ledger.Path, filepath.Join(c.Home, "ledger")) }
+
+// keyringDir is each tenant's own, as is what lies in it.
+func (c config) keyringDir() string {
+	return or(c.Keys.Local.Dir, filepath.Join(c.Home, c.folder, "keyring"))
+}
 
 // The keyring's folder holds the files of the keys and, where nothing else is configured, the key that opens them.
 func (c config) keysDir() string { return filepath.Join(c.keyringDir(), "local") }
@@ -77,8 +81,10 @@ func (c config) checkFolders() []error {
 	if _, err := os.Stat(c.ledgerDir()); !errors.Is(err, fs.ErrNotExist) {
 		dirs = append(dirs, c.ledgerDir())
 	}
-	if c.Keys.Provider == providerLocal {
-		dirs = append(dirs, c.keyringDir(), c.keysDir())
+	for _, of := range c.tenants() {
+		if of.Keys.Provider == providerLocal {
+			dirs = append(dirs, of.keyringDir(), of.keysDir())
+		}
 	}
 	errs := []error{checkHome(c.Home)}
 	for _, dir := range dirs {
@@ -87,25 +93,23 @@ func (c config) checkFolders() []error {
 	return errs
 }
 
-// setUp makes the folders and, for the local provider, the keyring. It may be repeated: it replaces nothing.
+// setUp makes the folders and, for the local provider, each tenant's keyring. It may be repeated: it replaces nothing.
 func setUp(c config) error {
 	if err := homeDir(c.Home); err != nil {
 		return fmt.Errorf("set up: %w", err)
 	}
-	dirs := []string{c.storeDir(), c.documentsDir(), c.ledgerDir()}
-	if c.Keys.Provider == providerLocal {
-		dirs = append(dirs, c.keyringDir())
-	}
-	for _, dir := range dirs {
+	for _, dir := range []string{c.storeDir(), c.documentsDir(), c.ledgerDir()} {
 		if err := privateDir(dir); err != nil {
 			return fmt.Errorf("set up: %w", err)
 		}
 	}
-	if c.Keys.Provider != providerLocal {
-		return nil
-	}
-	if err := setUpKeyring(c); err != nil {
-		return fmt.Errorf("set up the keyring: %w", err)
+	for _, of := range c.tenants() {
+		if of.Keys.Provider != providerLocal {
+			continue
+		}
+		if err := setUpKeyring(of); err != nil {
+			return ofTenant(c, of, fmt.Errorf("set up the keyring: %w", err))
+		}
 	}
 	return nil
 }
@@ -157,6 +161,9 @@ func checkPrivate(path string) error {
 }
 
 func setUpKeyring(c config) error {
+	if err := privateDir(c.keyringDir()); err != nil {
+		return err
+	}
 	if c.Keys.Local.PassphraseFile == "" && c.Keys.Local.KeyFile == "" {
 		if err := local.NewKeyFile(c.keyFile()); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err

@@ -6,60 +6,89 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 
 	"github.com/spf13/cobra"
 
-	"github.com/sandyq/sandyq/access"
-	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/api"
 )
 
 // administrator is the system that the first token stands for.
 const administrator = "administrator"
 
-// initialised is what init answers.
+// initialised is what init answers for each tenant whose token it made.
 type initialised struct {
-	Home  string `json:"home"`
-	ID    string `json:"id"`
-	Token string `json:"token"`
+	Home   string `json:"home"`
+	ID     string `json:"id"`
+	Tenant string `json:"tenant"`
+	Token  string `json:"token"`
+}
+
+// initialisation is what the flags of init say.
+type initialisation struct {
+	config configFlags
+	tenant string // empty: all
+	again  bool
 }
 
 func newInitCmd(e *env) *cobra.Command {
-	var flags configFlags
-	var again bool
+	var i initialisation
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Set a vault up and make the first administrator's token",
 		Long: `Init makes the folders and, unless HashiCorp Vault keeps the keys, the keyring. It makes one administrator's token and
 prints it once: it is kept nowhere. What is there already is left alone, so an init that failed may be repeated.
 
+Of several tenants each gets a keyring and a token of its own; one that has a token is passed over, so that init is also
+how a tenant is added.
+
 No server may be running on the vault.`,
 		Example: `  sandyq init --config /etc/sandyq/sandyq.yaml
+  sandyq init --config /etc/sandyq/sandyq.yaml --tenant partner
   sandyq init --home ./sandyq --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := flags.load()
+			c, err := i.config.load()
 			if err != nil {
 				return err
 			}
-			made, err := initialise(cmd.Context(), e, c, again)
-			if err != nil {
-				return err
-			}
-			return e.answer(made, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "The vault in %s is set up.\n\nThe administrator's token, shown this once:\n\n    %s\n\nStart it with `sandyq serve` and the same --config or --home.\n",
-					made.Home, made.Token)
-				return err
-			})
+			made, err := i.run(cmd.Context(), e, c)
+			return errors.Join(tell(e, c, made), err)
 		},
 	}
-	flags.bind(cmd.Flags())
-	cmd.Flags().BoolVar(&again, "new-token", false, "make another administrator's token, when the first was lost")
+	i.config.bind(cmd.Flags())
+	cmd.Flags().StringVar(&i.tenant, "tenant", "", "make the token of this tenant alone (default: of each)")
+	cmd.Flags().BoolVar(&i.again, "new-token", false, "make another administrator's token, when the first was lost")
 	return cmd
 }
 
-// initialise sets a vault up and makes an administrator's token. Once there is one it refuses, unless again.
-func initialise(ctx context.Context, e *env, c config, again bool) (_ *initialised, err error) {
+// tell shows tokens that were made, each for the only time.
+func tell(e *env, c config, made []initialised) error {
+	for _, m := range made {
+		whose := "administrator's token"
+		if len(c.Tenants) > 0 {
+			whose += " of tenant " + m.Tenant
+		}
+		err := e.answer(m, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "The vault in %s is set up.\n\nThe %s, shown this once:\n\n    %s\n\nStart it with `sandyq serve` and the same --config or --home.\n",
+				m.Home, whose, m.Token)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run sets a vault up and makes an administrator's token for each tenant that has none, or for the one that is named. Once
+// there is one it refuses, unless again. The tokens that it made before an error are no less good.
+func (i initialisation) run(ctx context.Context, e *env, c config) (made []initialised, err error) {
+	if _, err := c.tenant(i.tenant); err != nil {
+		return nil, err
+	}
+	if i.again && i.tenant == "" && len(c.Tenants) > 0 {
+		return nil, hinted(usagef("--new-token is for one tenant, and there are several"), "say which with --tenant")
+	}
 	if err := setUp(c); err != nil {
 		return nil, err
 	}
@@ -68,35 +97,43 @@ func initialise(ctx context.Context, e *env, c config, again bool) (_ *initialis
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	if err := n.fit(ctx); err != nil {
+	chosen, err := n.chosen(i.tenant)
+	if err != nil {
 		return nil, err
 	}
-	before, err := n.Service.ServiceTokens(ctx, operator(c), 1, "")
+	for _, t := range chosen {
+		token, err := t.bootstrap(ctx, i.again)
+		if err != nil {
+			return made, n.of(t, err)
+		}
+		if token != nil {
+			made = append(made, initialised{c.Home, token.ID, t.Name, token.Secret})
+		}
+	}
+	if len(made) == 0 {
+		return nil, hinted(fmt.Errorf("%s was set up before", c.Home),
+			"make further tokens with `sandyq access token create`; if the administrator's was lost, stop the server and run `sandyq init --new-token`")
+	}
+	return made, nil
+}
+
+// bootstrap makes the administrator's token; nil when there are tokens, unless again.
+func (t *tenant) bootstrap(ctx context.Context, again bool) (*api.ServiceToken, error) {
+	if err := t.fit(ctx); err != nil {
+		return nil, err
+	}
+	before, err := t.Service.ServiceTokens(ctx, t.operator(), 1, "")
 	if err != nil {
 		return nil, fmt.Errorf("look for tokens: %w", err)
 	}
 	if len(before.Items) > 0 && !again {
-		return nil, hinted(fmt.Errorf("%s was set up before", c.Home),
-			"make further tokens with `sandyq access token create`; if the administrator's was lost, stop the server and run `sandyq init --new-token`")
+		return nil, nil
 	}
-	made, err := n.Service.Bootstrap(ctx, administrator)
+	made, err := t.Service.Bootstrap(ctx, administrator)
 	if err != nil {
 		return nil, fmt.Errorf("make the administrator's token: %w", err)
 	}
-	return &initialised{c.Home, made.ID, made.Secret}, nil
-}
-
-// operator is who calls when the command at the machine does.
-func operator(c config) vault.Call {
-	return vault.Call{Principal: access.Principal{Tenant: c.Tenant, System: "sandyq", Roles: []access.Role{access.Administrator}}}
-}
-
-// fit refuses to set up what has no keys or is not the live vault.
-func (n *node) fit(ctx context.Context) error {
-	if slices.Contains(n.Service.Ready(ctx).Degraded, "keys") {
-		return hinted(errors.New("the key provider cannot be reached"), "run `sandyq doctor`")
-	}
-	return n.standing(ctx)
+	return made, nil
 }
 
 // log is the log of a process: JSON lines on standard error.

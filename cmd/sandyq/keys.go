@@ -31,6 +31,7 @@ func newKeysCmd(e *env) *cobra.Command {
 // keysSetup is what the flags of keys setup say.
 type keysSetup struct {
 	config      configFlags
+	tenant      string // empty: the first
 	credentials string
 	separate    bool
 }
@@ -46,13 +47,15 @@ VAULT_NAMESPACE are heeded. It writes the roles' credentials to files with mode 
 may be repeated, and stops at credentials that are another role's. With --separate-erase the role that did everything, if
 there was one, is deleted once there are two.
 
-With --config it takes the mount, the tenant and the credentials' files from there.`,
+With --config it takes the mount, the tenant and the credentials' files from there; of several tenants, those of the first
+or of the one that is named.`,
 		Example: `  VAULT_ADDR=https://vault.example:8200 VAULT_TOKEN=… sandyq keys setup --credentials /etc/sandyq/credentials
   VAULT_ADDR=https://vault.example:8200 VAULT_TOKEN=… sandyq keys setup --config /etc/sandyq/sandyq.yaml --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context(), e) },
 	}
 	cmd.Flags().StringVar(&s.config.file, "config", "", "configuration file")
+	cmd.Flags().StringVar(&s.tenant, "tenant", "", "the tenant whose keys they are to be (default: the first)")
 	cmd.Flags().StringVar(&s.credentials, "credentials", "vault-credentials", "folder for the credentials that --config does not name")
 	cmd.Flags().BoolVar(&s.separate, "separate-erase", false, "make a second role that alone destroys keys")
 	return cmd
@@ -80,6 +83,9 @@ type preparation struct {
 
 func (s *keysSetup) run(ctx context.Context, e *env) error {
 	c, err := s.config.load()
+	if err == nil {
+		c, err = c.tenant(s.tenant)
+	}
 	if err != nil {
 		return err
 	}

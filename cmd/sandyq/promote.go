@@ -11,6 +11,7 @@ import (
 
 func newPromoteCmd(e *env) *cobra.Command {
 	var flags configFlags
+	var tenant string
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "promote",
@@ -18,6 +19,8 @@ func newPromoteCmd(e *env) *cobra.Command {
 		Long: `A store that was restored, copied or moved is a copy: it can be read and nothing else. Promote makes it the live one for
 its keys. Whatever was live before becomes a copy: stop it first, and never start it again. People who were registered
 there since this store was copied are lost, and their keys with them.
+
+Of several tenants it does so for the keys of each, or of the one that is named.
 
 No server may be running on the store.`,
 		Example: `  sandyq promote --config /etc/sandyq/sandyq.yaml --yes`,
@@ -27,10 +30,11 @@ No server may be running on the store.`,
 			if err != nil {
 				return err
 			}
-			return promote(cmd.Context(), e, c, yes)
+			return promote(cmd.Context(), e, c, tenant, yes)
 		},
 	}
 	flags.bind(cmd.Flags())
+	cmd.Flags().StringVar(&tenant, "tenant", "", "for the keys of this tenant alone (default: of each)")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do it: the store that was live before is stopped for good")
 	return cmd
 }
@@ -41,7 +45,7 @@ type promoted struct {
 	Promoted bool   `json:"promoted"` // false when it was the live one already
 }
 
-func promote(ctx context.Context, e *env, c config, yes bool) (err error) {
+func promote(ctx context.Context, e *env, c config, name string, yes bool) (err error) {
 	if err := c.ready(); err != nil {
 		return err
 	}
@@ -50,15 +54,25 @@ func promote(ctx context.Context, e *env, c config, yes bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	because := n.standing(ctx)
-	standsBack := because != nil
+	chosen, err := n.chosen(name)
+	if err != nil {
+		return err
+	}
+	var back []*tenant // those for whose keys this is not the live one
+	var because []error
+	for _, t := range chosen {
+		if err := t.standing(ctx); err != nil {
+			back, because = append(back, t), append(because, n.of(t, err))
+		}
+	}
+	standsBack := len(back) > 0
 	if standsBack && !yes {
-		return hinted(fmt.Errorf("promoting ends the store that is live now: %w", because),
+		return hinted(fmt.Errorf("promoting ends the store that is live now: %w", errors.Join(because...)),
 			"see that the other is stopped for good, then repeat with --yes")
 	}
-	if standsBack {
-		if err := n.Service.Promote(ctx); err != nil {
-			return fmt.Errorf("promote: %w", err)
+	for _, t := range back {
+		if err := t.Service.Promote(ctx); err != nil {
+			return n.of(t, fmt.Errorf("promote: %w", err))
 		}
 	}
 	return e.answer(promoted{c.Home, standsBack}, func(w io.Writer) error {

@@ -77,7 +77,7 @@ func serve(ctx context.Context, e *env, c config, dev bool) (err error) {
 			return err
 		}
 	}
-	f, err := openFront(ctx, c, log, reg, n.Service)
+	f, err := openFront(ctx, c, log, reg, n)
 	if err != nil {
 		return err
 	}

@@ -6,18 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/access/authn"
-	"github.com/sandyq/sandyq/access/cedar"
-	"github.com/sandyq/sandyq/crypto/keyring"
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/crypto/kms/hashicorp"
 	"github.com/sandyq/sandyq/crypto/kms/local"
 	"github.com/sandyq/sandyq/metrics"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/blob/file"
-	"github.com/sandyq/sandyq/vault/clock"
-	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store/badgerdb"
 )
 
