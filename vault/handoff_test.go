@@ -164,6 +164,16 @@ func TestWhatEndsAHandoff(t *testing.T) {
 			_, err := v.RequestErasure(ctx, shop, &api.ErasureRequest{Subject: who.Subject, Ground: "request", Reason: "asked"})
 			return err
 		}},
+		{"the consent was withdrawn", fault.Denied, func(v *vaulttest.Vault, shop vault.Call, who api.TokenizeResult) error {
+			given, err := v.RecordConsent(ctx, shop, who.Subject, &api.ConsentRequest{
+				Text: "builtin-2026-01", Purposes: []string{"contract"}, Channel: "web_form", GivenAt: v.Clock.Now().Add(-time.Minute),
+			})
+			if err != nil {
+				return err
+			}
+			_, err = v.WithdrawConsent(ctx, shop, who.Subject, given.Consent, &api.WithdrawRequest{})
+			return err
+		}},
 		{"given up by the giver", fault.Conflict, func(v *vaulttest.Vault, shop vault.Call, who api.TokenizeResult) error {
 			_, err := v.RevokeTokens(ctx, shop, &api.TokensRequest{Tokens: who.Tokens["phone"].Items[1:]})
 			return err

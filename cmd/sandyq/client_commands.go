@@ -22,8 +22,11 @@ func clientCommands(e *env) []*cobra.Command {
 		remotely(e, newSearchCmd),
 		remotely(e, newDocumentCmd),
 		remotely(e, newSubjectCmd),
+		remotely(e, newHandoffCmd),
 		remotely(e, newEraseCmd),
 		remotely(e, newErasureCmd),
+		remotely(e, newApprovalsCmd),
+		remotely(e, newBreakGlassCmd),
 		remotely(e, newAuditCmd),
 		remotely(e, newWhoamiCmd),
 	}
