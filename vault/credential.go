@@ -118,36 +118,35 @@ func (s *Service) expire(row *credentialRow, at time.Time) error {
 	return nil
 }
 
-// oneMadeTheOther reports whether two credentials are one, or one was made by the other, or by one that it made.
-func (s *Service) oneMadeTheOther(ctx context.Context, a, b string) (bool, error) {
-	for _, line := range [][2]string{{a, b}, {b, a}} {
-		for at, depth := line[0], 0; at != "" && depth < 1000; depth++ {
-			if at == line[1] {
-				return true, nil
-			}
-			var err error
-			if at, err = s.makerOf(ctx, at); err != nil {
-				return false, err
-			}
-		}
-	}
-	return false, nil
-}
-
-// makerOf is the credential that made a credential; empty when there is none.
-func (s *Service) makerOf(ctx context.Context, credential string) (maker string, err error) {
-	raw, err := parseID(credentialPrefix, credential)
-	if err != nil {
-		return "", nil //nolint:nilerr // a principal that is not known by a service token
-	}
-	err = s.Store.View(ctx, func(r store.Reader) error {
-		row, err := getRow[credentialRow](r, s.rows.credential(raw))
-		if err == nil && row != nil {
-			maker = row.Maker
+// oneMadeTheOther reports whether two credentials are one, or one was made by the other, however far back. A credential is
+// made after its maker, so every line of makers ends.
+func (s *Service) oneMadeTheOther(ctx context.Context, a, b string) (same bool, err error) {
+	err = s.Store.View(ctx, func(r store.Reader) (err error) {
+		if same, err = s.descends(r, a, b); err == nil && !same {
+			same, err = s.descends(r, b, a)
 		}
 		return err
 	})
-	return maker, err
+	return same, err
+}
+
+// descends reports whether a credential is another, or was made by it, or by one that it made.
+func (s *Service) descends(r store.Reader, from, another string) (bool, error) {
+	for at := from; at != ""; {
+		if at == another {
+			return true, nil
+		}
+		raw, err := parseID(credentialPrefix, at)
+		if err != nil {
+			return false, nil //nolint:nilerr // a principal that is not known by a service token: nobody made it here
+		}
+		row, err := getRow[credentialRow](r, s.rows.credential(raw))
+		if err != nil || row == nil {
+			return false, err
+		}
+		at = row.Maker
+	}
+	return false, nil
 }
 
 // Bootstrap makes the first administrator's token, which nobody could ask for over the API. The caller is the operator at

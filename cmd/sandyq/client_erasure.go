@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -97,7 +98,7 @@ func awaitErasure(ctx context.Context, c *client.Client, erasure string, patienc
 func newErasureCmd(r *remote) *cobra.Command {
 	return group("erasure", "Follow, approve and cancel erasures",
 		decision(r, "show", "Show how far an erasure has come", (*client.Client).Erasure),
-		decision(r, "approve", "Approve an erasure that another asked for", (*client.Client).ApproveErasure),
+		newErasureApproveCmd(r),
 		decision(r, "cancel", "Cancel an erasure that has not begun to destroy", (*client.Client).CancelErasure))
 }
 
@@ -131,13 +132,19 @@ func (r *remote) answerErasure(e *api.Erasure) error {
 			t.row("destroys", fmt.Sprintf("%d keys, %d values, %d documents of %d parts, %d tokens, %d index entries",
 				d.Keys, d.Fields, d.Documents, d.Parts, d.Tokens, d.IndexEntries))
 		}
+		if e.Digest != "" {
+			t.row("digest", e.Digest)
+		}
+		for _, a := range e.Approvals {
+			t.row("approved by", a.BySystem, strings.Join(a.Roles, ","), moment(a.At))
+		}
 		for _, k := range e.Kept {
 			t.row("kept", k.Citation, moment(k.Until))
 		}
 		for _, step := range []struct {
 			name string
 			at   time.Time
-		}{{"requested", e.RequestedAt}, {"unreadable", e.ErasingAt}, {"keys destroyed", e.KeyDestroyedAt}, {"erased", e.ErasedAt}} {
+		}{{"requested", e.RequestedAt}, {"expires", e.ExpiresAt}, {"unreadable", e.ErasingAt}, {"keys destroyed", e.KeyDestroyedAt}, {"erased", e.ErasedAt}} {
 			if !step.at.IsZero() {
 				t.row(step.name, moment(step.at))
 			}
