@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/sandyq/sandyq/access"
@@ -16,40 +15,46 @@ import (
 // classText is the class of consent texts among the rules.
 const classText ruleClass = 't'
 
-// textRow is a consent text that was put over the API.
-type textRow struct {
-	Kazakh    string   `cbor:"1,keyasint"`
-	Russian   string   `cbor:"2,keyasint"`
-	English   string   `cbor:"3,keyasint"`
-	Effective stamp    `cbor:"4,keyasint"`
-	Purposes  []string `cbor:"5,keyasint"`
+// textObjects are the consent texts that are put over the API. They come beside those of files.
+func textObjects() *objectKind {
+	return &objectKind{
+		class: classText, kind: "consent_text", action: access.ChangeConfig, approval: ApproveConfig,
+		check: (*Service).checkText, read: (*Service).readText, show: (*Service).showText,
+	}
 }
 
 // consentText is a text among the rules.
 type consentText struct {
 	*consent.Text
-	row uint32 // the version of its rule; 0: it comes from a file
+	managedBy string
 }
 
 // consentTexts are the texts that come from files, before those in the store are added.
 func (s *Service) consentTexts() map[string]consentText {
 	all := map[string]consentText{}
 	for _, t := range s.Texts.All() {
-		all[t.Version] = consentText{Text: t}
+		all[t.Version] = consentText{t, api.ManagedByFile}
 	}
 	return all
 }
 
+// textOf is the text that a body in the store is.
+func textOf(version string, body []byte) (*consent.Text, error) {
+	b, err := objectOf[api.ConsentTextRequest](body)
+	if err != nil {
+		return nil, err
+	}
+	return &consent.Text{
+		Version: version, Body: consent.Body(b.Text), Effective: b.EffectiveFrom.UTC(), Purposes: b.Purposes,
+	}, nil
+}
+
 // readText takes a text in the store into the rules being made. One that a file has, too, must say the same: of two texts
 // of one version nobody could tell which was consented to.
-func readText(made *rules, version string, row *ruleRow) error {
-	r, err := decodeRow[textRow](row.Body)
+func (s *Service) readText(made *rules, version string, row *ruleRow) error {
+	t, err := textOf(version, row.Body)
 	if err != nil {
 		return err
-	}
-	t := &consent.Text{
-		Version: version, Body: consent.Body{Kazakh: r.Kazakh, Russian: r.Russian, English: r.English},
-		Effective: r.Effective.time(), Purposes: r.Purposes,
 	}
 	if of, ok := made.texts[version]; ok {
 		if !of.Same(t) {
@@ -57,16 +62,54 @@ func readText(made *rules, version string, row *ruleRow) error {
 		}
 		return nil
 	}
-	made.texts[version] = consentText{t, row.Version}
+	made.texts[version] = consentText{t, api.ManagedByAPI}
 	return nil
 }
+
+func (s *Service) showText(version string, row *ruleRow) (*api.Object, error) {
+	t, err := textOf(version, row.Body)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Object{ConsentText: s.textWire(consentText{t, api.ManagedByAPI})}, nil
+}
+
+// checkText refuses what is no text, and what would change one that people may have been shown.
+func (s *Service) checkText(_ context.Context, call Call, version string, body []byte) *fault.Error {
+	t, err := textOf(version, body)
+	if err != nil {
+		return fault.From(err)
+	}
+	if member, rule := t.Broken(); rule != "" {
+		return fault.Bad(member, rule)
+	}
+	if len(body) > maxTextBody {
+		return fault.Bad("text", fmt.Sprintf("at most %d bytes of JSON", maxTextBody))
+	}
+	if rule := call.rules.unconsentable(t.Purposes); rule != "" {
+		return fault.Bad("purposes", rule)
+	}
+	switch before, exists := call.rules.texts[version]; {
+	case !exists, before.Same(t) && before.managedBy == api.ManagedByAPI:
+		return nil
+	case before.managedBy == api.ManagedByFile:
+		return errOfFile()
+	case s.final(before):
+		return conflict("version", "people may have been shown this text: give another one a version of its own")
+	default:
+		return nil
+	}
+}
+
+// maxTextBody bounds a text as it lies in the store, in bytes: a row and a change that waits must hold it.
+const maxTextBody = 240 << 10
 
 // clockSkew is how far the clock of a system may be ahead of the vault's.
 const clockSkew = 5 * time.Minute
 
 // final reports whether a text does not change any more: it may have been shown, and consented to.
 func (s *Service) final(t consentText) bool {
-	return t.row == 0 || !t.Effective.After(s.Clock().Add(clockSkew))
+	return t.managedBy == api.ManagedByFile || !t.Effective.After(s.Clock().Add(clockSkew))
 }
 
 // ConsentTexts lists the consent texts in the order of their versions, without what they say.
@@ -95,54 +138,10 @@ func (s *Service) ConsentText(ctx context.Context, call Call, version string) (*
 
 // PutConsentText makes a consent text, or changes one that nobody can have been shown yet. Putting what is there already
 // changes nothing.
-func (s *Service) PutConsentText(ctx context.Context, call Call, version string, req *api.ConsentTextRequest) (*api.ConsentText, error) {
-	return underRules(ctx, s, call, func(call Call) (*api.ConsentText, error) { return s.putConsentText(ctx, call, version, req) })
-}
-
-func (s *Service) putConsentText(ctx context.Context, call Call, version string, req *api.ConsentTextRequest) (*api.ConsentText, error) {
-	t := &consent.Text{
-		Version: version, Body: consent.Body(req.Text), Effective: stampOf(req.EffectiveFrom).time(), Purposes: slices.Clone(req.Purposes),
-	}
-	if req.EffectiveFrom.IsZero() {
-		return nil, fault.Bad("effective_from", ruleRequired)
-	}
-	if member, rule := t.Broken(); rule != "" {
-		return nil, fault.Bad(member, rule)
-	}
-	if rule := call.rules.unconsentable(t.Purposes); rule != "" {
-		return nil, fault.Bad("purposes", rule)
-	}
-	r := access.Request{Action: access.ChangeConfig}
-	if err := s.admit(ctx, call, r); err != nil {
-		return nil, err
-	}
-	if err := s.writable(); err != nil {
-		return nil, err
-	}
-	before, exists := call.rules.texts[version]
-	after := before
-	_, err := s.act(ctx, call, func() (deed, error) {
-		d := deed{request: r}
-		d.entry.Kind = version
-		switch {
-		case exists && before.Same(t):
-		case exists && s.final(before):
-			d.request.Refusal = conflict("version", "people may have been shown this text: give another one a version of its own")
-		default:
-			after = consentText{t, before.row + 1}
-			d.effect = &draft{}
-			s.changeRule(d.effect, call.rules, classText, version, &ruleRow{
-				Version: after.row, At: stampOf(s.Clock()), By: call.Principal.System, Body: encodeRow(textRow{
-					t.Body.Kazakh, t.Body.Russian, t.Body.English, stampOf(t.Effective), t.Purposes,
-				}),
-			})
-		}
-		return d, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return s.textWire(after), s.rulebook.load(ctx)
+func (s *Service) PutConsentText(ctx context.Context, call Call, version string, in *api.ConsentTextRequest) (*api.Change, error) {
+	body := *in
+	body.EffectiveFrom = in.EffectiveFrom.UTC().Truncate(time.Millisecond)
+	return s.propose(ctx, call, textObjects(), version, 0, &body)
 }
 
 // unconsentable is the rule that purposes break which no consent can be for, or empty.
@@ -163,14 +162,10 @@ func (r *rules) unconsentable(purposes []string) (rule string) {
 
 func (s *Service) textWire(t consentText) *api.ConsentText {
 	body := api.Languages(t.Body)
-	out := &api.ConsentText{
+	return &api.ConsentText{
 		Version: t.Version, Text: &body, SHA256: digestsOf(t.Text).wire(), EffectiveFrom: t.Effective, Purposes: t.Purposes,
-		Final: s.final(t), ManagedBy: "api",
+		Final: s.final(t), ManagedBy: t.managedBy,
 	}
-	if t.row == 0 {
-		out.ManagedBy = "file"
-	}
-	return out
 }
 
 // digests are the SHA-256 of a text in Kazakh, Russian and English, as rows and proofs have them.

@@ -40,7 +40,7 @@ type objectKind struct {
 
 // objectKinds lists every sort.
 func objectKinds() []*objectKind {
-	return []*objectKind{purposeObjects(), recipientObjects(), systemObjects(), policyObjects()}
+	return []*objectKind{purposeObjects(), recipientObjects(), systemObjects(), policyObjects(), textObjects()}
 }
 
 func objectKindOf(class ruleClass) (*objectKind, error) {

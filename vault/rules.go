@@ -79,6 +79,12 @@ func (b *rulebook) load(ctx context.Context) error {
 	return nil
 }
 
+// behind reports whether a request was found wrong by rules that are not the current ones: such a refusal leaves no entry,
+// so no Update has noticed.
+func (b *rulebook) behind(ctx context.Context, by *rules, err error) bool {
+	return errors.Is(err, fault.Invalid) && b.load(ctx) == nil && b.current.Load() != by
+}
+
 // readRules makes the rules of what one snapshot holds.
 func (s *Service) readRules(r store.Reader, generation []byte) (*rules, error) {
 	made := &rules{
@@ -99,12 +105,10 @@ func (s *Service) readRules(r store.Reader, generation []byte) (*rules, error) {
 // readRule takes one thing into the rules being made.
 func (s *Service) readRule(made *rules, class ruleClass, name string, row *ruleRow) error {
 	switch class {
-	case classPurpose, classRecipient, classSystem, classPolicies:
+	case classPurpose, classRecipient, classSystem, classPolicies, classText:
 		return s.readObject(made, class, name, row)
 	case classEmergency:
 		return made.readEmergency(name, row)
-	case classText:
-		return readText(made, name, row)
 	case classCanary:
 		return made.canaries.add(name, row)
 	}
@@ -145,7 +149,8 @@ func underRules[T any](ctx context.Context, s *Service, call Call, do func(Call)
 	for range rounds {
 		call.rules = s.rulebook.current.Load()
 		var err error
-		if out, err = do(call); !errors.Is(err, errRules) {
+		out, err = do(call)
+		if !errors.Is(err, errRules) && !s.rulebook.behind(ctx, call.rules, err) {
 			return out, edge(err)
 		}
 		if err := s.rulebook.load(ctx); err != nil {

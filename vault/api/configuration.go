@@ -121,8 +121,9 @@ type ApproveChangeRequest struct {
 
 // Object is a configuration object: one of its members is there.
 type Object struct {
-	Purpose   *Purpose   `json:"purpose,omitempty"`
-	Recipient *Recipient `json:"recipient,omitempty"`
-	System    *System    `json:"system,omitempty"`
-	Policies  *Policies  `json:"policies,omitempty"`
+	Purpose     *Purpose     `json:"purpose,omitempty"`
+	Recipient   *Recipient   `json:"recipient,omitempty"`
+	System      *System      `json:"system,omitempty"`
+	Policies    *Policies    `json:"policies,omitempty"`
+	ConsentText *ConsentText `json:"consent_text,omitempty"`
 }
