@@ -24,6 +24,7 @@ func (d *demo) copied() config {
 	c := d.config
 	c.Store.Badger.Dir = filepath.Join(d.copyDir(), "store")
 	c.Blobs.File.Dir = filepath.Join(d.copyDir(), "documents")
+	c.dev = true // decided as by the server whose copy it is, so that a refusal is the copy's own
 	return c
 }
 
