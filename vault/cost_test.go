@@ -1,0 +1,75 @@
+package vault_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/vaulttest"
+)
+
+// permitsAll decides without policies. It is in no binary but the benchmark's.
+type permitsAll struct{}
+
+func (permitsAll) Decide(context.Context, access.Request) (access.Decision, error) {
+	return access.Allow("all"), nil
+}
+
+// BenchmarkPolicies measures what deciding costs: the same store's values are read with the built-in policies and without
+// any, by turns in one run. ratio is with over without; the goal is 0.85.
+func BenchmarkPolicies(b *testing.B) {
+	for _, batch := range []int{1, 100} {
+		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
+			with := vaulttest.New(b, builtIn())
+			without := vaulttest.New(b, vaulttest.With(func(o *vault.Options) { o.Decider = permitsAll{} }))
+			type side struct {
+				v      *vaulttest.Vault
+				call   vault.Call
+				tokens []string
+				took   time.Duration
+			}
+			sides := []*side{{v: without}, {v: with}}
+			for _, s := range sides {
+				s.call = app(s.v)
+				s.tokens = people(b, s.v, s.call, 1000)
+			}
+			const clients, calls = 64, 32 // of each client, in each turn
+			b.ResetTimer()
+			for range b.N {
+				for _, s := range sides {
+					began := time.Now()
+					inTurns(clients, calls, func(n int) {
+						at := n * batch % (len(s.tokens) - batch)
+						resp, err := s.v.Detokenize(ctx, s.call, &api.DetokenizeRequest{Purpose: "service", Reason: "bench", Tokens: s.tokens[at : at+batch]})
+						if err != nil || resp.Results[batch-1].Value == nil {
+							b.Errorf("%v", err)
+						}
+					})
+					s.took += time.Since(began)
+				}
+			}
+			b.ReportMetric(sides[0].took.Seconds()/sides[1].took.Seconds(), "ratio")
+			b.ReportMetric(float64(b.N*clients*calls*batch)/sides[1].took.Seconds(), "values/s")
+		})
+	}
+}
+
+// inTurns has so many clients make so many calls each, all at a time.
+func inTurns(clients, calls int, f func(n int)) {
+	done := make(chan struct{})
+	for c := range clients {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for n := range calls {
+				f(c*calls + n)
+			}
+		}()
+	}
+	for range clients {
+		<-done
+	}
+}
