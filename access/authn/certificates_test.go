@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -111,8 +112,14 @@ func (a *authority) shown(root, leaf *x509.Certificate) *tls.ConnectionState {
 // crl is a revocation list, as PEM.
 func (a *authority) crl(next time.Duration, revoked ...*x509.Certificate) []byte {
 	a.t.Helper()
+	return a.crlWith(nil, next, revoked...)
+}
+
+// crlWith is crl with extensions.
+func (a *authority) crlWith(more []pkix.Extension, next time.Duration, revoked ...*x509.Certificate) []byte {
+	a.t.Helper()
 	now := clock.System()
-	template := &x509.RevocationList{Number: big.NewInt(serial.Add(1)), ThisUpdate: now.Add(-time.Hour), NextUpdate: now.Add(next)}
+	template := &x509.RevocationList{Number: big.NewInt(serial.Add(1)), ThisUpdate: now.Add(-time.Hour), NextUpdate: now.Add(next), ExtraExtensions: more}
 	for _, c := range revoked {
 		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: now})
 	}
@@ -224,6 +231,8 @@ func TestRevocation(t *testing.T) {
 	leaf, other := below.client("spiffe://example.kz/crm"), below.client("spiffe://example.kz/billing")
 	direct := root.client("spiffe://example.kz/direct")
 	hour := time.Hour
+	// An issuing distribution point that says onlyContainsUserCerts (RFC 5280, 5.2.5).
+	ofAPart := []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 28}, Critical: true, Value: []byte{0x30, 3, 0x81, 1, 0xff}}}
 	block, _ := pem.Decode(below.crl(hour, leaf))
 	sum, above := sha256.Sum256(leaf.Raw), sha256.Sum256(below.cert.Raw)
 	colons := func(b []byte) string {
@@ -275,6 +284,7 @@ func TestRevocation(t *testing.T) {
 		{"the authority's out of date", append(below.crl(hour), root.crl(-time.Second)...), false, false, false},
 		{"a stranger's", append(stranger.crl(hour), root.crl(hour)...), false, false, true},
 		{"a stranger's beside it", append(stranger.crl(hour, other), append(below.crl(hour, leaf), root.crl(hour)...)...), false, true, true},
+		{"of a part", append(below.crlWith(ofAPart, hour, leaf), root.crl(hour)...), false, false, false},
 		{"cut short", append(below.crl(hour, leaf), root.crl(hour)[:100]...), false, false, false},
 		{"DER cut short", block.Bytes[:len(block.Bytes)-1], false, false, false},
 		{"certificates", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw}), false, false, false},

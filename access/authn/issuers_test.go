@@ -2,6 +2,8 @@ package authn_test
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -61,65 +63,67 @@ func TestRefusedTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, token := range map[string]string{
-		"nothing":               "",
-		"no JWT":                "sst_00041061050r3gg28a1c60t3gf0g2491650n2rbhg68t3ce1t7gz1044h269154rkjga9a5cp2tbhf",
-		"two parts":             parts[0] + "." + parts[1],
-		"four parts":            s.sign(rs256, good) + ".x",
-		"a space":               " " + s.sign(rs256, good),
-		"padding":               parts[0] + "." + parts[1] + "=." + parts[2],
-		"no signature":          parts[0] + "." + parts[1] + ".",
-		"another's signature":   parts[0] + "." + parts[1] + "." + elsewhere[2],
-		"another's claims":      parts[0] + "." + elsewhere[1] + "." + parts[2],
-		"oversized":             s.sign(rs256, good.with("note", strings.Repeat("x", 8<<10))),
-		"alg none":              s.sign(rs256.with("alg", "none"), good),
-		"alg none, signed":      s.sign(rs256.with("alg", "none"), good) + parts[2],
-		"HS256 with public key": s.sign(rs256.with("alg", "HS256"), good),
-		"RS512":                 s.sign(rs256.with("alg", "RS512"), good),
-		"no alg":                s.signText("RS256", `{"typ":"JWT"}`, whole("")),
-		"ES256 with RSA's kid":  s.sign(said{"alg": "ES256", "typ": "JWT", "kid": "rsa1"}, good),
-		"a key for encryption":  s.sign(rs256.with("kid", "enc"), good),
-		"another typ":           s.sign(rs256.with("typ", "logout+jwt"), good),
-		"no typ":                s.sign(rs256.with("typ", nil), good),
-		"crit":                  s.sign(rs256.with("crit", []string{"exp"}), good),
-		"crit null":             s.sign(rs256.with("crit", []string{}), good),
-		"the other's issuer":    s.sign(rs256, good.with("iss", other.URL)),
-		"signed by the other":   other.sign(rs256, good),
-		"unknown issuer":        s.sign(rs256, good.with("iss", "https://x.example")),
-		"issuer with a slash":   s.sign(rs256, good.with("iss", s.URL+"/")),
-		"no issuer":             s.sign(rs256, good.with("iss", nil)),
-		"issuer no text":        s.sign(rs256, good.with("iss", []string{s.URL})),
-		"another audience":      s.sign(rs256, good.with("aud", "crm")),
-		"no audience":           s.sign(rs256, good.with("aud", nil)),
-		"audience in part":      s.sign(rs256, good.with("aud", "sandyq2")),
-		"two audiences":         s.sign(rs256, good.with("aud", []string{"sandyq", "crm"})),
-		"audience no text":      s.sign(rs256, good.with("aud", []any{"sandyq", 1})),
-		"azp and client differ": s.sign(rs256, good.with("client_id", "x")),
-		"no exp":                s.sign(rs256, good.with("exp", nil)),
-		"exp a text":            s.sign(rs256, good.with("exp", "9999999999")),
-		"exp out of range":      s.sign(rs256, good.with("exp", 1e300)),
-		"expired":               s.sign(rs256, good.with("iat", at(-time.Hour)).with("exp", at(-31*time.Second))),
-		"no iat":                s.sign(rs256, good.with("iat", nil)),
-		"iat in the future":     s.sign(rs256, good.with("iat", at(32*time.Second))),
-		"nbf in the future":     s.sign(rs256, good.with("nbf", at(32*time.Second))),
-		"good for too long":     s.sign(rs256, good.with("exp", at(24*time.Hour+time.Second))),
-		"cnf":                   s.sign(rs256, good.with("cnf", said{"jkt": "x"})),
-		"cnf null":              text(plain, whole(`,"cnf":null`)),
-		"cnf of a certificate":  s.sign(rs256, good.with("cnf", said{"x5t#S256": b64(make([]byte, 32))})),
-		"an ID token":           s.sign(rs256, good.with("at_hash", "x")),
-		"no sub":                s.sign(rs256, good.with("sub", nil)),
-		"sub no name":           s.sign(rs256, good.with("sub", "a/b")),
-		"an IIN":                s.sign(rs256, good.with("sub", "850312113646")),
-		"an IIN in a name":      s.sign(rs256, good.with("sub", "u-850312113646")),
-		"no role":               s.sign(rs256, good.with("roles", []string{"privacy_officer"})),
-		"roles no list":         s.sign(rs256, good.with("roles", said{"dpo": true})),
-		"a system's bad name":   s.sign(rs256, good.with("systems", []string{"CRM"})),
-		"a claim twice":         text(plain, whole(`,"roles":["cc"]`)),
-		"a claim twice inside":  text(plain, whole(`,"x":{"y":1,"y":2}`)),
-		"a header twice":        text(`{"alg":"RS256","kid":"rsa1","typ":"JWT","typ":"JWT"}`, whole("")),
-		"text after the claims": text(plain, whole("")+"{}"),
-		"claims no object":      text(plain, `["iss"]`),
-		"claims null":           text(plain, `null`),
-		"no UTF-8":              text(plain, whole(",\"x\":\"\xff\"")),
+		"nothing":                "",
+		"no JWT":                 "sst_00041061050r3gg28a1c60t3gf0g2491650n2rbhg68t3ce1t7gz1044h269154rkjga9a5cp2tbhf",
+		"two parts":              parts[0] + "." + parts[1],
+		"four parts":             s.sign(rs256, good) + ".x",
+		"a space":                " " + s.sign(rs256, good),
+		"padding":                parts[0] + "." + parts[1] + "=." + parts[2],
+		"no signature":           parts[0] + "." + parts[1] + ".",
+		"another's signature":    parts[0] + "." + parts[1] + "." + elsewhere[2],
+		"another's claims":       parts[0] + "." + elsewhere[1] + "." + parts[2],
+		"oversized":              s.sign(rs256, good.with("note", strings.Repeat("x", 8<<10))),
+		"alg none":               s.sign(rs256.with("alg", "none"), good),
+		"alg none, signed":       s.sign(rs256.with("alg", "none"), good) + parts[2],
+		"HS256 with public key":  s.sign(rs256.with("alg", "HS256"), good),
+		"RS512":                  s.sign(rs256.with("alg", "RS512"), good),
+		"no alg":                 s.signText("RS256", `{"typ":"JWT"}`, whole("")),
+		"ES256 with RSA's kid":   s.sign(said{"alg": "ES256", "typ": "JWT", "kid": "rsa1"}, good),
+		"PS256 with RS256's key": s.sign(said{"alg": "PS256", "typ": "JWT", "kid": "rs256"}, good),
+		"bits left over":         parts[0] + "." + parts[1] + "." + parts[2][:len(parts[2])-1] + leftOver(parts[2][len(parts[2])-1]),
+		"a key for encryption":   s.sign(rs256.with("kid", "enc"), good),
+		"another typ":            s.sign(rs256.with("typ", "logout+jwt"), good),
+		"no typ":                 s.sign(rs256.with("typ", nil), good),
+		"crit":                   s.sign(rs256.with("crit", []string{"exp"}), good),
+		"crit null":              s.sign(rs256.with("crit", []string{}), good),
+		"the other's issuer":     s.sign(rs256, good.with("iss", other.URL)),
+		"signed by the other":    other.sign(rs256, good),
+		"unknown issuer":         s.sign(rs256, good.with("iss", "https://x.example")),
+		"issuer with a slash":    s.sign(rs256, good.with("iss", s.URL+"/")),
+		"no issuer":              s.sign(rs256, good.with("iss", nil)),
+		"issuer no text":         s.sign(rs256, good.with("iss", []string{s.URL})),
+		"another audience":       s.sign(rs256, good.with("aud", "crm")),
+		"no audience":            s.sign(rs256, good.with("aud", nil)),
+		"audience in part":       s.sign(rs256, good.with("aud", "sandyq2")),
+		"two audiences":          s.sign(rs256, good.with("aud", []string{"sandyq", "crm"})),
+		"audience no text":       s.sign(rs256, good.with("aud", []any{"sandyq", 1})),
+		"azp and client differ":  s.sign(rs256, good.with("client_id", "x")),
+		"no exp":                 s.sign(rs256, good.with("exp", nil)),
+		"exp a text":             s.sign(rs256, good.with("exp", "9999999999")),
+		"exp out of range":       s.sign(rs256, good.with("exp", 1e300)),
+		"expired":                s.sign(rs256, good.with("iat", at(-time.Hour)).with("exp", at(-31*time.Second))),
+		"no iat":                 s.sign(rs256, good.with("iat", nil)),
+		"iat in the future":      s.sign(rs256, good.with("iat", at(32*time.Second))),
+		"nbf in the future":      s.sign(rs256, good.with("nbf", at(32*time.Second))),
+		"good for too long":      s.sign(rs256, good.with("exp", at(24*time.Hour+time.Second))),
+		"cnf":                    s.sign(rs256, good.with("cnf", said{"jkt": "x"})),
+		"cnf null":               text(plain, whole(`,"cnf":null`)),
+		"cnf of a certificate":   s.sign(rs256, good.with("cnf", said{"x5t#S256": b64(make([]byte, 32))})),
+		"an ID token":            s.sign(rs256, good.with("at_hash", "x")),
+		"no sub":                 s.sign(rs256, good.with("sub", nil)),
+		"sub no name":            s.sign(rs256, good.with("sub", "a/b")),
+		"an IIN":                 s.sign(rs256, good.with("sub", "850312113646")),
+		"an IIN in a name":       s.sign(rs256, good.with("sub", "u-850312113646")),
+		"no role":                s.sign(rs256, good.with("roles", []string{"privacy_officer"})),
+		"roles no list":          s.sign(rs256, good.with("roles", said{"dpo": true})),
+		"a system's bad name":    s.sign(rs256, good.with("systems", []string{"CRM"})),
+		"a claim twice":          text(plain, whole(`,"roles":["cc"]`)),
+		"a claim twice inside":   text(plain, whole(`,"x":{"y":1,"y":2}`)),
+		"a header twice":         text(`{"alg":"RS256","kid":"rsa1","typ":"JWT","typ":"JWT"}`, whole("")),
+		"text after the claims":  text(plain, whole("")+"{}"),
+		"claims no object":       text(plain, `["iss"]`),
+		"claims null":            text(plain, `null`),
+		"no UTF-8":               text(plain, whole(",\"x\":\"\xff\"")),
 	} {
 		p, err := issuers.Verify(t.Context(), token)
 		if !errors.Is(err, fault.Unauthenticated) || p.System != "" || p.Roles != nil {
@@ -134,6 +138,25 @@ func TestRefusedTokens(t *testing.T) {
 		if detail := fault.From(err).Detail; detail != "a valid credential is required" {
 			t.Errorf("%s: the sender is told %q", name, detail)
 		}
+	}
+}
+
+// leftOver is another last character of an RSA signature in base64url, of which two bits count.
+func leftOver(c byte) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	return string(alphabet[strings.IndexByte(alphabet, c)|1])
+}
+
+// TestWeakKey: a key that is too short is none.
+func TestWeakKey(t *testing.T) {
+	s, h := newSigner(t), &hands{}
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.rsa = weak
+	if _, err := newIssuers(t, h, s.config()).Verify(t.Context(), s.sign(rs256, s.claims(h.now()))); !errors.Is(err, fault.Unauthenticated) {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -351,23 +374,38 @@ func TestIssuerAway(t *testing.T) {
 
 // TestHostileDocuments: what an issuer may not say of itself.
 func TestHostileDocuments(t *testing.T) {
-	for name, document := range map[string]func(string) string{
-		"another issuer": func(u string) string {
+	names := func(keys string) func(string) string {
+		return func(u string) string { return fmt.Sprintf(`{"issuer": %q, "jwks_uri": %q}`, u, keys) }
+	}
+	for name, test := range map[string]struct {
+		document func(issuer string) string
+		why      string
+	}{
+		"another issuer": {func(u string) string {
 			return fmt.Sprintf(`{"issuer": "https://x.example", "jwks_uri": %q}`, u+"/keys")
-		},
-		"keys in the clear": func(u string) string { return fmt.Sprintf(`{"issuer": %q, "jwks_uri": "http://192.0.2.1/keys"}`, u) },
-		"keys in a file":    func(u string) string { return fmt.Sprintf(`{"issuer": %q, "jwks_uri": "file:///etc/passwd"}`, u) },
-		"no keys":           func(u string) string { return fmt.Sprintf(`{"issuer": %q}`, u) },
-		"too long": func(u string) string {
+		}, "did not match"},
+		"keys in the clear": {names("http://192.0.2.1/keys"), "neither https nor loopback"},
+		"keys in a file":    {names("file:///etc/passwd"), "neither https nor loopback"},
+		"keys that moved":   {func(u string) string { return names(u + "/moved")(u) }, "status 302"},
+		"no keys":           {names(""), ""},
+		"too long": {func(u string) string {
 			return fmt.Sprintf(`{"issuer": %q, "jwks_uri": %q, "x": %q}`, u, u+"/keys", strings.Repeat("x", 1<<20))
-		},
-		"no JSON": func(string) string { return "<html>" },
+		}, ""},
+		"no JSON": {func(string) string { return "<html>" }, ""},
 	} {
 		s, h := newSigner(t), &hands{}
-		s.document.Store(&document)
-		if _, err := newIssuers(t, h, s.config()).Verify(t.Context(), s.sign(rs256, s.claims(h.now()))); !errors.Is(err, fault.Unavailable) {
-			t.Errorf("%s: %v", name, err)
+		s.document.Store(&test.document)
+		var log bytes.Buffer
+		o := options(h)
+		o.Log = slog.New(slog.NewTextHandler(&log, nil))
+		issuers, err := authn.NewIssuers([]authn.IssuerConfig{s.config()}, o)
+		if err != nil {
+			t.Fatal(err)
 		}
+		if _, err := issuers.Verify(t.Context(), s.sign(rs256, s.claims(h.now()))); !errors.Is(err, fault.Unavailable) || !strings.Contains(log.String(), test.why) {
+			t.Errorf("%s: %v, and the log: %s", name, err, &log)
+		}
+		issuers.Close()
 	}
 }
 

@@ -58,6 +58,9 @@ func parse(token string) (header, claims, error) {
 		return header{}, nil, errToken("not a signed JWT")
 	}
 	parts := strings.Split(token, ".")
+	if _, err := encoding.DecodeString(parts[2]); err != nil {
+		return header{}, nil, errToken("its signature does not decode")
+	}
 	var h header
 	if err := decode(parts[0], &h); err != nil {
 		return header{}, nil, errToken("its header does not decode")
@@ -72,8 +75,11 @@ func parse(token string) (header, claims, error) {
 	return h, c, nil
 }
 
+// encoding is that of the parts. One text is one token: no bits are left over that may be anything.
+var encoding = base64.RawURLEncoding.Strict()
+
 func decode(part string, v any) error {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(part)
+	b, err := encoding.DecodeString(part)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,9 @@
 package authn_test
 
 import (
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"slices"
@@ -173,5 +175,55 @@ func TestFlow(t *testing.T) {
 	}
 	if _, err := flow.Finish(t.Context(), attempt, answer); err == nil {
 		t.Error("a code is good twice")
+	}
+}
+
+// TestIDTokens: of what an issuer hands over for a code, only what is right, and for this attempt, is a login.
+func TestIDTokens(t *testing.T) {
+	s, h := newSigner(t), &hands{}
+	flow, err := authn.NewFlow(t.Context(), authn.FlowConfig{Issuer: s.URL, ClientID: "cli", RedirectURL: redirect}, options(h))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer flow.Close()
+	sum := sha256.Sum256([]byte("access"))
+	for name, test := range map[string]struct {
+		change func(said) said
+		head   said
+		good   bool
+	}{
+		"right":              {func(c said) said { return c }, rs256, true},
+		"two audiences, azp": {func(c said) said { return c.with("aud", []string{"cli", "x"}).with("azp", "cli") }, rs256, true},
+		"no at_hash":         {func(c said) said { return c.with("at_hash", nil) }, rs256, true},
+		"another at_hash":    {func(c said) said { return c.with("at_hash", b64(make([]byte, 16))) }, rs256, false},
+		"another azp":        {func(c said) said { return c.with("azp", "x") }, rs256, false},
+		"two audiences":      {func(c said) said { return c.with("aud", []string{"cli", "x"}) }, rs256, false},
+		"another audience":   {func(c said) said { return c.with("aud", "x") }, rs256, false},
+		"another issuer":     {func(c said) said { return c.with("iss", "https://x.example") }, rs256, false},
+		"expired":            {func(c said) said { return c.with("exp", h.now().Add(-time.Second).Unix()) }, rs256, false},
+		"no nonce":           {func(c said) said { return c.with("nonce", nil) }, rs256, false},
+		"none":               {func(c said) said { return c }, said{"alg": "none"}, false},
+		"a shared secret":    {func(c said) said { return c }, said{"alg": "HS256", "kid": "rsa1"}, false},
+	} {
+		attempt, _ := flow.Begin()
+		claims := said{
+			"iss": s.URL, "aud": "cli", "sub": "e-1042", "iat": h.now().Unix(), "exp": h.now().Add(time.Minute).Unix(),
+			"nonce": attempt.Nonce, "at_hash": b64(sum[:16]),
+		}
+		answer := fmt.Sprintf(`{"access_token": "access", "token_type": "Bearer", "expires_in": 60, "id_token": %q}`, s.sign(test.head, test.change(claims)))
+		s.tokens.Store(&answer)
+		login, err := flow.Finish(t.Context(), attempt, url.Values{"state": {attempt.State}, "code": {"x"}})
+		if (err == nil) != test.good || err == nil && (login.Subject != "e-1042" || login.AccessToken.Expose() != "access") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil && (strings.Contains(err.Error(), "eyJ") || strings.Contains(err.Error(), "e-1042") || strings.Contains(err.Error(), "x.example")) {
+			t.Errorf("%s: the error says what the token does: %v", name, err)
+		}
+	}
+	attempt, _ := flow.Begin()
+	answer := `{"access_token": "access", "token_type": "Bearer"}`
+	s.tokens.Store(&answer)
+	if _, err := flow.Finish(t.Context(), attempt, url.Values{"state": {attempt.State}, "code": {"x"}}); err == nil {
+		t.Error("without an ID token somebody is logged in")
 	}
 }

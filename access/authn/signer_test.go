@@ -35,8 +35,9 @@ type signer struct {
 	ed25519  ed25519.PrivateKey
 	kid      atomic.Pointer[string] // of the keys, as the key set has it
 	document atomic.Pointer[func(issuer string) string]
-	status   atomic.Int64 // of the key set's answer, when it is not 200
-	fetches  atomic.Int64 // of the key set
+	status   atomic.Int64           // of the key set's answer, when it is not 200
+	fetches  atomic.Int64           // of the key set
+	tokens   atomic.Pointer[string] // the answer of the token endpoint
 }
 
 func newSigner(t testing.TB) *signer {
@@ -60,8 +61,14 @@ func newSigner(t testing.TB) *signer {
 			_, _ = w.Write([]byte((*document)(s.URL)))
 			return
 		}
-		_, _ = fmt.Fprintf(w, `{"issuer": %q, "jwks_uri": %q}`, s.URL, s.URL+"/keys")
+		_, _ = fmt.Fprintf(w, `{"issuer": %q, "jwks_uri": %q, "authorization_endpoint": %q, "token_endpoint": %q}`,
+			s.URL, s.URL+"/keys", s.URL+"/login", s.URL+"/token")
 	})
+	mux.HandleFunc("POST /token", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(*s.tokens.Load()))
+	})
+	mux.Handle("GET /moved", http.RedirectHandler("/keys", http.StatusFound))
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
 		s.fetches.Add(1)
 		if status := s.status.Load(); status != 0 {
@@ -88,6 +95,7 @@ func (s *signer) keys() []byte {
 		{"kty": "RSA", "use": "sig", "kid": "rsa" + kid, "n": b64(s.rsa.N.Bytes()), "e": b64(big.NewInt(int64(s.rsa.E)).Bytes())},
 		{"kty": "EC", "crv": "P-256", "kid": "ec" + kid, "alg": "ES256", "x": b64(point[1:33]), "y": b64(point[33:])},
 		{"kty": "OKP", "crv": "Ed25519", "kid": "ed" + kid, "x": b64(s.ed25519.Public().(ed25519.PublicKey))},
+		{"kty": "RSA", "kid": "rs256", "alg": "RS256", "n": b64(s.rsa.N.Bytes()), "e": "AQAB"},
 		{"kty": "RSA", "use": "enc", "kid": "enc", "n": b64(s.rsa.N.Bytes()), "e": "AQAB"},
 		{"kty": "oct", "kid": "oct", "k": b64([]byte("a symmetric key"))},
 		{"kty": "OKP", "crv": "Ed448", "kid": "ed448", "x": "AAAA"},
