@@ -164,6 +164,26 @@ func (h *hostility) furnish(t *testing.T, v *vaulttest.Vault, ref string) {
 		}
 		h.real["era_"] = append(h.real["era_"], erasure.Erasure)
 	}
+	h.handOff(t, v)
+}
+
+// handOff has another system hand somebody off to the application.
+func (h *hostility) handOff(t *testing.T, v *vaulttest.Vault) {
+	t.Helper()
+	giver := v.As("giver", access.Application)
+	made, err := v.Tokenize(t.Context(), giver, &api.TokenizeRequest{Purpose: "contract", Items: []api.TokenizeItem{{
+		Fields: map[string]api.OneOrMany[api.Value]{"given_name": api.One(api.Text("Айгүл"))},
+	}}})
+	if err != nil || made.Results[0].Error != nil {
+		t.Fatal(err, made)
+	}
+	handoff, err := v.CreateHandoff(t.Context(), giver, &api.CreateHandoffRequest{
+		Subject: made.Results[0].Subject, ToSystem: "application", Purpose: "contract", Fields: []string{"given_name"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.real["hnd_"] = append(h.real["hnd_"], handoff.Handoff)
 }
 
 // configure makes a purpose, a recipient and a system, and changes that wait for approval.
@@ -175,6 +195,12 @@ func (h *hostility) configure(t *testing.T, v *vaulttest.Vault, waiting int) {
 	if _, err := v.PutPurpose(t.Context(), admin, "configured", purpose); err != nil {
 		t.Fatal(err)
 	}
+	delivery := &api.Purpose{
+		Title: title, Basis: "consent", Fields: []string{"given_name"}, Discloses: true, Retention: api.Retention{After: "relationship_end"},
+	}
+	if _, err := v.PutPurpose(t.Context(), admin, "delivery", delivery); err != nil {
+		t.Fatal(err)
+	}
 	put := func(change *api.Change, err error) *api.Change {
 		t.Helper()
 		if err != nil {
@@ -184,6 +210,7 @@ func (h *hostility) configure(t *testing.T, v *vaulttest.Vault, waiting int) {
 	}
 	for _, change := range []*api.Change{
 		put(v.PutRecipient(t.Context(), admin, "configured", &api.Recipient{Title: title, Country: "KZ", Purposes: []string{"configured"}})),
+		put(v.PutRecipient(t.Context(), admin, "courier", &api.Recipient{Title: title, Country: "KZ", Purposes: []string{"delivery"}})),
 		put(v.PutSystem(t.Context(), admin, "configured", &api.System{Purposes: []string{"configured"}})),
 	} {
 		if change.State == api.ChangeWaiting {
