@@ -253,8 +253,8 @@ func TestWhatWaitsIsListed(t *testing.T) {
 	wantCode(t, err, fault.Denied)
 	_, err = v.Waiting(ctx, desk, 0, "cursor")
 	wantCode(t, err, fault.Invalid)
-	must[*api.Erasure](t)(v.CancelErasure(ctx, shop, all[0]))                                               // by who asked
-	must[*api.Erasure](t)(v.CancelErasure(ctx, desk, all[1]))                                               // by staff
+	must[*api.Erasure](t)(v.CancelErasure(ctx, shop, all[0]))                                                    // by who asked
+	must[*api.Erasure](t)(v.CancelErasure(ctx, desk, all[1]))                                                    // by staff
 	must[*api.Erasure](t)(v.ApproveErasure(ctx, person("o", "1", access.PrivacyOfficer), all[2], nothingSaid())) // and approved
 	if left := waitingList(t, v, desk); len(left) != 0 {
 		t.Errorf("%+v still wait", left)

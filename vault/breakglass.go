@@ -123,7 +123,7 @@ func (s *Service) beginEmergency(ctx context.Context, call Call, r access.Reques
 	}
 	row.Ballot.Digest = row.digest(began)
 	d.entry.Objects, d.entry.Digest = []string{began.String()}, row.Ballot.digest()
-	d.alerts = []api.Alert{{Kind: alertBreakGlass, Subject: d.request.Subject, Object: began.String()}}
+	d.alerts = []api.Alert{{Kind: alertBreakGlass, Object: began.String()}} // the first use, of somebody, is another
 	d.effect.set(s.rows.emergency(began), encodeRow(row))
 	if row.Ballot.missing() > 0 {
 		d.effect.set(s.rows.waiting(waitingEmergency, began), nil)

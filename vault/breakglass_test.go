@@ -27,6 +27,8 @@ type receiver struct {
 
 func (r *receiver) Receivers() int { return 1 }
 
+func (r *receiver) Backoff(int) time.Duration { return time.Second }
+
 func (r *receiver) Send(_ context.Context, _ int, id string, body []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

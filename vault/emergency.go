@@ -129,13 +129,8 @@ func (s *Service) usedEmergency(call Call, d *deed, written *draft, entry string
 		Kind: alertBreakGlass, Subject: d.request.Subject, Object: e.id.String(),
 		System: call.Principal.System, Operation: string(d.request.Action), RequestID: call.RequestID,
 	})
-	first, late, mark := false, written.late, s.rows.emergencyUsed(e.id)
-	written.late = func(w store.Writer) error {
-		if late != nil {
-			if err := late(w); err != nil {
-				return err
-			}
-		}
+	first, mark := false, s.rows.emergencyUsed(e.id)
+	written.after(func(w store.Writer) error {
 		rows, err := w.Get(mark)
 		if first = err == nil && rows[0] == nil; !first {
 			return err
@@ -144,7 +139,7 @@ func (s *Service) usedEmergency(call Call, d *deed, written *draft, entry string
 			return err
 		}
 		return alert.write(w)
-	}
+	})
 	return func() {
 		if first {
 			tell()
