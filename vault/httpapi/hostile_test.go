@@ -114,7 +114,7 @@ func (h *hostility) request(t *testing.T, r httpapi.Route, example any) (body io
 // path fills a pattern with ids that exist, mostly.
 func (h *hostility) path(r httpapi.Route) string {
 	path := r.Pattern
-	for segment, prefix := range map[string]string{"{subject}": "sub_", "{erasure}": "era_", "{handle}": "con_", "{id}": "cred_", "{name}": "configured", "{change}": "chg_"} {
+	for segment, prefix := range map[string]string{"{subject}": "sub_", "{erasure}": "era_", "{handle}": "con_", "{id}": "cred_", "{name}": "configured", "{change}": "chg_", "{canary}": "cny_"} {
 		if !strings.Contains(path, segment) {
 			continue
 		}
