@@ -226,4 +226,9 @@ func TestIDTokens(t *testing.T) {
 	if _, err := flow.Finish(t.Context(), attempt, url.Values{"state": {attempt.State}, "code": {"x"}}); err == nil {
 		t.Error("without an ID token somebody is logged in")
 	}
+	attempt, _ = flow.Begin()
+	s.tokens.Store(nil)
+	if _, err := flow.Finish(t.Context(), attempt, url.Values{"state": {attempt.State}, "code": {"x"}}); err == nil || s.strayed.Load() != 0 {
+		t.Errorf("the code followed a redirect: %v", err)
+	}
 }

@@ -37,7 +37,8 @@ type signer struct {
 	document atomic.Pointer[func(issuer string) string]
 	status   atomic.Int64           // of the key set's answer, when it is not 200
 	fetches  atomic.Int64           // of the key set
-	tokens   atomic.Pointer[string] // the answer of the token endpoint
+	tokens   atomic.Pointer[string] // the answer of the token endpoint; nil sends the code elsewhere
+	strayed  atomic.Int64           // codes that came there
 }
 
 func newSigner(t testing.TB) *signer {
@@ -64,7 +65,12 @@ func newSigner(t testing.TB) *signer {
 		_, _ = fmt.Fprintf(w, `{"issuer": %q, "jwks_uri": %q, "authorization_endpoint": %q, "token_endpoint": %q}`,
 			s.URL, s.URL+"/keys", s.URL+"/login", s.URL+"/token")
 	})
-	mux.HandleFunc("POST /token", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("POST /elsewhere", func(http.ResponseWriter, *http.Request) { s.strayed.Add(1) })
+	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
+		if s.tokens.Load() == nil {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write([]byte(*s.tokens.Load()))
 	})
