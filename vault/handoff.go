@@ -152,8 +152,8 @@ func (s *Service) handed(r store.Reader, who SubjectID, system string, fields []
 	return values, nil
 }
 
-// handingOff is what the rules say against a handoff, or nil: the giver's registration does not name the other system, or
-// this one may not name the purpose.
+// handingOff is what the rules say against a handoff, or nil: one of the two systems may not name the purpose, or the giver's
+// registration does not name the other.
 func handingOff(now *rules, h *handoffRow) *fault.Error {
 	against := func(rule string) *fault.Error {
 		return &fault.Error{
@@ -163,10 +163,10 @@ func handingOff(now *rules, h *handoffRow) *fault.Error {
 	p, ok := now.purposes.Get(h.Purpose)
 	giver, registered := now.systems[h.From]
 	switch {
-	case !ok || p.Retired || !now.mayName(h.To, p):
-		return against("may not name this purpose")
+	case !ok || p.Retired || !now.mayName(h.From, p) || !now.mayName(h.To, p):
+		return against("the purpose may not be named on both sides")
 	case registered && !slices.Contains(giver.HandsOffTo, h.To):
-		return against("not among the systems that the calling one hands off to")
+		return against("not among the systems that the giver hands off to")
 	default:
 		return nil
 	}
@@ -300,7 +300,7 @@ func (s *Service) taking(rd store.Reader, digest handoffDigest, system string) (
 	return t, err
 }
 
-// redeemable is what forbids that a handoff is redeemed now, or nil: all that was asked when it was made is asked again.
+// redeemable is what forbids that a handoff is redeemed now, or nil: all that had to stand when it was made must stand still.
 func (s *Service) redeemable(now *rules, r *access.Request, t *taking) *fault.Error {
 	if refusal := s.stands(now, r, t.who.row); refusal != nil {
 		return refusal

@@ -3,6 +3,8 @@ package vault_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -68,6 +70,11 @@ func TestAHandoffGivesTheOtherSystemItsOwnTokens(t *testing.T) {
 	wantText(t, values[0].Value, phoneA)
 	wantText(t, values[1].Value, "+77017654321")
 	wantText(t, values[2].Value, "Айгүл")
+
+	// Nothing that the giver knows the person by is good for the other system.
+	wantItem(t, detokenize(t, v, other, api.Plain, who.Tokens["phone"].Items[0])[0].Error, fault.NotFound)
+	_, err := v.Subject(ctx, other, who.Subject)
+	wantCode(t, err, fault.NotFound)
 
 	seen := must[*api.Subject](t)(v.Subject(ctx, other, got.Subject))
 	if len(seen.Fields) != 2 || !slices.Equal(seen.Purposes, []string{"contract"}) {
@@ -209,6 +216,113 @@ func TestARetriedRedemptionAnswersTheSame(t *testing.T) {
 	must[*api.Subject](t)(v.Block(ctx, shop, who.Subject, &api.BlockRequest{Kind: "dispute", Reason: "claim"}))
 	_, err := redeem(v, other, handoff)
 	wantCode(t, err, fault.Blocked)
+}
+
+// TestARedemptionIsWholeOrNot: an answer that is lost is had again under its key, and what was not written can be redeemed.
+func TestARedemptionIsWholeOrNot(t *testing.T) {
+	trap := &failing{Store: ownStore(t, t.TempDir()), kind: 'p'}
+	v := vaulttest.New(t, vaulttest.With(func(o *vault.Options) { o.Store, o.Place = trap, "here" }))
+	shop, other := app(v), billing(v)
+	who := register(t, v, shop, aigul())
+	handoff := handOff(t, v, shop, who.Subject, "billing", "phone")
+	trap.before.Store(true)
+	_, err := redeem(v, other, handoff)
+	wantCode(t, err, fault.InsufficientStorage)
+	trap.before.Store(false)
+	if n := len(rowsOf(t, v.Store, 'h')); n != 1 {
+		t.Errorf("%d systems hold the person", n)
+	}
+	other.Key, other.Body = "k1", []byte(handoff)
+	trap.after.Store(true)
+	_, err = redeem(v, other, handoff)
+	wantCode(t, err, fault.Unavailable)
+	trap.after.Store(false)
+	got := must[*api.RedeemHandoffResponse](t)(redeem(v, other, handoff))
+	wantText(t, detokenize(t, v, other, api.Plain, got.Tokens["phone"].Items...)[0].Value, phoneA)
+}
+
+// handed is what a test knows of a handoff.
+type handed struct {
+	id       string
+	from, to int // systems
+	phones   map[string]bool
+	over     bool
+	until    time.Time
+}
+
+// TestHandoffsGiveExactlyWhatTheGiverHas plays at random with one person whom three systems hold parts of.
+func TestHandoffsGiveExactlyWhatTheGiverHas(t *testing.T) {
+	v := vaulttest.New(t)
+	rnd := rand.New(rand.NewPCG(7, 7))
+	names := []string{"shop", "billing", "archive"}
+	calls, subjects := make([]vault.Call, 3), make([]string, 3)
+	has := make([]map[string]string, 3) // system → phone → its token
+	for i, name := range names {
+		calls[i], has[i] = v.As(name, access.Application), map[string]string{}
+		subjects[i] = register(t, v, calls[i], fields{"iin": text(iinA)}).Subject
+	}
+	var all []*handed
+	redeemed, refused := 0, 0
+	for range scaled(400) {
+		at := rnd.IntN(3)
+		phone := fmt.Sprintf("+7701000000%d", rnd.IntN(5))
+		switch rnd.IntN(8) {
+		case 0, 1:
+			has[at][phone] = register(t, v, calls[at], fields{"iin": text(iinA), "phone": text(phone)}).Tokens["phone"].Items[0]
+		case 2:
+			if token := has[at][phone]; token != "" {
+				must[*api.RevokeResponse](t)(v.RevokeTokens(ctx, calls[at], &api.TokensRequest{Tokens: []string{token}}))
+				delete(has[at], phone)
+			}
+		case 3:
+			v.Clock.Advance(time.Minute)
+		case 4, 5:
+			h := &handed{from: at, to: (at + 1 + rnd.IntN(2)) % 3, phones: map[string]bool{}, until: v.Clock.Now().Add(10*time.Minute - time.Second)}
+			for phone := range has[at] {
+				h.phones[phone] = true
+			}
+			made, err := v.CreateHandoff(ctx, calls[at], &api.CreateHandoffRequest{Subject: subjects[at], ToSystem: names[h.to], Purpose: "contract", Fields: []string{"phone"}})
+			if (err == nil) != (len(h.phones) > 0) {
+				t.Fatalf("handing off %d phones: %v", len(h.phones), err)
+			}
+			if err == nil {
+				h.id = made.Handoff
+				all = append(all, h)
+			}
+		default:
+			if len(all) == 0 {
+				continue
+			}
+			h := all[max(0, len(all)-1-rnd.IntN(6))]
+			may := h.to == at && !h.over && v.Clock.Now().Before(h.until)
+			for phone := range h.phones {
+				may = may && has[h.from][phone] != ""
+			}
+			got, err := redeem(v, calls[at], h.id)
+			if (err == nil) != may {
+				t.Fatalf("redeemed: %v, want %t: %+v", err, may, h)
+			}
+			if err != nil {
+				refused++
+				continue
+			}
+			redeemed++
+			h.over = true
+			if got.Subject != subjects[at] || len(got.Tokens["phone"].Items) != len(h.phones) {
+				t.Fatalf("%+v of %+v", got, h)
+			}
+			for i, r := range detokenize(t, v, calls[at], api.Plain, got.Tokens["phone"].Items...) {
+				phone, _ := r.Value.Text()
+				if before := has[at][phone]; !h.phones[phone] || before != "" && before != got.Tokens["phone"].Items[i] {
+					t.Fatalf("another phone, or another token of it")
+				}
+				has[at][phone] = got.Tokens["phone"].Items[i]
+			}
+		}
+	}
+	if redeemed == 0 || refused == 0 {
+		t.Errorf("%d redeemed, %d refused", redeemed, refused)
+	}
 }
 
 func TestOneOfManyRedemptionsWins(t *testing.T) {

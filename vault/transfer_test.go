@@ -352,16 +352,17 @@ func TestADisclosureIsRecordedBeforeAKeyIsOpened(t *testing.T) {
 	}
 }
 
-// failing is a store of which an Update that writes a transfer fails, before or after its effect.
+// failing is a store of which an Update that writes a row of a kind fails, before or after its effect.
 type failing struct {
 	store.Store
+	kind          byte
 	before, after atomic.Bool
 }
 
 func (f *failing) Update(ctx context.Context, do func(store.Writer) error) error {
-	w := &transferWriter{}
+	w := &watchedWriter{}
 	err := f.Store.Update(ctx, func(inner store.Writer) error {
-		*w = transferWriter{Writer: inner}
+		*w = watchedWriter{Writer: inner, kind: f.kind}
 		err := do(w)
 		if w.wrote && f.before.Load() {
 			return store.ErrNoSpace
@@ -374,21 +375,22 @@ func (f *failing) Update(ctx context.Context, do func(store.Writer) error) error
 	return err
 }
 
-// transferWriter notes whether a transfer is written.
-type transferWriter struct {
+// watchedWriter notes whether a row of a kind is written.
+type watchedWriter struct {
 	store.Writer
+	kind  byte
 	wrote bool
 }
 
-func (w *transferWriter) Set(key, value []byte) error {
-	w.wrote = w.wrote || kindOf(key) == 'z'
+func (w *watchedWriter) Set(key, value []byte) error {
+	w.wrote = w.wrote || kindOf(key) == w.kind
 	return w.Writer.Set(key, value)
 }
 
 func TestWhatCannotBeRecordedIsNotDisclosed(t *testing.T) {
 	for _, way := range waysToDisclose {
 		t.Run(way.name, func(t *testing.T) {
-			trap := &failing{Store: ownStore(t, t.TempDir())}
+			trap := &failing{Store: ownStore(t, t.TempDir()), kind: 'z'}
 			d := newDisclosing(t, vaulttest.With(func(o *vault.Options) { o.Store, o.Place = trap, "here" }))
 			trap.before.Store(true)
 			if err := way.call(d, "reporting", "registry"); err == nil {
