@@ -11,8 +11,11 @@ import (
 	"time"
 )
 
-// maxAnswer bounds what an issuer may answer, in bytes.
-const maxAnswer = 1 << 20
+// What an issuer may answer: so many bytes, in that time.
+const (
+	maxAnswer   = 1 << 20
+	answerLimit = 10 * time.Second
+)
 
 // newClient makes the client for one issuer's endpoints. It follows no redirect: what an issuer's own document names is where
 // things are.
@@ -33,6 +36,7 @@ func newClient(caFile string) (*http.Client, error) {
 			Proxy: http.ProxyFromEnvironment, TLSClientConfig: trust, ForceAttemptHTTP2: true,
 			MaxIdleConns: 2, IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: fetchLimit, MaxResponseHeaderBytes: 64 << 10,
 		}},
+		Timeout:       answerLimit,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
 }
