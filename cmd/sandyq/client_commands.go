@@ -22,6 +22,7 @@ func clientCommands(e *env) []*cobra.Command {
 		remotely(e, newSearchCmd),
 		remotely(e, newDocumentCmd),
 		remotely(e, newSubjectCmd),
+		remotely(e, newConsentCmd),
 		remotely(e, newHandoffCmd),
 		remotely(e, newEraseCmd),
 		remotely(e, newErasureCmd),

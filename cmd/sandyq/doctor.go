@@ -40,7 +40,7 @@ func examine(ctx context.Context, e *env, flags configFlags) (found findings) {
 	c, err := flags.load()
 	for _, of := range c.tenants() {
 		if err == nil {
-			_, _, err = of.rules()
+			_, _, _, err = of.rules()
 			err = ofTenant(c, of, err)
 		}
 	}
@@ -188,6 +188,7 @@ func checkStanding(ctx context.Context, found *findings, e *env, c config, tenan
 			toDo = "these are not the keys that the store was set up with: name the right ones"
 		}
 		found.judge("standing", ofTenant(c, of, err), "the store is the live one for its keys"+forTenant(c, of), toDo)
+		checkApprovers(ctx, found, n.Store, c, of)
 	}
 	found.judge("store", n.Close(), "opens and closes", "")
 }

@@ -3,24 +3,30 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"os"
 
+	"github.com/sandyq/sandyq/vault/consent"
 	"github.com/sandyq/sandyq/vault/purpose"
 	"github.com/sandyq/sandyq/vault/schema"
 )
 
 const maxRulesFile = 1 << 20 // bytes
 
-// rules reads the schema and the purposes, or takes the built-in ones.
-func (c config) rules() (*schema.Schema, *purpose.Registry, error) {
+// rules reads the schema, the purposes and the consent texts, or takes the built-in ones.
+func (c config) rules() (*schema.Schema, *purpose.Registry, *consent.Registry, error) {
 	fields, err := c.fields()
 	if err != nil {
-		return nil, nil, fmt.Errorf("schema: %w", err)
+		return nil, nil, nil, fmt.Errorf("schema: %w", err)
 	}
 	purposes, err := c.purposes(fields)
 	if err != nil {
-		return nil, nil, fmt.Errorf("purposes: %w", err)
+		return nil, nil, nil, fmt.Errorf("purposes: %w", err)
 	}
-	return fields, purposes, nil
+	texts, err := c.consentTexts()
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("consent_texts: %w", err)
+	}
+	return fields, purposes, texts, nil
 }
 
 func (c config) fields() (*schema.Schema, error) {
@@ -32,6 +38,14 @@ func (c config) fields() (*schema.Schema, error) {
 		return nil, err
 	}
 	return schema.Parse(bytes.NewReader(b))
+}
+
+// consentTexts reads what people consent to, or takes the built-in texts alone.
+func (c config) consentTexts() (*consent.Registry, error) {
+	if c.ConsentTexts == "" {
+		return consent.Default(), nil
+	}
+	return consent.Load(os.DirFS(c.ConsentTexts))
 }
 
 func (c config) purposes(fields *schema.Schema) (*purpose.Registry, error) {

@@ -31,7 +31,7 @@ type tenant struct {
 
 // openTenant opens the vault of the tenant whose configuration c is, over the parts that all share.
 func (n *node) openTenant(ctx context.Context, c config, who identities, log *slog.Logger, reg *metrics.Registry) error {
-	fields, purposes, err := c.rules()
+	fields, purposes, texts, err := c.rules()
 	if err != nil {
 		return err
 	}
@@ -60,6 +60,9 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 		Agents:      who,
 		Environment: c.Environment[0],
 		Approvals:   c.approvals(),
+		Consents:    vault.ConsentMode(c.Consents),
+		Texts:       texts,
+		ProofYears:  c.ProofYears,
 		MaxDocument: c.MaxDocument,
 		Keyring:     keyring.Options{Observer: keyringObserver{reg, log}},
 		Observer:    t.observed,

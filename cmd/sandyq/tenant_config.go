@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/sandyq/sandyq/crypto/kms/hashicorp"
+	"github.com/sandyq/sandyq/vault"
 )
 
 // tenantConfig is what each tenant has of its own. The first tenant's stands at the top of the file, those of further ones
@@ -21,9 +22,21 @@ type tenantConfig struct {
 	// Schema and Purposes are files of fields and purposes; empty takes the built-in ones.
 	Schema   string `yaml:"schema"`
 	Purposes string `yaml:"purposes"`
+	// Consents is observe or enforce: what becomes of a use that rests on a consent of which there is no record.
+	Consents string `yaml:"consents"`
+	// ConsentTexts is a folder of *.yaml files with what people consent to, beside the built-in texts; empty: those alone.
+	ConsentTexts string `yaml:"consent_texts"`
+	// ProofYears is how long the proof of a consent is kept after the consent's end.
+	ProofYears int `yaml:"consents_proof_years"`
 	// Approvals says what needs the word of others.
 	Approvals approvalsConfig `yaml:"approvals"`
 }
+
+// How long proofs of consent are kept, in years.
+const (
+	defaultProofYears = 5
+	maxProofYears     = 100
+)
 
 // defaultTenant is what a tenant has that says nothing of its own.
 func defaultTenant() tenantConfig {
@@ -31,6 +44,8 @@ func defaultTenant() tenantConfig {
 		Environment: "p",
 		Keys:        keysConfig{Provider: providerLocal, Vault: vaultConfig{Mount: hashicorp.DefaultMount, Timeout: hashicorp.DefaultTimeout}},
 		Approvals:   defaultApprovals(),
+		Consents:    string(vault.ConsentsObserved),
+		ProofYears:  defaultProofYears,
 	}
 }
 
@@ -38,6 +53,12 @@ func defaultTenant() tenantConfig {
 func (t tenantConfig) check() error {
 	if !environmentName.MatchString(t.Environment) {
 		return settingError{"environment", "is one letter, a to z"}
+	}
+	if t.Consents != string(vault.ConsentsObserved) && t.Consents != string(vault.ConsentsEnforced) {
+		return settingError{"consents", "is observe or enforce"}
+	}
+	if t.ProofYears < 1 || t.ProofYears > maxProofYears {
+		return settingError{"consents_proof_years", fmt.Sprintf("is 1 to %d", maxProofYears)}
 	}
 	if err := t.Approvals.check(); err != nil {
 		return err
@@ -49,7 +70,7 @@ func (t tenantConfig) check() error {
 func (t *tenantConfig) paths() []*string {
 	k := &t.Keys
 	paths := []*string{
-		&t.Schema, &t.Purposes, &t.Policies,
+		&t.Schema, &t.Purposes, &t.Policies, &t.ConsentTexts,
 		&k.Local.Dir, &k.Local.PassphraseFile, &k.Local.KeyFile, &k.Vault.CAFile,
 		&k.Vault.Auth.RoleIDFile, &k.Vault.Auth.SecretIDFile, &k.Vault.Auth.TokenFile,
 	}

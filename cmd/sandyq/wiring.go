@@ -37,7 +37,7 @@ type node struct {
 // place where the parts meet.
 func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Registry) (_ *node, err error) {
 	for _, of := range c.tenants() { // before anything is opened
-		if _, _, err := of.rules(); err != nil {
+		if _, _, _, err := of.rules(); err != nil {
 			return nil, ofTenant(c, of, err)
 		}
 	}

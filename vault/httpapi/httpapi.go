@@ -46,6 +46,7 @@ type Service interface {
 	Budgets
 	Canaries
 	Disclosures
+	Consents
 	Reviews
 	Configuration
 	Administration
