@@ -10,6 +10,9 @@ import (
 
 // configured answers a reading of configuration, which is about nobody and leaves no entry when permitted.
 func configured[T any](ctx context.Context, s *Service, call Call, read func(Call) (*T, error)) (*T, error) {
+	if err := s.rulebook.load(ctx); err != nil { // a reading makes no Update that would notice a change
+		return nil, edge(err)
+	}
 	return underRules(ctx, s, call, func(call Call) (*T, error) {
 		if err := s.admit(ctx, call, access.Request{Action: access.ReadConfig}); err != nil {
 			return nil, err

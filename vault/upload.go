@@ -45,7 +45,10 @@ const (
 
 // PutDocument takes in a scan as a stream. Nothing of it is kept unless all of it came and is what it claims to be.
 func (s *Service) PutDocument(ctx context.Context, call Call, u Upload) (*api.Document, error) {
-	call.rules = s.rulebook.current.Load() // the body can be read once: see upload.commit for rules that change
+	if err := s.rulebook.load(ctx); err != nil { // the body can be read once: see upload.commit for rules that change
+		return nil, edge(err)
+	}
+	call.rules = s.rulebook.current.Load()
 	doc, err := s.putDocument(ctx, call, &u)
 	return doc, edge(err)
 }

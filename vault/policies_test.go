@@ -1,0 +1,126 @@
+package vault_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/deploy/policies"
+	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/vaulttest"
+)
+
+// set is the built-in policies as they are put over the API, with more files or others of the same name.
+func set(more map[string]string) *api.Policies {
+	p := &api.Policies{Files: map[string]string{}}
+	for name, text := range policies.BuiltIn() {
+		p.Files[name] = string(text)
+	}
+	maps.Copy(p.Files, more)
+	return p
+}
+
+const nobodyReadsPhones = `@id("no.phones") forbid (principal, action, resource == Field::"phone");`
+
+func TestPoliciesDecideFromTheAnswerOn(t *testing.T) {
+	v, other, shop, who := two(t)
+	admin := v.As("admin", access.Administrator)
+	phone := who.Tokens["phone"].Items[0]
+	if p := must[*api.Policies](t)(v.Policies(ctx, admin)); p.ManagedBy != api.ManagedByFile || len(p.Files) != 0 {
+		t.Errorf("%+v", p)
+	}
+	wantItem(t, detokenize(t, other, shop, api.Plain, phone)[0].Error, "")
+	must[*api.Change](t)(v.PutPolicies(ctx, admin, set(map[string]string{"own.cedar": nobodyReadsPhones})))
+	for _, node := range []*vaulttest.Vault{v, other} {
+		wantItem(t, detokenize(t, node, shop, api.Plain, phone)[0].Error, fault.Denied)
+	}
+	if p := must[*api.Policies](t)(other.Policies(ctx, admin)); p.ManagedBy != api.ManagedByAPI || p.Version != 1 || p.Files["own.cedar"] != nobodyReadsPhones {
+		t.Errorf("%+v", p)
+	}
+	must[*api.Change](t)(v.PutPolicies(ctx, admin, &api.Policies{})) // the process's own again
+	for _, node := range []*vaulttest.Vault{v, other} {
+		wantItem(t, detokenize(t, node, shop, api.Plain, phone)[0].Error, "")
+	}
+}
+
+func TestWhatNoPoliciesCanBe(t *testing.T) {
+	v := vaulttest.New(t)
+	admin := v.As("admin", access.Administrator)
+	for name, test := range map[string]struct {
+		files map[string]string
+		tells string
+	}{
+		"no Cedar":       {set(map[string]string{"own.cedar": "permit (principal, action"}).Files, "own.cedar"},
+		"no such action": {set(map[string]string{"own.cedar": `@id("x") permit (principal, action == Action::"fly", resource);`}).Files, "own.cedar"},
+		"a path":         {map[string]string{"../own.cedar": ""}, "NAME.cedar"},
+		"another file":   {map[string]string{"own.txt": ""}, "NAME.cedar"},
+		"too much":       {map[string]string{"own.cedar": strings.Repeat("/", 1<<20+1)}, "bytes"},
+	} {
+		_, err := v.PutPolicies(ctx, admin, &api.Policies{Files: test.files})
+		if f := fault.From(err); err == nil || f.Code != fault.Invalid || f.Fields[0].Field != "files" || !strings.Contains(f.Fields[0].Rule, test.tells) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, files := range map[string]map[string]string{
+		"nobody may anything": {"own.cedar": `@id("nothing") forbid (principal, action, resource);`},
+		"no administrator":    set(map[string]string{"own.cedar": `@id("nothing") forbid (principal in Role::"administrator", action, resource);`}).Files,
+	} {
+		_, err := v.PutPolicies(ctx, admin, &api.Policies{Files: files})
+		if fault.CodeOf(err) != fault.Conflict {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	must[*api.Change](t)(v.PutSystem(ctx, admin, "shop", &api.System{}))
+}
+
+// A set under which nobody could agree to another one is refused, where others have to agree.
+func TestPoliciesLeaveAnApprover(t *testing.T) {
+	v := vaulttest.New(t, vaulttest.With(func(o *vault.Options) { o.Approvals = map[string]vault.Approval{vault.ApproveConfig: {Needed: 1}} }))
+	admin := v.As("admin", access.Administrator)
+	alone := `@id("alone") forbid (principal, action == Action::"configuration.approve", resource);`
+	_, err := v.PutPolicies(ctx, admin, set(map[string]string{"own.cedar": alone}))
+	wantCode(t, err, fault.Conflict)
+	if asked := must[*api.Change](t)(v.PutPolicies(ctx, admin, set(nil))); asked.State != api.ChangeWaiting {
+		t.Errorf("%+v", asked)
+	}
+}
+
+// Policies that do not compile any more let administrators put others, and nobody anything else.
+func TestPoliciesThatDoNotCompileAnyMore(t *testing.T) {
+	home := t.TempDir()
+	v := vaulttest.At(t, home)
+	shop, admin := app(v), v.As("admin", access.Administrator)
+	who := register(t, v, shop, aigul())
+	must[*api.Change](t)(v.PutPolicies(ctx, admin, set(nil)))
+	v.Stop()
+	broken := true
+	compile := func(map[string][]byte) (access.Decider, error) {
+		if broken {
+			return nil, errors.New("own.cedar: no such action")
+		}
+		return permitting{}, nil
+	}
+	v = vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) { o.Compile = compile }))
+	_, err := v.Detokenize(ctx, shop, &api.DetokenizeRequest{Purpose: "service", Reason: "call", Tokens: who.Tokens["iin"].Items})
+	wantCode(t, err, fault.Denied)
+	_, err = v.AuditEntries(ctx, admin, api.AuditQuery{})
+	wantCode(t, err, fault.Denied)
+	_, err = v.PutSystem(ctx, shop, "shop", &api.System{})
+	wantCode(t, err, fault.Denied)
+	must[*api.Policies](t)(v.Policies(ctx, admin))
+	broken = false
+	must[*api.Change](t)(v.PutPolicies(ctx, admin, set(map[string]string{"own.cedar": nobodyReadsPhones})))
+	wantItem(t, detokenize(t, v, shop, api.Plain, who.Tokens["iin"].Items[0])[0].Error, "")
+}
+
+// permitting permits everything.
+type permitting struct{ access.Decider }
+
+func (permitting) Decide(_ context.Context, _ access.Request) (access.Decision, error) {
+	return access.Allow("all"), nil
+}
