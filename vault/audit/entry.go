@@ -82,7 +82,7 @@ type Entry struct {
 	Recipient  string     `json:"recipient,omitempty"`
 	Reason     string     `json:"reason,omitempty"`
 	Form       string     `json:"form,omitempty"`
-	Kind       string     `json:"kind,omitempty"`        // of a block, an erasure's ground, a correction's evidence
+	Kind       string     `json:"kind,omitempty"`        // of a block, an erasure's ground, a correction's evidence, the other system of a handoff
 	Digest     string     `json:"digest,omitempty"`      // SHA-256 of what an approver is shown, in hexadecimal digits
 	BreakGlass string     `json:"break_glass,omitempty"` // the emergency that the principal had declared
 	Decision   Decision   `json:"decision"`
