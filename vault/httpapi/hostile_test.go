@@ -79,7 +79,7 @@ func (h *hostility) known(s string) string {
 	return s
 }
 
-var identifier = regexp.MustCompile(`"(?:/v1/content/)?(sub_|doc_|era_|con_|cred_|chg_|sdq_)([0-9a-z]+)"`)
+var identifier = regexp.MustCompile(`"(?:/v1/content/)?(sub_|doc_|era_|con_|cred_|chg_|brk_|cns_|rcp_|sdq_)([0-9a-z]+)"`)
 
 // learn keeps the ids and tokens that an answer tells of.
 func (h *hostility) learn(body string) {
@@ -114,7 +114,7 @@ func (h *hostility) request(t *testing.T, r httpapi.Route, example any) (body io
 // path fills a pattern with ids that exist, mostly.
 func (h *hostility) path(r httpapi.Route) string {
 	path := r.Pattern
-	for segment, prefix := range map[string]string{"{subject}": "sub_", "{erasure}": "era_", "{handle}": "con_", "{id}": "cred_", "{name}": "configured", "{change}": "chg_", "{canary}": "cny_"} {
+	for segment, prefix := range map[string]string{"{subject}": "sub_", "{erasure}": "era_", "{emergency}": "brk_", "{handle}": "con_", "{id}": "cred_", "{name}": "configured", "{change}": "chg_", "{consent}": "cns_", "{version}": "configured", "{canary}": "cny_"} {
 		if !strings.Contains(path, segment) {
 			continue
 		}
@@ -156,6 +156,7 @@ func (h *hostility) furnish(t *testing.T, v *vaulttest.Vault, ref string) {
 		if strings.HasPrefix(ref, "stays/") {
 			h.real["sub_"] = append(h.real["sub_"], subject)
 			h.real["sdq_"] = append(h.real["sdq_"], made.Results[0].Tokens["given_name"].Items[0])
+			h.consent(t, v, call, subject)
 			continue
 		}
 		erasure, err := v.RequestErasure(t.Context(), call, &api.ErasureRequest{Subject: subject, Ground: "request", Reason: "person_asked"})
@@ -165,6 +166,18 @@ func (h *hostility) furnish(t *testing.T, v *vaulttest.Vault, ref string) {
 		h.real["era_"] = append(h.real["era_"], erasure.Erasure)
 	}
 	h.handOff(t, v)
+}
+
+// consent has a person consent.
+func (h *hostility) consent(t *testing.T, v *vaulttest.Vault, call vault.Call, subject string) {
+	t.Helper()
+	given, err := v.RecordConsent(t.Context(), call, subject, &api.ConsentRequest{
+		Text: "builtin-2026-01", Purposes: []string{"service"}, Channel: "paper", GivenAt: v.Clock.Now(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.real["cns_"], h.real["rcp_"] = append(h.real["cns_"], given.Consent), append(h.real["rcp_"], given.Receipt)
 }
 
 // handOff has another system hand somebody off to the application.
@@ -212,6 +225,10 @@ func (h *hostility) configure(t *testing.T, v *vaulttest.Vault, waiting int) {
 		put(v.PutRecipient(t.Context(), admin, "configured", &api.Recipient{Title: title, Country: "KZ", Purposes: []string{"configured"}})),
 		put(v.PutRecipient(t.Context(), admin, "courier", &api.Recipient{Title: title, Country: "KZ", Purposes: []string{"delivery"}})),
 		put(v.PutSystem(t.Context(), admin, "configured", &api.System{Purposes: []string{"configured"}})),
+		put(v.PutConsentText(t.Context(), admin, "configured", &api.ConsentTextRequest{
+			Text: api.Languages{Kazakh: "Келісемін.", Russian: "Я согласен.", English: "I consent."}, Purposes: []string{"configured"},
+			EffectiveFrom: v.Clock.Now().AddDate(1, 0, 0),
+		})),
 	} {
 		if change.State == api.ChangeWaiting {
 			put(v.ApproveChange(t.Context(), second, change.Change, &api.ApproveChangeRequest{}))
@@ -228,6 +245,7 @@ func (h *hostility) configure(t *testing.T, v *vaulttest.Vault, waiting int) {
 // nor the log repeats what was sent.
 func TestHostileRequestsGetOrdinaryAnswers(t *testing.T) {
 	v := vaulttest.New(t, vaulttest.FourEyes(), vaulttest.With(func(o *vault.Options) {
+		o.Approvals[vault.ReviewBreakGlass] = vault.Approval{Needed: 1} // by whomever a policy lets
 		o.Approvals[vault.ApprovePurpose], o.Approvals[vault.ApproveConfig] = vault.Approval{}, vault.Approval{Needed: 1}
 	}))
 	log := &journal{}

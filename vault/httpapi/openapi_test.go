@@ -134,6 +134,7 @@ func (d *description) parameters(r httpapi.Route, item, op node) {
 			segments = append(segments, strings.Trim(s, "{}"))
 		}
 	}
+	slices.Sort(segments)
 	if !slices.Equal(places["path"], segments) {
 		d.t.Errorf("path parameters %v, want %v", places["path"], segments)
 	}
