@@ -19,17 +19,17 @@ import (
 	"github.com/sandyq/sandyq/vault/vaulttest"
 )
 
-// receiver takes alerts.
-type receiver struct {
+// pager takes alerts.
+type pager struct {
 	mu  sync.Mutex
 	got map[string]api.Alert // by id
 }
 
-func (r *receiver) Receivers() int { return 1 }
+func (r *pager) Receivers() int { return 1 }
 
-func (r *receiver) Backoff(int) time.Duration { return time.Second }
+func (r *pager) Backoff(int) time.Duration { return time.Second }
 
-func (r *receiver) Send(_ context.Context, _ int, id string, body []byte) error {
+func (r *pager) Send(_ context.Context, _ int, id string, body []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var a api.Alert
@@ -44,7 +44,7 @@ func (r *receiver) Send(_ context.Context, _ int, id string, body []byte) error 
 }
 
 // of lists the operations of the alerts about an object.
-func (r *receiver) of(object string) (operations []string) {
+func (r *pager) of(object string) (operations []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, a := range r.got {
@@ -56,8 +56,8 @@ func (r *receiver) of(object string) (operations []string) {
 	return operations
 }
 
-// guarded is a vault that decides by the policies of production, needs reviews, and tells the receiver.
-func guarded(t *testing.T, to *receiver) *vaulttest.Vault {
+// guarded is a vault that decides by the policies of production, needs reviews, and tells the pager.
+func guarded(t *testing.T, to *pager) *vaulttest.Vault {
 	t.Helper()
 	return vaulttest.New(t, vaulttest.FourEyes(), vaulttest.With(func(o *vault.Options) {
 		o.Decider = cedar.Default(cedar.Options{Category: schema.Default().CategoryOf, Now: o.Clock})
@@ -86,7 +86,7 @@ func wantPlain(t *testing.T, what string, err error, code fault.Code) {
 // TestAnEmergency: from its acknowledgement until it runs out, of its purpose, of its principal; it is alerted of at its start
 // and its first use, and everything done in it is marked and counted.
 func TestAnEmergency(t *testing.T) {
-	to := &receiver{}
+	to := &pager{}
 	v := guarded(t, to)
 	shop := app(v)
 	register(t, v, shop, aigul())
@@ -135,7 +135,7 @@ func listed(t *testing.T, v *vaulttest.Vault, call vault.Call, open bool) []api.
 
 // TestLawRulesInAnEmergency: it opens nobody who is blocked or erased, and no purpose that does not reach a field.
 func TestLawRulesInAnEmergency(t *testing.T) {
-	v := guarded(t, &receiver{})
+	v := guarded(t, &pager{})
 	shop := app(v)
 	own := register(t, v, shop, aigul())
 	who := vaultWide(t, v, iinA)
@@ -155,7 +155,7 @@ func TestLawRulesInAnEmergency(t *testing.T) {
 
 // TestAnEmergencyAboutOnePerson opens nobody else, token by token; its note dies with the person.
 func TestAnEmergencyAboutOnePerson(t *testing.T) {
-	v := guarded(t, &receiver{})
+	v := guarded(t, &pager{})
 	shop := app(v)
 	a, b := register(t, v, shop, aigul()), register(t, v, shop, fields{"iin": text(iinB), "given_name": text("Болат")})
 	hers, his := vaultWide(t, v, iinA), vaultWide(t, v, iinB)
@@ -180,7 +180,7 @@ func TestAnEmergencyAboutOnePerson(t *testing.T) {
 
 // TestWhoDeclaresEmergencies: staff, one at a time, of a purpose that there is, for hours at most.
 func TestWhoDeclaresEmergencies(t *testing.T) {
-	v := guarded(t, &receiver{})
+	v := guarded(t, &pager{})
 	shop, anna := app(v), v.As("anna", access.Support)
 	good := api.BreakGlassRequest{Purpose: "service", Reason: "accident", Minutes: 240}
 	start := func(call vault.Call, change func(*api.BreakGlassRequest)) error {
@@ -228,7 +228,7 @@ func TestWhoDeclaresEmergencies(t *testing.T) {
 
 // TestAnEmergencyIsReviewed by somebody else, of the role, once it is over; until then it is in the lists.
 func TestAnEmergencyIsReviewed(t *testing.T) {
-	v := guarded(t, &receiver{})
+	v := guarded(t, &pager{})
 	shop := app(v)
 	register(t, v, shop, aigul())
 	hers := vaultWide(t, v, iinA)
@@ -279,7 +279,7 @@ func TestAnEmergencyIsReviewed(t *testing.T) {
 
 // TestNothingIsReadOnceAnEmergencyHasEnded: what begins after the acknowledgement of the end is refused.
 func TestNothingIsReadOnceAnEmergencyHasEnded(t *testing.T) {
-	v := guarded(t, &receiver{})
+	v := guarded(t, &pager{})
 	shop := app(v)
 	register(t, v, shop, aigul())
 	who := vaultWide(t, v, iinA)

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/access/cedar"
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/crypto/secret"
 	"github.com/sandyq/sandyq/vault"
@@ -25,6 +26,7 @@ import (
 	"github.com/sandyq/sandyq/vault/blob"
 	"github.com/sandyq/sandyq/vault/blob/file"
 	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/memory"
 	"github.com/sandyq/sandyq/vault/vaulttest"
@@ -240,6 +242,7 @@ func (s *site) start(tr *trap) error {
 	o := vault.Options{
 		Tenant: "test", Store: trappedStore{s.store, tr}, Place: "test", Blobs: trappedBlobs{s.blobs, tr},
 		Keys: trappedKeys{s.keys, tr}, Clock: s.clock.Now, Log: slog.New(slog.DiscardHandler),
+		Decider:    cedar.Default(cedar.Options{Category: schema.Default().CategoryOf, Now: s.clock.Now}),
 		SweepEvery: 20 * time.Millisecond, UploadLife: time.Minute,
 	}
 	o.Keyring.PoolSize, o.Keyring.Settle = 4, 40*time.Millisecond
@@ -442,7 +445,43 @@ func (s *site) live(shop vault.Call, number string) error {
 	if err := errors.Join(err, holds(h)); err != nil {
 		return fmt.Errorf("after unblock: %w", err)
 	}
+	if err := s.breakGlass(); err != nil {
+		return fmt.Errorf("in an emergency: %w", err)
+	}
 	return s.erase(shop, h)
+}
+
+// breakGlass declares an emergency, ends it, and demands that there is one record of it, which waits for its review.
+func (s *site) breakGlass() error {
+	anna, officer := person("anna", "1", access.Support), person("officer", "2", access.SecurityOfficer)
+	anna.Key = "life-glass"
+	var began *api.BreakGlass
+	err := s.retried("declare an emergency", func() (err error) {
+		began, err = s.StartBreakGlass(ctx, anna, &api.BreakGlassRequest{Purpose: "service", Reason: "accident", Minutes: 30})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	anna.Key = "life-glass-end"
+	err = s.retried("end it", func() error { _, err := s.EndBreakGlass(ctx, anna, began.BreakGlass); return err })
+	if err != nil {
+		return err
+	}
+	return s.retried("list it", func() error {
+		all, err := s.BreakGlass(ctx, officer, nil, 0, "")
+		if err == nil && (len(all.Items) != 1 || all.Items[0].BreakGlass != began.BreakGlass || all.Items[0].EndedAt.IsZero()) {
+			err = fmt.Errorf("one emergency was declared and ended, and there are %+v", all.Items)
+		}
+		if err != nil {
+			return err
+		}
+		waits, err := s.Waiting(ctx, officer, 0, "")
+		if err == nil && (len(waits.Items) != 1 || waits.Items[0].ID != began.BreakGlass) {
+			err = fmt.Errorf("one emergency waits for its review, and there wait %+v", waits.Items)
+		}
+		return err
+	})
 }
 
 // erase carries an erasure to its end.
@@ -460,6 +499,9 @@ func (s *site) erase(shop vault.Call, h holding) error {
 		}
 		return err
 	})
+	if erasure != "" {
+		err = errors.Join(err, s.approve(erasure))
+	}
 	check := func() error { return s.retried("check", func() error { return s.check(shop, h) }) }
 	if err := errors.Join(err, check()); err != nil {
 		return fmt.Errorf("after erase: %w", err)
@@ -485,6 +527,19 @@ func (s *site) erase(shop vault.Call, h holding) error {
 		time.Sleep(10 * time.Millisecond)
 	}
 	return errors.New("the erasure does not end")
+}
+
+// approve is a second person's word. What an earlier try has done already answers a conflict.
+func (s *site) approve(erasure string) error {
+	officer := person("officer", "2", access.PrivacyOfficer)
+	officer.Key = "life-approve"
+	return s.retried("approve", func() error {
+		_, err := s.ApproveErasure(ctx, officer, erasure, nothingSaid())
+		if errors.Is(err, fault.Conflict) {
+			return nil
+		}
+		return err
+	})
 }
 
 // account demands that keys, blobs and rows agree: every key at the provider is named by a row of the pool, of a living
@@ -533,6 +588,10 @@ func (s *site) account() error {
 			}
 		case 'l':
 			wrong = append(wrong, errors.New("an upload is left"))
+		case 'w':
+			if p.Key[len(p.Key)-17] == 'e' {
+				wrong = append(wrong, errors.New("an erasure waits for approval"))
+			}
 		case 'o':
 			wrong = append(wrong, errors.New("an erasure is left"))
 		}

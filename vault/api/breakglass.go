@@ -12,7 +12,7 @@ type BreakGlassRequest struct {
 	Subject string `json:"subject,omitempty"`
 }
 
-// BreakGlassReviewRequest is the body of POST /v1/break-glass/{id}/review.
+// BreakGlassReviewRequest is the body of POST /v1/break-glass/{emergency}/review.
 type BreakGlassReviewRequest struct {
 	Outcome string `json:"outcome"`        // justified or misuse
 	Note    string `json:"note,omitempty"` // only when the emergency was about a person

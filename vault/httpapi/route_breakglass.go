@@ -22,13 +22,13 @@ type Emergencies interface {
 func breakGlassRoutes() []Route {
 	const (
 		ok, changes, reads, bare = http.StatusOK, true, false, false
-		one                      = "/v1/break-glass/{id}"
+		one                      = "/v1/break-glass/{emergency}"
 	)
 	return []Route{
 		route(http.MethodPost, "/v1/break-glass", access.StartBreakGlass, http.StatusCreated, changes, bare, body(Service.StartBreakGlass)),
 		route(http.MethodGet, "/v1/break-glass", access.ListBreakGlass, ok, reads, bare, listing(breakGlass, "open")),
-		route(http.MethodPost, one+"/end", access.EndBreakGlass, ok, changes, bare, about("id", Service.EndBreakGlass)),
-		route(http.MethodPost, one+"/review", access.ReviewBreakGlass, ok, changes, bare, bodyAbout("id", Service.ReviewBreakGlass)),
+		route(http.MethodPost, one+"/end", access.EndBreakGlass, ok, changes, bare, about("emergency", Service.EndBreakGlass)),
+		route(http.MethodPost, one+"/review", access.ReviewBreakGlass, ok, changes, bare, bodyAbout("emergency", Service.ReviewBreakGlass)),
 	}
 }
 
