@@ -445,6 +445,12 @@ func TestRecipientsOfAPerson(t *testing.T) {
 	if len(seen) != 4 || !slices.IsSorted(seen) || len(slices.Compact(seen)) != 4 {
 		t.Errorf("the pages have %v", seen)
 	}
+	ofBilling := d.admin
+	ofBilling.Principal.AllSystems, ofBilling.Principal.Systems = false, []string{"billing"}
+	some := must[*api.SubjectRecipients](t)(d.SubjectRecipients(ctx, ofBilling, subject, 0, ""))
+	if len(some.Systems) != 1 || some.Systems[0].System != "billing" || len(some.Transfers) != 1 || some.Transfers[0].System != "billing" {
+		t.Errorf("staff of one system are told %+v", some)
+	}
 	for _, bad := range []string{"x", subject} {
 		_, err = d.SubjectRecipients(ctx, d.admin, subject, 0, bad)
 		wantCode(t, err, fault.Invalid)
