@@ -88,11 +88,11 @@ func TestConsentCarriesAReading(t *testing.T) {
 	wantItem(t, readFor(t, v, shop, "service", token), fault.Denied)
 	service := record(t, v, shop, made.Subject, consentTo(v, "service", "notices"))
 	wantItem(t, readFor(t, v, shop, "service", token), "")
-	entries := entriesOf(t, v, "detokenize")
+	entries := permittedOf(t, v, "detokenize")
 	if last := entries[len(entries)-1]; last.Consent != service.Consent+"@1" || last.Basis != "consent" {
 		t.Errorf("the entry names %q, %q", last.Consent, last.Basis)
 	}
-	entries = entriesOf(t, v, "consent.record")
+	entries = permittedOf(t, v, "consent.record")
 	if len(entries) != 2 || entries[0].Consent != c.Consent+"@1" || entries[0].Kind != textBuiltIn || entries[1].Consent != service.Consent+"@1" {
 		t.Errorf("%+v", entries)
 	}
@@ -107,14 +107,14 @@ func TestConsentCarriesAReading(t *testing.T) {
 	if !again.WithdrawnAt.Equal(gone.WithdrawnAt) || again.Version != 2 || !slices.Equal(again.Stopped, gone.Stopped) {
 		t.Errorf("withdrawn again: %+v", again)
 	}
-	entries = entriesOf(t, v, "consent.withdraw")
+	entries = permittedOf(t, v, "consent.withdraw")
 	if len(entries) != 2 || entries[0].Consent != service.Consent+"@2" || entries[1].Consent != service.Consent+"@2" {
 		t.Errorf("%+v", entries)
 	}
 }
 
-// entriesOf is the log's entries of an operation that was permitted.
-func entriesOf(t *testing.T, v *vaulttest.Vault, operation string) (all []audit.Entry) {
+// permittedOf is the log's entries of an operation that was permitted.
+func permittedOf(t *testing.T, v *vaulttest.Vault, operation string) (all []audit.Entry) {
 	t.Helper()
 	for _, e := range logged(t, v, operation) {
 		if e.Decision == audit.Allow {

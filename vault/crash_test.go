@@ -448,7 +448,14 @@ func (s *site) live(shop vault.Call, number string) error {
 	if err := s.breakGlass(); err != nil {
 		return fmt.Errorf("in an emergency: %w", err)
 	}
-	return s.erase(shop, h)
+	receipts, err := s.consentAndWithdraw(shop, h)
+	if err != nil {
+		return err
+	}
+	if err := s.erase(shop, h); err != nil {
+		return err
+	}
+	return s.prove(receipts)
 }
 
 // breakGlass declares an emergency, ends it, and demands that there is one record of it, which waits for its review.
@@ -575,6 +582,11 @@ func (s *site) account() error {
 			lacks("the pool", kms.ID(p.Key[len(p.Key)-16:]))
 		case 's', 'm':
 			owners = append(owners, p.Value)
+		case 'P':
+			owners = append(owners, p.Value)
+			lacks("a proof of consent", kms.ID(member[[]byte](p.Value, 1)))
+		case 'O':
+			wrong = append(wrong, errors.New("a withdrawal is not in its proof"))
 		case 'r':
 			lacks("a record", kms.ID(member[[]byte](p.Value, 1)))
 		case 'd':
