@@ -23,7 +23,7 @@ type Presented struct {
 // Identities tells who shows a credential that is not the vault's own: an issuer's bearer token, or a certificate. It fails
 // with fault.Unauthenticated.
 type Identities interface {
-	Verify(ctx context.Context, bearer string) (access.Principal, error)
+	Verify(ctx context.Context, bearer string) (access.Principal, error) // ctx has the connection: authn.WithConnection
 	Certificate(conn *tls.ConnectionState) (access.Principal, error)
 }
 
@@ -55,7 +55,7 @@ func (s *Service) recognise(ctx context.Context, shown Presented) (access.Princi
 	if s.Identities == nil {
 		return access.Principal{}, errNoCredential()
 	}
-	return s.Identities.Verify(ctx, shown.Bearer)
+	return s.Identities.Verify(authn.WithConnection(ctx, shown.TLS), shown.Bearer)
 }
 
 // byServiceToken tells whose a service token is.

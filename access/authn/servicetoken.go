@@ -1,8 +1,3 @@
-// Package authn tells who is asking: it makes and checks the credentials that a principal shows.
-//
-// A service token is sst_ and 78 characters of lower-case Crockford base32: 128 bits that name the credential and 256
-// random bits that prove it. The vault keeps the SHA-256 of the proof, which needs no salt and no stretching because the
-// proof cannot be guessed.
 package authn
 
 import (
@@ -21,6 +16,10 @@ const (
 
 // ErrMalformed reports a text that is not a service token. It does not tell the text.
 var ErrMalformed = errors.New("authn: not a service token")
+
+// A service token is sst_ and 78 characters of lower-case Crockford base32: 128 bits that name the credential and 256
+// random bits that prove it. The vault keeps the SHA-256 of the proof, which needs no salt and no stretching because the
+// proof cannot be guessed.
 
 // Proof is the secret part of a service token. It does not print.
 type Proof struct{ sum [sha256.Size]byte }
