@@ -64,8 +64,8 @@ func wantLimited[T any](t testing.TB, resp *T, err error) {
 	}
 }
 
-// entriesOf reads the log.
-func entriesOf(t testing.TB, v *vaulttest.Vault, q api.AuditQuery) (all []audit.Entry) {
+// auditLog reads the log.
+func auditLog(t testing.TB, v *vaulttest.Vault, q api.AuditQuery) (all []audit.Entry) {
 	t.Helper()
 	q.Limit = api.MaxLimit
 	page, err := v.AuditEntries(ctx, v.As("log", access.Administrator), q)
@@ -128,7 +128,7 @@ func TestBudgetStopsReading(t *testing.T) {
 		t.Errorf("%d alerts of one account", n)
 	}
 	refused := 0
-	for _, e := range entriesOf(t, v, api.AuditQuery{Actor: "shop"}) {
+	for _, e := range auditLog(t, v, api.AuditQuery{Actor: "shop"}) {
 		if e.Outcome == fault.Limited {
 			refused++
 			if e.Decision != audit.Deny || !slices.Contains(e.Policies, "rule:limited") {
@@ -153,7 +153,7 @@ func TestLargeCallIsShownWholeOrNotAtAll(t *testing.T) {
 	many := slices.Repeat([]string{iin}, 301)
 	resp, err := dump(v, shop, many...)
 	wantLimited(t, resp, err)
-	for _, e := range entriesOf(t, v, api.AuditQuery{Operation: string(access.Detokenize)}) {
+	for _, e := range auditLog(t, v, api.AuditQuery{Operation: string(access.Detokenize)}) {
 		if e.Decision != audit.Deny || e.Items != 301 {
 			t.Errorf("%+v", e)
 		}
@@ -211,7 +211,7 @@ func TestWhatIsCharged(t *testing.T) {
 	foreign := register(t, v, bank, fields{"iin": text(iinB)}).Tokens["iin"].Items[0]
 	retired := register(t, v, shop, fields{"iin": text(iinC)}).Tokens["iin"].Items[0]
 	must[*api.RevokeResponse](t)(v.RevokeTokens(ctx, shop, &api.TokensRequest{Tokens: []string{retired}}))
-	wide := entriesOf(t, v, api.AuditQuery{Operation: string(access.PutDocument)})[0].Subject
+	wide := auditLog(t, v, api.AuditQuery{Operation: string(access.PutDocument)})[0].Subject
 
 	for _, c := range []struct {
 		name string
@@ -303,7 +303,7 @@ func TestCallMadeAnewIsChargedOnce(t *testing.T) {
 	shop, root := v.As("shop", access.Application), v.As("root", access.Administrator)
 	her := register(t, v, shop, aigul())
 	iin := her.Tokens["iin"].Items[0]
-	wide := entriesOf(t, v, api.AuditQuery{Operation: string(access.Tokenize)})[0].Subject
+	wide := auditLog(t, v, api.AuditQuery{Operation: string(access.Tokenize)})[0].Subject
 	stop, changing := make(chan struct{}), sync.WaitGroup{}
 	changing.Go(func() {
 		for n := 0; ; n++ {

@@ -23,8 +23,8 @@ import (
 	"github.com/sandyq/sandyq/vault/webhook"
 )
 
-// receiver is a webhook's receiver: it takes what is signed with its secret, once.
-type receiver struct {
+// hook is a webhook's receiver: it takes what is signed with its secret, once.
+type hook struct {
 	t      testing.TB
 	secret []byte
 	url    string
@@ -35,16 +35,16 @@ type receiver struct {
 	received []api.Alert
 }
 
-func newReceiver(t testing.TB) *receiver {
+func newHook(t testing.TB) *hook {
 	t.Helper()
-	r := &receiver{t: t, secret: []byte(strings.Repeat("s", webhook.MinSecret)), seen: map[string]int{}}
+	r := &hook{t: t, secret: []byte(strings.Repeat("s", webhook.MinSecret)), seen: map[string]int{}}
 	server := httptest.NewServer(r)
 	r.url = server.URL
 	t.Cleanup(server.Close)
 	return r
 }
 
-func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+func (r *hook) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
 	if err == nil {
 		err = webhook.Verify(r.secret, req.Header, body, clock.System(), time.Minute)
@@ -67,13 +67,13 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.seen[a.ID]++
 }
 
-func (r *receiver) goAway(away bool) {
+func (r *hook) goAway(away bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.away = away
 }
 
-func (r *receiver) alerts(kind string) (all []api.Alert) {
+func (r *hook) alerts(kind string) (all []api.Alert) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, a := range r.received {
@@ -85,7 +85,7 @@ func (r *receiver) alerts(kind string) (all []api.Alert) {
 }
 
 // await waits until so many alerts of a kind have come.
-func (r *receiver) await(kind string, n int) []api.Alert {
+func (r *hook) await(kind string, n int) []api.Alert {
 	r.t.Helper()
 	for range 500 {
 		if all := r.alerts(kind); len(all) >= n {
@@ -103,7 +103,7 @@ type impatient struct{ *webhook.Sender }
 func (impatient) Backoff(int) time.Duration { return 10 * time.Millisecond }
 
 // telling gives a vault receivers.
-func telling(t testing.TB, b *bell, receivers ...*receiver) vaulttest.Option {
+func telling(t testing.TB, b *bell, receivers ...*hook) vaulttest.Option {
 	t.Helper()
 	var targets []webhook.Target
 	for _, r := range receivers {
@@ -120,7 +120,7 @@ func telling(t testing.TB, b *bell, receivers ...*receiver) vaulttest.Option {
 // wideID is the vault-wide id of the last person that was tokenized.
 func wideID(t testing.TB, v *vaulttest.Vault) string {
 	t.Helper()
-	all := entriesOf(t, v, api.AuditQuery{Operation: string(access.Tokenize)})
+	all := auditLog(t, v, api.AuditQuery{Operation: string(access.Tokenize)})
 	return all[len(all)-1].Subject
 }
 
@@ -226,12 +226,12 @@ func TestEveryUseOfACanaryAlerts(t *testing.T) {
 			b.mu.Unlock()
 		})
 	}
-	for _, e := range entriesOf(t, v, api.AuditQuery{Subject: wide}) {
+	for _, e := range auditLog(t, v, api.AuditQuery{Subject: wide}) {
 		if e.Operation == string(access.MarkCanary) {
 			t.Error("the person's own log tells of the mark")
 		}
 	}
-	if e := entriesOf(t, v, api.AuditQuery{Operation: string(access.MarkCanary)}); len(e) != 2 || !slices.Contains(e[0].Objects, marked.ID) {
+	if e := auditLog(t, v, api.AuditQuery{Operation: string(access.MarkCanary)}); len(e) != 2 || !slices.Contains(e[0].Objects, marked.ID) {
 		t.Errorf("%+v", e)
 	}
 	must[*api.Canary](t)(v.UnmarkCanary(ctx, soc, wide))
@@ -302,7 +302,7 @@ func TestCanaryTokenOutlivesWhatItStandsFor(t *testing.T) {
 // receiver gets one twice while nothing fails.
 func TestFloodOfAlerts(t *testing.T) {
 	b := &bell{}
-	quick, slow := newReceiver(t), newReceiver(t)
+	quick, slow := newHook(t), newHook(t)
 	slow.goAway(true)
 	v := vaulttest.New(t, telling(t, b, quick, slow))
 	shop, soc := v.As("shop", access.Application), v.As("soc", access.Administrator)
@@ -333,7 +333,7 @@ func TestFloodOfAlerts(t *testing.T) {
 		t.Errorf("one was told %+v, the other %+v", first, quick.alerts("canary")[0])
 	}
 	v.Clock.Advance(time.Minute)
-	for _, r := range []*receiver{quick, slow} {
+	for _, r := range []*hook{quick, slow} {
 		if rest := r.await("canary", 2); rest[1].Count != uses-1 || rest[1].ID == rest[0].ID {
 			t.Errorf("%+v", rest)
 		}
@@ -353,7 +353,7 @@ func TestFloodOfAlerts(t *testing.T) {
 
 // An alert whose receivers can't be reached is given up after a week; others go on meanwhile.
 func TestAlertIsGivenUp(t *testing.T) {
-	gone := newReceiver(t)
+	gone := newHook(t)
 	gone.goAway(true)
 	v := vaulttest.New(t, telling(t, &bell{}, gone))
 	shop, soc := v.As("shop", access.Application), v.As("soc", access.Administrator)
