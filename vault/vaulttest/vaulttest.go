@@ -34,6 +34,7 @@ type Vault struct {
 
 	t       testing.TB
 	options vault.Options
+	parts   vault.Options // options, with what open filled in
 	badger  *badgerdb.Store
 }
 
@@ -114,10 +115,21 @@ func (v *Vault) open() {
 	if o.Compile == nil {
 		o.Compile = func(files map[string][]byte) (access.Decider, error) { return cedar.Compile(files, decides) }
 	}
-	v.Store, v.Keys = o.Store, o.Keys
+	v.Store, v.Keys, v.parts = o.Store, o.Keys, o
 	service, err := vault.Open(context.Background(), o)
 	check(v.t, err)
 	v.Service = service
+}
+
+// Beside starts the vault of another tenant over the same store and documents, with a keyring of its own. It ends before v.
+func (v *Vault) Beside(tenant string, options ...Option) *Vault {
+	v.t.Helper()
+	home := filepath.Join(v.Home, "tenants", tenant)
+	check(v.t, os.MkdirAll(home, 0o700))
+	shared := func(o *vault.Options) {
+		o.Tenant, o.Store, o.Place, o.Blobs, o.Clock = tenant, v.Store, v.parts.Place, v.parts.Blobs, v.Clock.Now
+	}
+	return At(v.t, home, append([]Option{shared}, options...)...)
 }
 
 // Keyring opens the local keyring of a folder, making it the first time.
@@ -157,7 +169,7 @@ func (v *Vault) Restart() {
 // As makes a credential of a system and returns calls in its name.
 func (v *Vault) As(system string, role access.Role) vault.Call {
 	v.t.Helper()
-	root := vault.Call{Principal: access.Principal{Tenant: "test", System: "test", Roles: []access.Role{access.Administrator}}, RequestID: "test"}
+	root := vault.Call{Principal: access.Principal{Tenant: v.Tenant, System: "test", Roles: []access.Role{access.Administrator}}, RequestID: "test"}
 	made, err := v.CreateServiceToken(context.Background(), root, &api.CreateServiceTokenRequest{System: system, Role: string(role)})
 	check(v.t, err)
 	who, err := v.Authenticate(context.Background(), vault.Presented{Bearer: made.Secret})
