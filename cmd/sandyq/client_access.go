@@ -15,7 +15,7 @@ import (
 func newAccessCmd(r *remote) *cobra.Command {
 	return group("access", "Manage who may call the vault",
 		group("token", "Manage service tokens", newTokenCreateCmd(r), newTokenListCmd(r), newTokenRotateCmd(r), newTokenRevokeCmd(r)),
-		newReviewCmd(r))
+		newBudgetCmd(r), newReviewCmd(r))
 }
 
 func newTokenCreateCmd(r *remote) *cobra.Command {

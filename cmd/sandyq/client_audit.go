@@ -124,6 +124,13 @@ func newWhoamiCmd(r *remote) *cobra.Command {
 				t.row("system", me.System)
 				t.row("roles", strings.Join(me.Roles, ", "))
 				t.row("purposes", strings.Join(me.Purposes, ", "))
+				for _, b := range me.Budgets {
+					left := fmt.Sprintf("%d of %d left until %s", b.Left, b.Max, moment(b.ResetsAt))
+					if !me.BudgetsEnforced {
+						left += ", observed"
+					}
+					t.row(b.Limit+" of the "+b.Window, left)
+				}
 			})
 		}),
 	}

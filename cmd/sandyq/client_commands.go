@@ -28,6 +28,7 @@ func clientCommands(e *env) []*cobra.Command {
 		remotely(e, newErasureCmd),
 		remotely(e, newApprovalsCmd),
 		remotely(e, newBreakGlassCmd),
+		remotely(e, newCanaryCmd),
 		remotely(e, newAuditCmd),
 		remotely(e, newWhoamiCmd),
 	}

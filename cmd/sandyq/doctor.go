@@ -64,6 +64,7 @@ func examine(ctx context.Context, e *env, flags configFlags) (found findings) {
 	}
 	ours := checkPermissions(&found, c)
 	checkPlaces(&found, c)
+	found.judge("alerts", c.checkAlerts(), "their receivers can be told", "see alerts in deploy/sandyq.example.yaml")
 	checkSpace(&found, c)
 	if ours {
 		checkTenants(ctx, &found, e, c)
@@ -92,6 +93,7 @@ func (c config) secretFiles() []string {
 		if v.EraseAuth != nil {
 			files = append(files, v.EraseAuth.SecretIDFile, v.EraseAuth.TokenFile)
 		}
+		files = append(files, of.Alerts.secretFiles()...)
 		if of.Keys.Provider == providerLocal && of.Keys.Local.PassphraseFile == "" {
 			files = append(files, of.keyFile())
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/httpapi"
 	"github.com/sandyq/sandyq/vault/schema"
+	"github.com/sandyq/sandyq/vault/webhook"
 )
 
 // tenant is the vault of one tenant with what is its own. The service works with the others until the end.
@@ -26,6 +27,7 @@ type tenant struct {
 	Keys    kms.Provider
 
 	policies *cedar.Directory // when they are the operator's own
+	alerts   *webhook.Sender  // when there are receivers of alerts
 	observed *metrics.Vault
 }
 
@@ -45,6 +47,9 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 	if err != nil {
 		return err
 	}
+	if t.alerts, err = c.Alerts.sender(); err != nil {
+		return err
+	}
 	t.Service, err = vault.Open(ctx, vault.Options{
 		Tenant:      c.Tenant,
 		Store:       n.Store,
@@ -60,6 +65,8 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 		Agents:      who,
 		Environment: c.Environment[0],
 		Approvals:   c.approvals(),
+		Budget:      c.Budgets,
+		Messenger:   t.messenger(),
 		Consents:    vault.ConsentMode(c.Consents),
 		Texts:       texts,
 		ProofYears:  c.ProofYears,
@@ -99,8 +106,19 @@ func (t *tenant) Close() error {
 	if t.policies != nil {
 		t.policies.Close()
 	}
+	if t.alerts != nil {
+		t.alerts.Close()
+	}
 	t.observed.Close()
 	return t.Keys.Close()
+}
+
+// messenger tells the receivers of alerts; nil when there are none.
+func (t *tenant) messenger() vault.Messenger {
+	if t.alerts == nil {
+		return nil
+	}
+	return t.alerts
 }
 
 // standing says what the store is to the tenant's keys: nil when it is the live one, for all that is known.

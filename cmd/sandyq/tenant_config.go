@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/sandyq/sandyq/access/budget"
 	"github.com/sandyq/sandyq/crypto/kms/hashicorp"
 	"github.com/sandyq/sandyq/vault"
 )
@@ -30,6 +31,10 @@ type tenantConfig struct {
 	ProofYears int `yaml:"consents_proof_years"`
 	// Approvals says what needs the word of others.
 	Approvals approvalsConfig `yaml:"approvals"`
+	// Budgets bound what is read and searched. Without limits it is the built-in ones.
+	Budgets budget.Config `yaml:"budgets"`
+	// Alerts says who is told of alerts.
+	Alerts alertsConfig `yaml:"alerts"`
 }
 
 // How long proofs of consent are kept, in years.
@@ -44,6 +49,7 @@ func defaultTenant() tenantConfig {
 		Environment: "p",
 		Keys:        keysConfig{Provider: providerLocal, Vault: vaultConfig{Mount: hashicorp.DefaultMount, Timeout: hashicorp.DefaultTimeout}},
 		Approvals:   defaultApprovals(),
+		Budgets:     budget.Config{Mode: budget.Observe},
 		Consents:    string(vault.ConsentsObserved),
 		ProofYears:  defaultProofYears,
 	}
@@ -63,6 +69,12 @@ func (t tenantConfig) check() error {
 	if err := t.Approvals.check(); err != nil {
 		return err
 	}
+	if err := checkBudgets(t.Budgets); err != nil {
+		return err
+	}
+	if err := t.Alerts.check(); err != nil {
+		return err
+	}
 	return t.Keys.check()
 }
 
@@ -77,7 +89,7 @@ func (t *tenantConfig) paths() []*string {
 	if a := k.Vault.EraseAuth; a != nil {
 		paths = append(paths, &a.RoleIDFile, &a.SecretIDFile, &a.TokenFile)
 	}
-	return paths
+	return append(paths, t.Alerts.paths()...)
 }
 
 // furtherTenant is a tenant of the list.
