@@ -29,6 +29,9 @@ func clientCommands(e *env) []*cobra.Command {
 		remotely(e, newApprovalsCmd),
 		remotely(e, newBreakGlassCmd),
 		remotely(e, newCanaryCmd),
+		remotely(e, newPurposeCmd),
+		remotely(e, newChangeCmd),
+		remotely(e, newApplyCmd),
 		remotely(e, newAuditCmd),
 		remotely(e, newWhoamiCmd),
 	}

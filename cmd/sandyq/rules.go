@@ -56,6 +56,9 @@ func (c config) purposes(fields *schema.Schema) (*purpose.Registry, error) {
 		}
 		return builtIn, nil
 	}
+	if info, err := os.Stat(c.Purposes); err == nil && info.IsDir() {
+		return purpose.ParseDir(os.DirFS(c.Purposes), fields)
+	}
 	b, err := readSmall(c.Purposes, maxRulesFile)
 	if err != nil {
 		return nil, err

@@ -61,6 +61,7 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 		Schema:      fields,
 		Purposes:    purposes,
 		Decider:     decider,
+		Compile:     func(files map[string][]byte) (access.Decider, error) { return cedar.Compile(files, decides(fields)) },
 		Identities:  who,
 		Agents:      who,
 		Environment: c.Environment[0],
@@ -81,9 +82,14 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 	return nil
 }
 
+// decides is what policies decide by beside themselves.
+func decides(fields *schema.Schema) cedar.Options {
+	return cedar.Options{Category: fields.CategoryOf, Now: clock.System}
+}
+
 // openPolicies reads what decides who may do what.
 func (t *tenant) openPolicies(c config, fields *schema.Schema, log *slog.Logger) (access.Decider, error) {
-	o := cedar.Options{Category: fields.CategoryOf, Now: clock.System}
+	o := decides(fields)
 	switch {
 	case c.dev:
 		return cedar.Development(o), nil

@@ -51,7 +51,7 @@ func ParseDir(dir fs.FS, s *schema.Schema) (*Registry, error) {
 	return joined.checked(s)
 }
 
-// ReadDir is ParseDir for whoever does not have the schema.
+// ReadDir is ParseDir for whoever has neither the schema nor all purposes that those of the directory may name.
 func ReadDir(dir fs.FS) (*Registry, error) {
 	joined, err := joinDir(dir)
 	if err != nil {
@@ -116,13 +116,6 @@ func (f file) registry() (*Registry, error) {
 		}
 		registry.add(p)
 	}
-	for _, p := range registry.purposes {
-		for _, other := range p.IncompatibleWith {
-			if registry.byName[other] == nil {
-				return nil, &Broken{p.Name, "incompatible_with", "there is no purpose", other}
-			}
-		}
-	}
 	return registry, nil
 }
 
@@ -160,11 +153,17 @@ func (r *Registry) Exclusive(name string) bool {
 	return slices.ContainsFunc(r.purposes, func(p *Purpose) bool { return r.Incompatible(name, p.Name) })
 }
 
-// Check refuses a registry one of whose purposes names a field that the schema does not have.
+// Check refuses a registry one of whose purposes names a field that the schema does not have, or another purpose that the registry does
+// not have.
 func (r *Registry) Check(s *schema.Schema) error {
 	for _, p := range r.purposes {
 		if missing := p.Fits(s); missing != "" {
 			return &Broken{p.Name, "fields", "the schema has no field", missing}
+		}
+		for _, other := range p.IncompatibleWith {
+			if r.byName[other] == nil {
+				return &Broken{p.Name, "incompatible_with", "there is no purpose", other}
+			}
 		}
 	}
 	return nil

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/sandyq/sandyq/vault/api"
+)
+
+// copied is a copy of a folder of deploy, whose files the test changes.
+func copied(t *testing.T, parts ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, part := range parts {
+		if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join("..", "..", "deploy", part))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func edit(t *testing.T, path, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(b), from) {
+		t.Fatalf("%s holds no %q: %v", path, from, err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(b), from, to, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// outcomes is what became of each object, as KIND/NAME.
+func outcomes(a applied) (plans map[string]string, states map[string]api.ChangeState) {
+	plans, states = map[string]string{}, map[string]api.ChangeState{}
+	for _, o := range a.Objects {
+		plans[o.Kind+"/"+o.Name] = o.Plan
+		if o.Done != nil {
+			states[o.Kind+"/"+o.Name] = o.Done.State
+		}
+	}
+	return plans, states
+}
+
+// approveAll has a second officer approve what an apply left waiting.
+func approveAll(t *testing.T, d desk, a applied) {
+	t.Helper()
+	for _, o := range a.Objects {
+		if o.Done != nil && o.Done.State == api.ChangeWaiting {
+			done := answer[api.Change](t, d, exitDone, "", "change", "approve", o.Done.Change, "--digest", o.Done.Digest)
+			if done.State != api.ChangeEffective {
+				t.Errorf("%s %s: %+v", o.Kind, o.Name, done)
+			}
+		}
+	}
+}
+
+// The examples are applied as they are, by one officer and with the word of another, and applying them again changes nothing.
+func TestTheExamplesAreApplied(t *testing.T) {
+	administrator, _, _ := desks(t)
+	dpo, deputy := administrator.admit(t, "dpo", "privacy_officer"), administrator.admit(t, "deputy", "privacy_officer")
+	dir := copied(t, "purposes", "recipients", "systems", "consents")
+	dry := answer[applied](t, dpo, exitDone, "", "apply", "-f", dir, "--dry-run")
+	plans, states := outcomes(dry)
+	if len(states) != 0 || plans["purpose/credit_scoring"] != "create" || plans["recipient/registrar"] != "create" || plans["system/shop"] != "create" {
+		t.Fatalf("%v %v", plans, states)
+	}
+	if r := dpo.run(t, "", "purpose", "show", "delivery"); r.code != exitFailed {
+		t.Errorf("a dry run made something: %+v", r)
+	}
+	first := answer[applied](t, dpo, exitPartly, "", "apply", "-f", dir) // what names a purpose that waits cannot be put yet
+	if _, states := outcomes(first); states["purpose/delivery"] != api.ChangeWaiting || states["recipient/registrar"] != api.ChangeEffective {
+		t.Fatalf("%+v", first)
+	}
+	for range 4 { // a purpose that another names must be there first
+		var again applied
+		if err := json.Unmarshal([]byte(dpo.run(t, "", "apply", "-f", dir, "--json").out), &again); err != nil {
+			t.Fatal(err)
+		}
+		approveAll(t, deputy, again)
+	}
+	last := answer[applied](t, dpo, exitDone, "", "apply", "-f", dir)
+	for _, o := range last.Objects {
+		if o.Plan != "same" {
+			t.Errorf("%s %s: %+v", o.Kind, o.Name, o)
+		}
+	}
+	if text := dpo.run(t, "", "purpose", "show", "delivery", "--versions"); text.code != exitDone || !strings.Contains(text.out, "Доставка") {
+		t.Errorf("%+v", text)
+	}
+	edit(t, filepath.Join(dir, "recipients", "courier.yaml"), "fields: [family_name, ", "fields: [")
+	changed := answer[applied](t, dpo, exitDone, "", "apply", "-f", dir)
+	for _, o := range changed.Objects {
+		if want := o.Name == "courier"; want != (o.Plan == "change") || want && (len(o.Differs) != 1 || o.Differs[0].Member != "fields") {
+			t.Errorf("%+v", o)
+		}
+	}
+	if text := dpo.run(t, "", "apply", "-f", dir); text.code != exitDone || !strings.Contains(text.out, "same") {
+		t.Errorf("%+v", text)
+	}
+}
+
+// The policies of the examples are those that are built in: putting them leaves everybody what they may.
+func TestThePoliciesOfTheExamplesAreApplied(t *testing.T) {
+	administrator, _, _ := desks(t)
+	dir := copied(t, "policies")
+	put := answer[applied](t, administrator, exitDone, "", "apply", "-f", dir)
+	if plans, states := outcomes(put); plans["policies/policies"] != "create" || states["policies/policies"] != api.ChangeEffective {
+		t.Fatalf("%+v", put)
+	}
+	if again := answer[applied](t, administrator, exitDone, "", "apply", "-f", dir); again.Objects[0].Plan != "same" {
+		t.Fatalf("%+v", again)
+	}
+	edit(t, filepath.Join(dir, "policies", "auditor.cedar"), "permit", "forbid")
+	changed := answer[applied](t, administrator, exitDone, "", "apply", "-f", dir)
+	if o := changed.Objects[0]; o.Plan != "change" || len(o.Differs) != 1 || o.Differs[0].Member != "files.auditor.cedar" {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestWhatIsNotApplied(t *testing.T) {
+	administrator, _, _ := desks(t)
+	for name, test := range map[string]struct {
+		part, file, text, tells string
+		code                    int
+	}{
+		"an unknown key":    {"recipients", "a.yaml", "name: a\ncolour: red", "colour", exitFailed},
+		"no country":        {"recipients", "a.yaml", "name: a\ncountry: XX\npurposes: [service]", "3166", exitFailed},
+		"no name":           {"systems", "a.yaml", "purposes: [service]", "name", exitFailed},
+		"no purpose":        {"purposes", "a.yaml", "purposes: [{name: a}]", "basis", exitFailed},
+		"no policy":         {"policies", "a.cedar", "permit", "a.cedar", exitFailed},
+		"a built-in":        {"purposes", "a.yaml", "purposes: [{name: service, title: {kk: а, ru: б, en: c}, basis: consent, fields: [phone], retention: {after: collection}}]", "file", exitFailed},
+		"nothing":           {"other", "a.yaml", "", "nothing to apply", exitUsage},
+		"an unknown system": {"systems", "a.yaml", "name: a\npurposes: [no_such_purpose]", "purposes", exitFailed},
+	} {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, test.part), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, test.part, test.file), []byte(test.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if r := administrator.run(t, "", "apply", "-f", dir); r.code != test.code || !strings.Contains(r.out+r.errors, test.tells) {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
