@@ -2,10 +2,12 @@ package purpose_test
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/sandyq/sandyq/vault/purpose"
 	"github.com/sandyq/sandyq/vault/schema"
@@ -54,8 +56,8 @@ func TestDefault(t *testing.T) {
 			if got := strings.Join(p.Fields(schema.Default()), " "); got != test.fields {
 				t.Errorf("fields %s, want %s", got, test.fields)
 			}
-			if p.AllowsDocuments() != test.documents || p.OwnConsent != test.ownConsent || p.CrossBorder != test.foreign {
-				t.Errorf("documents %t, own consent %t, cross-border %t", p.AllowsDocuments(), p.OwnConsent, p.CrossBorder)
+			if p.AllowsDocuments() != test.documents || p.OwnConsent != test.ownConsent || p.CrossBorder != test.foreign || p.Discloses != test.foreign {
+				t.Errorf("documents %t, own consent %t, cross-border %t, discloses %t", p.AllowsDocuments(), p.OwnConsent, p.CrossBorder, p.Discloses)
 			}
 			if p.Basis.Name != test.basis || p.Basis.Consent != (test.basis == "consent") || p.Retention != test.retention {
 				t.Errorf("basis %+v, retention %+v", p.Basis, p.Retention)
@@ -138,6 +140,15 @@ func TestParseRefuses(t *testing.T) {
 		{"no retention", changed(kept, "documents: true"), "retention.after is one of"},
 		{"unknown event", changed("relationship_end", "doomsday"), "retention.after is one of"},
 		{"consent_end under law", file("[{name: a, TITLES, basis: law, citation: x, fields: all, retention: {after: consent_end}}]"), "needs a basis that is consent"},
+		{"recipients without discloses", changed("basis: consent", "basis: consent, recipients: [courier]"), "recipients need discloses"},
+		{"recipient twice", changed("basis: consent", "basis: consent, discloses: true, recipients: [courier, courier]"), "each listed once"},
+		{"name of a recipient", changed("basis: consent", "basis: consent, discloses: true, recipients: [Courier]"), "recipients are names"},
+		{"incompatible with itself", changed("basis: consent", "basis: consent, incompatible_with: [a]"), "names of other purposes"},
+		{"incompatible with nothing", changed("basis: consent", "basis: consent, incompatible_with: [b]"), `there is no purpose "b"`},
+		{"obligation under law", changed("basis: consent", "basis: law, citation: x, obligation: x"), "an obligation needs a basis that is consent"},
+		{"long citation", changed("basis: consent", "basis: consent, citation: "+strings.Repeat("x", 501)), "a citation is at most 500 bytes"},
+		{"long title", changed("TITLES", "title: {kk: а, ru: б, en: "+strings.Repeat("x", 401)+"}"), "a title in kk, ru and en"},
+		{"a number in a name", changed("name: a", "name: a850312113"), "no run of 9 digits"},
 		{"negative period", changed("relationship_end", "relationship_end, days: -1"), "0 to 100 years"},
 		{"101 years", changed("relationship_end", "relationship_end, years: 101"), "0 to 100 years"},
 		{"101 years of months", changed("relationship_end", "relationship_end, months: 1212"), "0 to 100 years"},
@@ -196,6 +207,87 @@ func open(t *testing.T, name string) *os.File {
 	}
 	t.Cleanup(func() { _ = f.Close() })
 	return f
+}
+
+// The folder of samples stands alone as the configuration's purposes, and joins the built-in ones over the API.
+func TestAFolderOfPurposes(t *testing.T) {
+	folder := os.DirFS("../../deploy/purposes")
+	r, err := purpose.ParseDir(folder, schema.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range r.All() {
+		names = append(names, p.Name)
+	}
+	if !slices.Equal(names, []string{"delivery", "research", "credit_scoring"}) {
+		t.Errorf("the folder holds %v", names)
+	}
+	delivery, _ := r.Get("delivery")
+	if !delivery.Discloses || !slices.Equal(delivery.Recipients, []string{"courier"}) || delivery.Obligation == "" {
+		t.Errorf("%+v", delivery)
+	}
+	for _, broken := range []map[string]string{
+		{},
+		{"a.yml": file("[]")},
+		{"a.yaml": "purposes: [{name: a}]"},
+		{"a.yaml": good("a"), "b.yaml": good("a")},
+	} {
+		if r, err := purpose.ParseDir(files(broken), schema.Default()); err == nil || r != nil {
+			t.Errorf("%v is taken", broken)
+		}
+	}
+	both, err := purpose.ParseDir(files{"a.yaml": good("a"), "b.yaml": good("b"), "c.txt": "no YAML"}, schema.Default())
+	if err != nil || len(both.All()) != 2 {
+		t.Error(both, err)
+	}
+}
+
+// good is a file of one purpose on the built-in bases.
+func good(name string) string {
+	return "purposes: [{name: " + name + ", title: {kk: а, ru: б, en: c}, basis: consent, fields: [email], retention: {after: collection}}]"
+}
+
+// files is a folder.
+type files map[string]string
+
+func (f files) Open(name string) (fs.File, error) {
+	all := fstest.MapFS{}
+	for name, text := range f {
+		all[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return all.Open(name)
+}
+
+func TestPurposesThatExcludeEachOther(t *testing.T) {
+	builtIn := purpose.Default()
+	scoring, err := builtIn.Make(purpose.Settings{
+		Name: "scoring", Title: purpose.Title{Kazakh: "а", Russian: "б", English: "c"}, Basis: "consent",
+		IncompatibleWith: []string{"marketing"}, Fields: purpose.FieldList{Names: []string{"iin"}},
+		Retention: purpose.Retention{After: purpose.ConsentEnd},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := builtIn.With(scoring)
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{{"scoring", "marketing", true}, {"marketing", "scoring", true}, {"scoring", "service", false}, {"scoring", "scoring", false}, {"scoring", "nothing", false}} {
+		if r.Incompatible(test.a, test.b) != test.want {
+			t.Errorf("%s and %s: %t", test.a, test.b, !test.want)
+		}
+	}
+	if !r.Exclusive("scoring") || !r.Exclusive("marketing") || r.Exclusive("service") || builtIn.Exclusive("marketing") {
+		t.Error("scoring and marketing exclude each other, in the joined registry only")
+	}
+	if len(builtIn.All()) != 10 || len(r.All()) != 11 {
+		t.Errorf("%d built in, %d joined", len(builtIn.All()), len(r.All()))
+	}
+	covering, _ := purpose.Default().Get("service")
+	if got, _ := r.With(covering).Get("service"); got == covering {
+		t.Error("one that is joined covers one of the same name")
+	}
 }
 
 // Whatever the file: no panic, and a registry that is accepted reaches fields of its schema only.
