@@ -322,6 +322,27 @@ func TestWithdrawnIsNotCollectedFor(t *testing.T) {
 	}
 }
 
+// TestHandleEndsWithItsConsent: a document that is opened on the ground of a consent is read until that ends and no longer.
+func TestHandleEndsWithItsConsent(t *testing.T) {
+	v := consents(t, vault.ConsentsEnforced, "")
+	shop := app(v)
+	term := consentTo(v, "registration", "service", "contract")
+	term.ExpiresAt = v.Clock.Now().Add(30 * time.Second).Truncate(time.Millisecond)
+	made := tokenize1(t, v, shop, api.TokenizeItem{Fields: aigul(), Consent: term})
+	wantItem(t, made.Error, "")
+	put := must[*api.Document](t)(v.PutDocument(ctx, shop, upload(made.Subject, jpeg(1000))))
+	opened := openDocument(t, v, shop, put.Token, 0)
+	if !opened.ExpiresAt.Equal(term.ExpiresAt) {
+		t.Errorf("the handle ends at %s, the consent at %s", opened.ExpiresAt, term.ExpiresAt)
+	}
+	if _, err := readAll(t, v, shop, opened.Content); err != nil {
+		t.Error(err)
+	}
+	v.Clock.Advance(time.Minute)
+	_, err := readAll(t, v, shop, opened.Content)
+	wantCode(t, err, fault.NotFound)
+}
+
 // obliged is two purposes of which an obligation keeps one.
 const obliged = `
 bases: [{name: consent, consent: true, title: {kk: а, ru: б, en: c}}]

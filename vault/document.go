@@ -107,6 +107,8 @@ func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocu
 		d.request.Subject, d.entry.Objects, d.entry.Items = who.id.String(), []string{o.document.String()}, 1
 		d.dues, d.alerts = []due{{0, budget.Read, string(schema.CategoryDocument)}}, call.rules.canaries.touched(o.token, who.id)
 		d.effect.expectPrefix(s.rows.subject(who.id), who.row.status.encode())
+		rests, _ := s.footing(p, who.row.bases)
+		o.expires = rests.until // the handle does not outlive the consent that it rests on
 		if d.request.Refusal = s.stands(call.rules, &d.request, who.row); d.request.Refusal == nil {
 			d.request.Refusal = against
 		}
@@ -136,7 +138,9 @@ func (s *Service) handOut(keys *disclosed, o *handle, parts int) (*api.OpenDocum
 	if o.meta, err = s.openMeta(key, o.subject, o.document, o.row); err != nil {
 		return nil, err
 	}
-	o.expires = s.Clock().Add(s.handles.life)
+	if end := s.Clock().Add(s.handles.life); o.expires.IsZero() || end.Before(o.expires) {
+		o.expires = end
+	}
 	return &api.OpenDocumentResponse{
 		Content: "/v1/content/" + s.handles.add(o), ExpiresAt: o.expires.UTC(), Document: o.document.String(), Part: o.part,
 		Parts: parts, MediaType: o.meta.MediaType, Size: o.meta.Size, SHA256: hex.EncodeToString(o.meta.SHA256),
