@@ -121,15 +121,23 @@ func (v *Vault) open() {
 	v.Service = service
 }
 
-// Beside starts the vault of another tenant over the same store and documents, with a keyring of its own. It ends before v.
+// Beside starts the vault of another tenant over the same store and documents, with a keyring and a clock of its own. It ends
+// before v.
 func (v *Vault) Beside(tenant string, options ...Option) *Vault {
 	v.t.Helper()
 	home := filepath.Join(v.Home, "tenants", tenant)
 	check(v.t, os.MkdirAll(home, 0o700))
 	shared := func(o *vault.Options) {
-		o.Tenant, o.Store, o.Place, o.Blobs, o.Clock = tenant, v.Store, v.parts.Place, v.parts.Blobs, v.Clock.Now
+		o.Tenant, o.Store, o.Place, o.Blobs = tenant, v.Store, v.parts.Place, v.parts.Blobs
 	}
 	return At(v.t, home, append([]Option{shared}, options...)...)
+}
+
+// Again starts a vault that was stopped anew, over the store and documents of another that runs, with other options.
+func (v *Vault) Again(options ...Option) *Vault {
+	v.t.Helper()
+	was := func(o *vault.Options) { *o = v.options }
+	return At(v.t, v.Home, append([]Option{was}, options...)...)
 }
 
 // Keyring opens the local keyring of a folder, making it the first time.
