@@ -76,6 +76,9 @@ func (s *Service) readObject(made *rules, class ruleClass, name string, row *rul
 	return k.read(s, made, name, row)
 }
 
+// maxObject bounds the body of an object, in bytes: a row, and a change that waits, must hold it.
+const maxObject = 240 << 10
+
 // bodyOf writes the body of an object: one text for one object.
 func bodyOf(object any) ([]byte, error) { return json.Marshal(object, json.Deterministic(true)) }
 
@@ -103,6 +106,9 @@ func (s *Service) propose(ctx context.Context, call Call, k *objectKind, name st
 	body, err := bodyOf(object)
 	if err != nil {
 		return nil, err
+	}
+	if len(body) > maxObject {
+		return nil, fault.Newf(fault.TooLarge, "an object has at most %d bytes of JSON", maxObject)
 	}
 	p := &proposal{k, name, from, body}
 	return underRules(ctx, s, call, func(call Call) (*api.Change, error) { return s.proposeUnder(ctx, call, p) })

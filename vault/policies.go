@@ -19,7 +19,7 @@ const policiesName = "policies"
 // The limits of a set of policies.
 const (
 	maxPolicyFiles = 100
-	maxPolicies    = 1 << 20 // bytes of all files
+	maxPolicies    = 200 << 10 // bytes of all files
 )
 
 var policyFilePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}\.cedar$`)

@@ -59,13 +59,17 @@ func TestWhatNoPoliciesCanBe(t *testing.T) {
 		"no such action": {set(map[string]string{"own.cedar": `@id("x") permit (principal, action == Action::"fly", resource);`}).Files, "own.cedar"},
 		"a path":         {map[string]string{"../own.cedar": ""}, "NAME.cedar"},
 		"another file":   {map[string]string{"own.txt": ""}, "NAME.cedar"},
-		"too much":       {map[string]string{"own.cedar": strings.Repeat("/", 1<<20+1)}, "bytes"},
+		"too much":       {map[string]string{"own.cedar": strings.Repeat("/", 200<<10+1)}, "bytes"},
 	} {
 		_, err := v.PutPolicies(ctx, admin, &api.Policies{Files: test.files})
 		if f := fault.From(err); err == nil || f.Code != fault.Invalid || f.Fields[0].Field != "files" || !strings.Contains(f.Fields[0].Rule, test.tells) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	_, err := v.PutPolicies(ctx, admin, &api.Policies{Files: map[string]string{"own.cedar": strings.Repeat("\n", 150<<10)}})
+	wantCode(t, err, fault.TooLarge) // as JSON
+	largest := set(map[string]string{"own.cedar": "//" + strings.Repeat("x", 150<<10)})
+	must[*api.Change](t)(v.PutPolicies(ctx, admin, largest))
 	for name, files := range map[string]map[string]string{
 		"nobody may anything": {"own.cedar": `@id("nothing") forbid (principal, action, resource);`},
 		"no administrator":    set(map[string]string{"own.cedar": `@id("nothing") forbid (principal in Role::"administrator", action, resource);`}).Files,
