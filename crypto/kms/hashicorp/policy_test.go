@@ -106,6 +106,26 @@ func body(method string) any {
 	return map[string]any{"v": 1, "key": "vault:v1:AAAA", "plaintext": "AAAA", "ciphertext": "vault:v1:AAAA", "input": "AAAA"}
 }
 
+// TestPoliciesReachOneMountOnly: what one tenant's role holds is nothing in another's mount on the same server.
+func TestPoliciesReachOneMountOnly(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	other := setUp(t, p.server, false)
+	id := create(t, other.open(t))
+	token, m := p.token(t, "serve"), other.config.Mount
+	wrapped := "/wrap-" + other.config.Tenant
+	for _, try := range [][2]string{
+		{"GET", m + "/keys/" + id.String()}, {"PUT", m + "/keys/" + kms.NewID().String()}, {"DELETE", m + "/keys/" + id.String()},
+		{"LIST", m + "/keys"}, {"GET", m + "/sentinel"},
+		{"GET", m + "-generation/data/generation"}, {"PUT", m + "-generation/data/generation"},
+		{"PUT", m + "-transit/encrypt" + wrapped}, {"PUT", m + "-transit/decrypt" + wrapped},
+		{"PUT", m + "-transit/hmac/index-" + other.config.Tenant + "/sha2-256"},
+	} {
+		if status, _ := p.server.RequestAs(t, token, try[0], try[1], body(try[0])); status != http.StatusForbidden {
+			t.Errorf("%s %s: status %d, want 403", try[0], try[1], status)
+		}
+	}
+}
+
 // TestServingIdentityDestroysNothing gives a provider the serving role alone.
 func TestServingIdentityDestroysNothing(t *testing.T) {
 	p := setUp(t, vaultserver.Shared(t), true)
