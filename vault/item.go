@@ -172,6 +172,9 @@ func (it *item) count() (n int) {
 // settled reports that the item has its result.
 func (it *item) settled() bool { return it.result.Error != nil || it.result.Subject != "" }
 
+// invalid reports that the item broke a rule.
+func (it *item) invalid() bool { return it.result.Error != nil && it.result.Error.Code == fault.Invalid }
+
 func (it *item) fail(err error) { *it.result = api.TokenizeResult{Error: itemError(err)} }
 
 func (it *item) succeed(p *plan, consent *api.Consent) {

@@ -50,6 +50,9 @@ func (s *Service) tokenize(ctx context.Context, call Call, req *api.TokenizeRequ
 		for i := range req.Items {
 			items[i] = s.prepare(&req.Items[i], &resp.Results[i], call, p, o, i)
 		}
+		if at := slices.IndexFunc(items, (*item).invalid); at >= 0 && s.rulebook.behind(ctx, call.rules, resp.Results[at].Error.Err()) {
+			return errRules
+		}
 		if err := s.recordRefused(ctx, call, r, items); err != nil {
 			return err
 		}
