@@ -22,7 +22,7 @@ type Approval struct {
 
 // The things that may need the agreement of others.
 const (
-	ApproveErasure   = "erasure"        // outside retention
+	ApproveErasure   = "erasure"
 	ApprovePurpose   = "purpose_change" // a purpose made, changed or ended
 	ApproveConfig    = "configuration_change"
 	ReviewBreakGlass = "break_glass" // afterwards

@@ -261,20 +261,37 @@ func TestWhatWaitsIsListed(t *testing.T) {
 	}
 }
 
-// TestRetentionWaitsForNobody, but for the other systems that hold the person.
-func TestRetentionWaitsForNobody(t *testing.T) {
+// TestNoGroundSparesTheApproval: who asks names the ground, and nobody has checked it.
+func TestNoGroundSparesTheApproval(t *testing.T) {
 	v := vaulttest.New(t, approvals(1))
+	for name, call := range map[string]vault.Call{"a system": app(v), "staff": person("aigerim", "1", access.PrivacyOfficer)} {
+		who := register(t, v, app(v), aigul()).Subject
+		if call.Principal.VaultWide() {
+			who = vaultWide(t, v, iinA)
+		}
+		for _, ground := range []string{"request", "withdrawal", "purpose_reached", "unlawful", "court", "other"} {
+			e := must[*api.Erasure](t)(v.RequestErasure(ctx, call, &api.ErasureRequest{Subject: who, Ground: ground, Reason: "asked", DryRun: true}))
+			if e.ApprovalsNeeded != 1 {
+				t.Errorf("%s, %s: %+v", name, ground, e)
+			}
+		}
+	}
+}
+
+// TestASharedPersonWaits: no system has others' person destroyed alone, whatever is configured.
+func TestASharedPersonWaits(t *testing.T) {
+	v := vaulttest.New(t, approvals(0))
 	shop := app(v)
 	who := register(t, v, shop, aigul())
-	due := func(subject string) *api.Erasure {
-		return must[*api.Erasure](t)(v.RequestErasure(ctx, shop, &api.ErasureRequest{Subject: subject, Ground: "purpose_reached", Reason: "retention", DryRun: true}))
+	would := func() int {
+		return must[*api.Erasure](t)(v.RequestErasure(ctx, shop, &api.ErasureRequest{Subject: who.Subject, Ground: "request", Reason: "asked", DryRun: true})).ApprovalsNeeded
 	}
-	if e := due(who.Subject); e.ApprovalsNeeded != 0 {
-		t.Errorf("%+v", e)
+	if n := would(); n != 0 {
+		t.Errorf("held alone: %d", n)
 	}
 	register(t, v, v.As("other", access.Application), fields{"iin": text(iinA)})
-	if e := due(who.Subject); e.ApprovalsNeeded != 1 {
-		t.Errorf("held by another, too: %+v", e)
+	if n := would(); n != 1 {
+		t.Errorf("held by another, too: %d", n)
 	}
 }
 

@@ -36,10 +36,7 @@ type erasureRow struct {
 	Proofs   keptProofs          `cbor:"11,keyasint"`          // what stays of the person's consents
 }
 
-// groundPurposeReached is the ground of an erasure that retention itself demands.
-const groundPurposeReached = "purpose_reached"
-
-var grounds = []string{"request", "withdrawal", groundPurposeReached, "unlawful", "court", "other"}
+var grounds = []string{"request", "withdrawal", "purpose_reached", "unlawful", "court", "other"}
 
 // RequestErasure asks for the erasure of a person. When nobody has to approve, the person is unreadable when this answers.
 func (s *Service) RequestErasure(ctx context.Context, call Call, req *api.ErasureRequest) (*api.Erasure, error) {
@@ -78,7 +75,7 @@ func (s *Service) requestErasure(ctx context.Context, call Call, req *api.Erasur
 			var asked Approval
 			var proofs keptProofs
 			who, err = s.meet(ctx, call, r, req.Subject, func(rd store.Reader, who *person) (err error) {
-				if asked, err = s.erasureApproval(rd, call.Principal, who, req.Ground); err != nil {
+				if asked, err = s.erasureApproval(rd, call.Principal, who); err != nil {
 					return err
 				}
 				if proofs, err = s.keptProofs(rd, call.Principal, who.id); err != nil {
@@ -218,7 +215,7 @@ func (s *Service) beginErasure(call Call, who *person, req *api.ErasureRequest, 
 		row.State, row.At[string(api.ErasureErasing)] = api.ErasureErasing, stampOf(s.Clock())
 	}
 	c := s.lateChange(who, func(w store.Writer, inside *change) error {
-		now, err := s.erasureApproval(w, call.Principal, who, req.Ground)
+		now, err := s.erasureApproval(w, call.Principal, who)
 		if err != nil {
 			return err
 		}

@@ -12,13 +12,10 @@ import (
 	"github.com/sandyq/sandyq/vault/store"
 )
 
-// erasureApproval is what an erasure needs of others: as configured, nothing when retention demands it, and one word at
-// least when a system asks for the erasure of somebody whom other systems hold too.
-func (s *Service) erasureApproval(r store.Reader, caller access.Principal, who *person, ground string) (Approval, error) {
+// erasureApproval is what an erasure needs of others: as configured, whatever ground the caller names, and one word at least
+// when a system asks for the erasure of somebody whom other systems hold too.
+func (s *Service) erasureApproval(r store.Reader, caller access.Principal, who *person) (Approval, error) {
 	a := s.Approvals[ApproveErasure]
-	if ground == groundPurposeReached {
-		a.Needed = 0
-	}
 	if caller.VaultWide() {
 		return a, nil
 	}

@@ -10,7 +10,7 @@ import (
 
 // approvalsConfig says what needs the word of others: four eyes, or more.
 type approvalsConfig struct {
-	Erasure             approvalConfig `yaml:"erasure"`        // but not when retention demands it
+	Erasure             approvalConfig `yaml:"erasure"`
 	PurposeChange       approvalConfig `yaml:"purpose_change"` // a purpose made, changed or ended
 	ConfigurationChange approvalConfig `yaml:"configuration_change"`
 	BreakGlass          approvalConfig `yaml:"break_glass"` // the review, afterwards
