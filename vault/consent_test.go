@@ -228,6 +228,26 @@ func TestConsentRules(t *testing.T) {
 
 // TestConsentsOfOthers: a system lists and withdraws what it recorded; to others a consent of its is not there. Staff see all,
 // with what is sealed.
+// TestASubjectsPageListsConsents: all of them to staff, its own to a system.
+func TestASubjectsPageListsConsents(t *testing.T) {
+	v := vaulttest.New(t)
+	shop, crm, staff := app(v), v.As("crm", access.Application), v.As("staff", access.Staff)
+	person := register(t, v, shop, aigul())
+	other := register(t, v, crm, fields{"iin": text(iinA)})
+	made := record(t, v, shop, person.Subject, consentTo(v, "service"))
+	shown := must[*api.Subject](t)(v.Subject(ctx, shop, person.Subject)).Consents
+	if len(shown) != 1 || shown[0].Consent != made.Consent || shown[0].State != api.ConsentGiven || !slices.Equal(shown[0].Purposes, []string{"service"}) {
+		t.Errorf("its own: %+v", shown)
+	}
+	if shown := must[*api.Subject](t)(v.Subject(ctx, crm, other.Subject)).Consents; len(shown) != 0 {
+		t.Errorf("another system's: %+v", shown)
+	}
+	wide := detokenize(t, v, staff, api.Plain, person.Tokens["iin"].Items[0])[0].Subject
+	if shown := must[*api.Subject](t)(v.Subject(ctx, staff, wide)).Consents; len(shown) != 1 {
+		t.Errorf("to staff: %+v", shown)
+	}
+}
+
 func TestConsentsOfOthers(t *testing.T) {
 	v := consents(t, vault.ConsentsObserved, "")
 	shop, other, root := app(v), v.As("loyalty", access.Application), v.As("root", access.PrivacyOfficer)

@@ -119,10 +119,27 @@ func (s *Service) view(ctx context.Context, call Call, id SubjectID) (*api.Subje
 		if out.Tokens, err = s.tokensOf(r, id, call.Principal.System); err != nil {
 			return err
 		}
-		out.Documents, err = s.heldDocuments(r, id, call.Principal)
+		if out.Documents, err = s.heldDocuments(r, id, call.Principal); err != nil {
+			return err
+		}
+		out.Consents, err = s.heldConsents(r, id, call.Principal)
 		return err
 	})
 	return out, err
+}
+
+// heldConsents lists the consents that the caller may know of.
+func (s *Service) heldConsents(r store.Reader, id SubjectID, caller access.Principal) (all []api.HeldConsent, err error) {
+	err = s.eachConsent(r, id, func(c ConsentID, row *consentRow) error {
+		if caller.VaultWide() || row.System == caller.System {
+			all = append(all, api.HeldConsent{
+				Consent: c.String(), State: row.state(stampOf(s.Clock())), Purposes: row.Purposes, GivenAt: row.Given.time(),
+				ExpiresAt: row.Expires.time(),
+			})
+		}
+		return nil
+	})
+	return all, err
 }
 
 // heldFields counts the values in each field: for an application, those it has tokens of.

@@ -28,7 +28,17 @@ type Subject struct {
 	Tokens    map[string]OneOrMany[string] `json:"tokens,omitempty"` // the calling system's
 	Documents []HeldDocument               `json:"documents,omitempty"`
 	Purposes  []string                     `json:"purposes,omitempty"` // to an application: its own
+	Consents  []HeldConsent                `json:"consents,omitempty"` // to an application: those that it recorded
 	Erasure   string                       `json:"erasure,omitempty"`  // the erasure that is under way
+}
+
+// HeldConsent is a consent as its person's page lists it.
+type HeldConsent struct {
+	Consent   string       `json:"consent"`
+	State     ConsentState `json:"state"`
+	Purposes  []string     `json:"purposes"`
+	GivenAt   Time         `json:"given_at"`
+	ExpiresAt Time         `json:"expires_at,omitzero"`
 }
 
 // HeldField tells how many values of a field are held and since when.
