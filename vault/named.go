@@ -31,10 +31,16 @@ func (n *namedKeys) use(ctx context.Context, name string, f func(secret.Bytes) e
 	if err != nil {
 		return err
 	}
-	if row == nil {
+	for range maxRounds {
+		if row != nil {
+			break
+		}
 		if row, err = n.make(ctx, name); err != nil {
 			return fmt.Errorf("make the key %q: %w", name, err)
 		}
+	}
+	if row == nil {
+		return errContended
 	}
 	opened, err := s.keyring.Open(ctx, permit, row.Key)
 	if err != nil {
@@ -83,7 +89,7 @@ func (n *namedKeys) make(ctx context.Context, name string) (*namedRow, error) {
 		s.keyring.Keep(fresh[0], permit)
 		return row, nil
 	}
-	return n.find(ctx, name) // somebody was faster
+	return n.find(ctx, name) // somebody was faster, or took the fresh key: then there is still none
 }
 
 // forget destroys a named key and then its row.
