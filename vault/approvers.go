@@ -51,8 +51,8 @@ func Shortages(ctx context.Context, tenant string, s store.Store, approvals map[
 	return short, nil
 }
 
-// identities counts the different people whom tokens with one of the roles can be: a token is the same person's as one that
-// made it or that it made, however far back, and as every other of its system.
+// identities counts the different people whom tokens with one of the roles can be: two are one person's when the lineage of one
+// reaches back to the other, or to its system.
 func identities(all map[string]*credentialRow, roles []access.Role, now time.Time) (n int) {
 	one := map[string]string{} // what is the same person's as something else → that; following it ends with one of all
 	root := func(of string) string {
@@ -66,21 +66,28 @@ func identities(all map[string]*credentialRow, roles []access.Role, now time.Tim
 			one[a] = b
 		}
 	}
-	var counted []string
+	counted, systems := map[string]bool{}, map[string]bool{}
 	for id, row := range all {
-		if row.ended(now) || !slices.Contains(roles, row.Role) {
-			continue
+		if !row.ended(now) && slices.Contains(roles, row.Role) {
+			counted[id], systems[row.System] = true, true
 		}
-		counted = append(counted, id)
-		join(id, "system "+row.System)
-		for maker := row.Maker; all[maker] != nil; maker = all[maker].Maker {
-			if slices.Contains(roles, all[maker].Role) {
-				join(id, maker)
+	}
+	rowOf := func(credential string) (*credentialRow, error) { return all[credential], nil }
+	for id := range counted {
+		line, _ := lineageOf(id, all[id].System, rowOf) // rowOf never fails
+		for other := range line.credentials {
+			if counted[other] {
+				join(id, other)
+			}
+		}
+		for system := range line.systems {
+			if systems[system] {
+				join(id, "system "+system)
 			}
 		}
 	}
 	people := map[string]bool{}
-	for _, id := range counted {
+	for id := range counted {
 		people[root(id)] = true
 	}
 	return len(people)

@@ -93,9 +93,9 @@ func (b *ballot) lapsed(now time.Time) bool {
 	return b.missing() > 0 && b.Until != 0 && !now.Before(b.Until.time())
 }
 
-// vote adds the caller's word, or returns why it does not count: it is their own wish, or of somebody whose credential
-// the one who wished or another approver made or was made by; they lack the role; it came too late; or what they say they
-// saw (the digest in hexadecimal digits; empty: as it stands) is not what is put to the vote.
+// vote adds the caller's word, or returns why it does not count: it is their own wish, or of somebody who may be the one who
+// wished or another approver (see oneHand); they lack the role; it came too late; or what they say they saw (the digest in
+// hexadecimal digits; empty: as it stands) is not what is put to the vote.
 func (s *Service) vote(ctx context.Context, caller access.Principal, b *ballot, saw string) (*fault.Error, error) {
 	now := s.Clock()
 	switch {
@@ -106,16 +106,14 @@ func (s *Service) vote(ctx context.Context, caller access.Principal, b *ballot, 
 	case len(b.Roles) > 0 && !slices.ContainsFunc(b.Roles, caller.Has):
 		return fault.New(fault.Denied, "somebody of another role has to approve"), nil
 	}
-	others := []vote{{By: b.By, System: b.System}}
-	for _, other := range append(others, b.Votes...) {
-		same, err := s.oneMadeTheOther(ctx, caller.Credential, other.By)
-		if err != nil {
+	word := vote{caller.Credential, caller.System, caller.RoleNames(), stampOf(now), bytes.Clone(b.Digest)}
+	for _, other := range append([]vote{{By: b.By, System: b.System}}, b.Votes...) {
+		if same, err := s.oneHand(ctx, word, other); err != nil {
 			return nil, err
-		}
-		if same || caller.System == other.System {
+		} else if same {
 			return fault.New(fault.Denied, "somebody else has to approve"), nil
 		}
 	}
-	b.Votes = append(b.Votes, vote{caller.Credential, caller.System, caller.RoleNames(), stampOf(now), bytes.Clone(b.Digest)})
+	b.Votes = append(b.Votes, word)
 	return nil, nil
 }

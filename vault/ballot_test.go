@@ -104,6 +104,41 @@ func TestNobodyApprovesTheirOwnWish(t *testing.T) {
 	erased(t, v, aigerim, e.Erasure)
 }
 
+// TestWhoHandsOutATokenIsItsHolder: the text of a token is shown to whoever asks for it, so it speaks for them as well.
+func TestWhoHandsOutATokenIsItsHolder(t *testing.T) {
+	v := vaulttest.New(t, approvals(1))
+	register(t, v, app(v), aigul())
+	rotated := func(by vault.Call, of vault.Call) vault.Call {
+		made := must[*api.ServiceToken](t)(v.RotateServiceToken(ctx, by, of.Principal.Credential, &api.RotateServiceTokenRequest{Overlap: 3600}))
+		return vault.Call{Principal: must[access.Principal](t)(v.Authenticate(ctx, vault.Presented{Bearer: made.Secret})), RequestID: "req-rotated"}
+	}
+	boss, maker := v.As("boss", access.Administrator), v.As("maker", access.Administrator)
+	another := v.As("boss", access.Administrator) // of the same name as boss
+	officer := made(t, v, maker, "officer", access.PrivacyOfficer)
+	who := vaultWide(t, v, iinA)
+	renewed := person("registrar", "renewed", access.Administrator)
+	certified := renewed
+	certified.Principal.Credential = "x509:11"
+	for name, test := range map[string]struct{ wisher, approver vault.Call }{
+		"who has rotated another's token":                  {boss, rotated(boss, officer)},
+		"and its maker":                                    {maker, rotated(boss, officer)},
+		"who has rotated what was rotated":                 {boss, rotated(maker, rotated(boss, officer))},
+		"a name whose other token has made it":             {another, made(t, v, boss, "officer-2", access.PrivacyOfficer)},
+		"a name whose other token has rotated it":          {another, rotated(boss, officer)},
+		"a name whose certificate was renewed since":       {renewed, made(t, v, certified, "officer-3", access.PrivacyOfficer)},
+		"what such a name has made, of what it made since": {made(t, v, made(t, v, boss, "clerk", access.Administrator), "officer-4", access.PrivacyOfficer), another},
+	} {
+		e := erase(t, v, test.wisher, who)
+		if _, err := v.ApproveErasure(ctx, test.approver, e.Erasure, nothingSaid()); fault.CodeOf(err) != fault.Denied {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		must[*api.Erasure](t)(v.CancelErasure(ctx, test.wisher, e.Erasure))
+	}
+	e := erase(t, v, boss, who)
+	must[*api.Erasure](t)(v.ApproveErasure(ctx, officer, e.Erasure, nothingSaid())) // their own token still is theirs
+}
+
 // TestALineOfTokensIsFollowedToItsBeginning, however long somebody makes it.
 func TestALineOfTokensIsFollowedToItsBeginning(t *testing.T) {
 	v := vaulttest.New(t, approvals(1))

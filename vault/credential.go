@@ -26,6 +26,7 @@ type credentialRow struct {
 	Systems    []string `cbor:"8,keyasint,omitempty"` // of staff: whose people they may see; nil: everybody's
 	Department string   `cbor:"9,keyasint,omitempty"`
 	Replaces   bool     `cbor:"10,keyasint,omitempty"` // Maker is what it replaces
+	Shown      *holder  `cbor:"11,keyasint,omitempty"` // to whom its text was shown
 }
 
 // ended reports that the token lets nobody in any more.
@@ -54,7 +55,7 @@ func (s *Service) createServiceToken(ctx context.Context, call Call, req *api.Cr
 			return errShownOnce()
 		}
 		text, credential, proof := authn.NewServiceToken()
-		row.Digest, row.Maker = proof.Digest(), call.Principal.Credential
+		row.Digest, row.Maker, row.Shown = proof.Digest(), call.Principal.Credential, holderOf(call.Principal)
 		d := deed{request: access.Request{Action: access.CreateCredential}, effect: &draft{}}
 		d.entry.Objects, d.entry.Kind = []string{CredentialID(credential).String()}, string(row.Role)
 		d.effect.expect(s.rows.credential(credential), nil)
@@ -116,37 +117,6 @@ func (s *Service) expire(row *credentialRow, at time.Time) error {
 		row.Expires = stampOf(at)
 	}
 	return nil
-}
-
-// oneMadeTheOther reports whether two credentials are one, or one was made by the other, however far back. A credential is
-// made after its maker, so every line of makers ends.
-func (s *Service) oneMadeTheOther(ctx context.Context, a, b string) (same bool, err error) {
-	err = s.Store.View(ctx, func(r store.Reader) (err error) {
-		if same, err = s.descends(r, a, b); err == nil && !same {
-			same, err = s.descends(r, b, a)
-		}
-		return err
-	})
-	return same, err
-}
-
-// descends reports whether a credential is another, or was made by it, or by one that it made.
-func (s *Service) descends(r store.Reader, from, another string) (bool, error) {
-	for at := from; at != ""; {
-		if at == another {
-			return true, nil
-		}
-		raw, err := parseID(credentialPrefix, at)
-		if err != nil {
-			return false, nil //nolint:nilerr // a principal that is not known by a service token: nobody made it here
-		}
-		row, err := getRow[credentialRow](r, s.rows.credential(raw))
-		if err != nil || row == nil {
-			return false, err
-		}
-		at = row.Maker
-	}
-	return false, nil
 }
 
 // Bootstrap makes the first administrator's token, which nobody could ask for over the API. The caller is the operator at

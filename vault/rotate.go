@@ -45,7 +45,7 @@ func (s *Service) rotateServiceToken(ctx context.Context, call Call, credential 
 			return errShownOnce()
 		}
 		_, err := s.act(ctx, call, func() (d deed, err error) {
-			d, made, err = s.rotation(ctx, r, old, overlap, req.ExpiresAt, o)
+			d, made, err = s.rotation(ctx, call, r, old, overlap, req.ExpiresAt, o)
 			return d, err
 		})
 		return err
@@ -57,7 +57,7 @@ func (s *Service) rotateServiceToken(ctx context.Context, call Call, credential 
 }
 
 // rotation drafts the new token and the end of the old one.
-func (s *Service) rotation(ctx context.Context, r access.Request, old CredentialID, overlap time.Duration, expires time.Time, o *once) (d deed, made *api.ServiceToken, err error) {
+func (s *Service) rotation(ctx context.Context, call Call, r access.Request, old CredentialID, overlap time.Duration, expires time.Time, o *once) (d deed, made *api.ServiceToken, err error) {
 	d = deed{request: r, effect: &draft{}}
 	d.entry.Objects = []string{old.String()}
 	var was *credentialRow
@@ -79,7 +79,7 @@ func (s *Service) rotation(ctx context.Context, r access.Request, old Credential
 	text, credential, proof := authn.NewServiceToken()
 	row := &credentialRow{
 		Digest: proof.Digest(), System: was.System, Role: was.Role, Created: stampOf(now), Maker: old.String(), Replaces: true,
-		Systems: was.Systems, Department: was.Department,
+		Systems: was.Systems, Department: was.Department, Shown: holderOf(call.Principal),
 	}
 	if err := s.expire(row, expires); err != nil {
 		return d, nil, err
