@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"path/filepath"
@@ -18,7 +19,7 @@ import (
 	"github.com/sandyq/sandyq/vault/client"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/httpapi"
-	"github.com/sandyq/sandyq/vault/store/memory"
+	"github.com/sandyq/sandyq/vault/store/badgerdb"
 	"github.com/sandyq/sandyq/vault/vaulttest"
 )
 
@@ -26,7 +27,8 @@ import (
 type cluster struct {
 	t      testing.TB
 	home   string
-	store  *memory.Store
+	store  *badgerdb.Store
+	place  string
 	keys   *local.Keyring
 	clock  vaulttest.Clock
 	option []vaulttest.Option
@@ -34,13 +36,17 @@ type cluster struct {
 
 func newCluster(t testing.TB, options ...vaulttest.Option) *cluster {
 	t.Helper()
-	c := &cluster{t: t, home: inMemory(t), store: memory.New(), option: options}
+	c := &cluster{t: t, home: inMemory(t), option: options}
 	var err error
+	if c.store, err = badgerdb.Open(badgerdb.Options{Dir: filepath.Join(c.home, "store")}); err != nil {
+		t.Fatal(err)
+	}
+	c.place = must[string](t)(c.store.Place())
 	if c.keys, err = vaulttest.Keyring(filepath.Join(c.home, "keyring")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := c.keys.Close(); err != nil {
+		if err := errors.Join(c.keys.Close(), c.store.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -51,7 +57,8 @@ func newCluster(t testing.TB, options ...vaulttest.Option) *cluster {
 func (c *cluster) node() *vaulttest.Vault {
 	c.t.Helper()
 	return vaulttest.At(c.t, c.home, append(c.option, vaulttest.With(func(o *vault.Options) {
-		o.Store, o.Keys, o.Clock = c.store, c.keys, c.clock.Now
+		o.Store, o.Place, o.Keys, o.Clock = c.store, c.place, c.keys, c.clock.Now
+		o.Keyring.PoolSize = 1000
 		o.SweepEvery = time.Hour // each start takes the title over; the nodes must not contest it
 	}))...)
 }
@@ -168,7 +175,7 @@ func TestStolenTokenIsStoppedAtItsBudget(t *testing.T) {
 // loot registers people until a system has so many tokens.
 func loot(t testing.TB, v *vaulttest.Vault, shop vault.Call, tokens int) (all []string) {
 	t.Helper()
-	const each, atOnce = 6, 500
+	const each, atOnce = 10, 200
 	for n := 0; len(all) < tokens; {
 		req := &api.TokenizeRequest{Purpose: "registration"}
 		for range min(atOnce, (tokens-len(all)+each-1)/each) {
