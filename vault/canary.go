@@ -139,7 +139,7 @@ func (s *Service) markCanary(ctx context.Context, call Call, req *api.MarkCanary
 	if err := s.writable(); err != nil {
 		return nil, err
 	}
-	body, err := s.canaryOf(ctx, req)
+	body, err := s.canaryOf(ctx, call.Principal, req)
 	if refusal := fault.From(err); err != nil {
 		if refusal.Code == fault.Internal {
 			return nil, err
@@ -164,23 +164,17 @@ func (s *Service) markCanary(ctx context.Context, call Call, req *api.MarkCanary
 	return s.changedCanary(ctx, call, d, one)
 }
 
-// canaryOf finds what is to be a canary.
-func (s *Service) canaryOf(ctx context.Context, req *api.MarkCanaryRequest) (row *canaryRow, err error) {
+// canaryOf finds what is to be a canary, among the people and tokens that the caller may see.
+func (s *Service) canaryOf(ctx context.Context, caller access.Principal, req *api.MarkCanaryRequest) (row *canaryRow, err error) {
 	err = s.Store.View(ctx, func(r store.Reader) error {
 		if req.Token != "" {
-			row, err = s.canaryToken(r, req.Token)
+			row, err = s.canaryToken(r, caller, req.Token)
 			return err
 		}
-		raw, err := parseID(subjectPrefix, req.Subject)
-		if err != nil {
-			return errNobody()
-		}
-		who, err := s.load(r, SubjectID(raw), "")
+		who, err := s.resolve(r, caller, req.Subject)
 		switch {
 		case err != nil:
 			return err
-		case who == nil:
-			return errNobody()
 		case who.row.state != stateActive:
 			return fault.New(fault.Erased, "this person is erased")
 		}
@@ -190,7 +184,7 @@ func (s *Service) canaryOf(ctx context.Context, req *api.MarkCanaryRequest) (row
 	return row, err
 }
 
-func (s *Service) canaryToken(r store.Reader, text string) (*canaryRow, error) {
+func (s *Service) canaryToken(r store.Reader, caller access.Principal, text string) (*canaryRow, error) {
 	t, _, err := token.Parse(text)
 	if err != nil {
 		return nil, mistyped()
@@ -199,7 +193,7 @@ func (s *Service) canaryToken(r store.Reader, text string) (*canaryRow, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case row == nil, row.Revoked, row.Erased:
+	case row == nil, row.Revoked, row.Erased, !caller.Reads(row.System):
 		return nil, fault.New(fault.NotFound, "there is no such token")
 	}
 	return &canaryRow{Subject: row.Subject, Token: t, System: row.System, Field: row.Field}, nil

@@ -113,7 +113,7 @@ func TestStolenTokenIsStoppedAtItsBudget(t *testing.T) {
 		c.clock.Advance(left) // the hour must not end meanwhile
 	}
 	first := c.node()
-	root := vault.Call{Principal: access.Principal{Tenant: "test", System: "root", Roles: []access.Role{access.Administrator}}, RequestID: "req-root"}
+	root := vault.Call{Principal: access.Principal{Tenant: "test", System: "root", Roles: []access.Role{access.Administrator}, AllSystems: true}, RequestID: "req-root"}
 	made := must[*api.ServiceToken](t)(first.CreateServiceToken(ctx, root, &api.CreateServiceTokenRequest{System: "shop", Role: string(access.Application)}))
 	shop := must[access.Principal](t)(first.Authenticate(ctx, vault.Presented{Bearer: made.Secret}))
 	s := &stolen{t: t, tokens: loot(t, first, vault.Call{Principal: shop}, n)}

@@ -76,7 +76,8 @@ type tokenAt struct {
 	row     *tokenRow
 	person  *person
 	refusal *fault.Error
-	revoked bool // by the caller's system, before
+	system  string // whose token it is; empty when it is none to the caller
+	revoked bool   // by the caller's system, before
 }
 
 // eachToken finds what the tokens stand for, in chunks, and records that it was asked.
@@ -143,10 +144,10 @@ func (s *Service) tokenAt(r store.Reader, caller access.Principal, text string) 
 		found.refusal, found.revoked = errNoToken(), row.System == caller.System
 		return found, nil
 	case row.Erased:
-		found.refusal = fault.New(fault.Erased, "this person is erased")
+		found.system, found.refusal = row.System, fault.New(fault.Erased, "this person is erased")
 		return found, nil
 	}
-	found.row = row
+	found.row, found.system = row, row.System
 	found.person, err = s.load(r, row.Subject, row.System)
 	switch {
 	case err != nil:
@@ -197,7 +198,7 @@ func (s *Service) revoke(ctx context.Context, call Call, o *once, at int, t *tok
 		if t.revoked {
 			return result, nil
 		}
-		if t.refusal == nil && t.row.System != call.Principal.System {
+		if t.system != "" && t.system != call.Principal.System {
 			t.refusal = errNoToken()
 		}
 		if t.refusal != nil {
