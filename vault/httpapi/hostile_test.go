@@ -79,7 +79,7 @@ func (h *hostility) known(s string) string {
 	return s
 }
 
-var identifier = regexp.MustCompile(`"(?:/v1/content/)?(sub_|doc_|era_|con_|cred_|chg_|brk_|cns_|rcp_|sdq_)([0-9a-z]+)"`)
+var identifier = regexp.MustCompile(`"(?:/v1/content/)?(sub_|doc_|era_|con_|cred_|chg_|brk_|cns_|rcp_|cny_|sdq_)([0-9a-z]+)"`)
 
 // learn keeps the ids and tokens that an answer tells of.
 func (h *hostility) learn(body string) {
