@@ -23,7 +23,8 @@ type Approval struct {
 // The things that may need the agreement of others.
 const (
 	ApproveErasure   = "erasure"
-	ApprovePurpose   = "purpose_change" // a purpose made, changed or ended
+	ApprovePurpose   = "purpose_change"  // a purpose made, changed or ended
+	ApprovePolicies  = "policies_change" // who may do what
 	ApproveConfig    = "configuration_change"
 	ReviewBreakGlass = "break_glass" // afterwards
 )
@@ -33,6 +34,7 @@ func DefaultApprovals() map[string]Approval {
 	return map[string]Approval{
 		ApproveErasure:   {Needed: 1, Life: ballotLife},
 		ApprovePurpose:   {Needed: 1, Roles: []access.Role{access.PrivacyOfficer}, Life: ballotLife},
+		ApprovePolicies:  {Needed: 1, Roles: []access.Role{access.PrivacyOfficer, access.SecurityOfficer}, Life: ballotLife},
 		ApproveConfig:    {Needed: 0, Life: ballotLife},
 		ReviewBreakGlass: {Needed: 1, Roles: []access.Role{access.SecurityOfficer, access.PrivacyOfficer}, Life: ballotLife},
 	}

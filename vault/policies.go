@@ -28,7 +28,7 @@ var policyFilePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,39}\.cedar$`)
 // started with; an empty one gives that its place back.
 func policyObjects() *objectKind {
 	return &objectKind{
-		class: classPolicies, kind: policiesName, action: access.ChangeConfig, approval: ApproveConfig,
+		class: classPolicies, kind: policiesName, action: access.ChangeConfig, approval: ApprovePolicies,
 		check: (*Service).checkPolicies, read: (*Service).readPolicies, show: (*Service).showPolicies,
 	}
 }
@@ -53,7 +53,7 @@ func (s *Service) Policies(ctx context.Context, call Call) (*api.Policies, error
 	})
 }
 
-func (s *Service) checkPolicies(ctx context.Context, call Call, _ string, body []byte) *fault.Error {
+func (s *Service) checkPolicies(ctx context.Context, _ Call, _ string, body []byte) *fault.Error {
 	set, err := objectOf[api.Policies](body)
 	if err != nil {
 		return fault.From(err)
@@ -71,7 +71,7 @@ func (s *Service) checkPolicies(ctx context.Context, call Call, _ string, body [
 	if err != nil {
 		return fault.Bad("files", err.Error())
 	}
-	if !s.leavesAWayBack(ctx, call.Principal, decider) {
+	if !s.leavesAWayBack(ctx, decider) {
 		return conflict("files", "under these policies no administrator could change the configuration any more")
 	}
 	return nil
@@ -92,22 +92,21 @@ func (s *Service) compile(set *api.Policies) (access.Decider, error) {
 	return s.Compile(files)
 }
 
-// leavesAWayBack reports whether policies let somebody put others in their place: an administrator whom nothing else is known
-// of than that they have proved themselves well, or the caller; and, where such a change has to be approved, an approver.
-func (s *Service) leavesAWayBack(ctx context.Context, caller access.Principal, decider access.Decider) bool {
-	may := func(a access.Action, who ...access.Principal) bool {
-		return slices.ContainsFunc(who, func(p access.Principal) bool {
-			d, err := decider.Decide(ctx, access.Request{Principal: p, Action: a, Form: access.Plain})
-			return err == nil && d.Allowed()
-		})
+// leavesAWayBack reports whether policies let somebody put others in their place: any administrator whom nothing else is known
+// of than that they have proved themselves well, for one whom the policies name may be gone or be the one to be rid of; and,
+// where such a change has to be approved, an approver.
+func (s *Service) leavesAWayBack(ctx context.Context, decider access.Decider) bool {
+	may := func(a access.Action, who access.Principal) bool {
+		d, err := decider.Decide(ctx, access.Request{Principal: who, Action: a, Form: access.Plain})
+		return err == nil && d.Allowed()
 	}
 	somebody := func(roles ...access.Role) access.Principal {
 		return access.Principal{Tenant: s.Tenant, System: "somebody", Credential: "none", Roles: roles, AllSystems: true, Strong: true}
 	}
-	if !may(access.ChangeConfig, somebody(access.Administrator), caller) {
+	if !may(access.ChangeConfig, somebody(access.Administrator)) {
 		return false
 	}
-	needs := s.Approvals[ApproveConfig]
+	needs := s.Approvals[ApprovePolicies]
 	if needs.Needed == 0 {
 		return true
 	}
@@ -129,7 +128,7 @@ func (s *Service) readPolicies(made *rules, _ string, row *ruleRow) error {
 	if err != nil {
 		s.Log.Error("the access policies that were put over the API do not compile: everything is refused until an administrator puts others (sandyq apply)",
 			"version", row.Version, "error", strings.ReplaceAll(err.Error(), "\n", "; "))
-		decider = recovery{}
+		decider = recovery{s.Approvals[ApprovePolicies].Roles}
 	}
 	made.gate = access.NewGate(decider)
 	return nil
@@ -150,14 +149,26 @@ func (s *Service) showPolicies(_ string, row *ruleRow) (*api.Object, error) {
 	return &api.Object{Policies: set}, nil
 }
 
-// recovery decides while the policies cannot: administrators may put others.
-type recovery struct{}
+// recovery decides while the policies cannot: administrators may put others, and those may agree whose word that takes.
+type recovery struct {
+	approvers []access.Role // none: any of staff
+}
 
 // Decide implements access.Decider.
-func (recovery) Decide(_ context.Context, r access.Request) (access.Decision, error) {
+func (rec recovery) Decide(_ context.Context, r access.Request) (access.Decision, error) {
 	const rule = "rule:policies_do_not_compile"
-	needed := []access.Action{access.ReadConfig, access.ChangeConfig, access.DecideChange, access.CancelChange}
-	if r.Principal.Has(access.Administrator) && slices.Contains(needed, r.Action) {
+	puts := r.Principal.Has(access.Administrator)
+	approves := slices.ContainsFunc(rec.approvers, r.Principal.Has) || len(rec.approvers) == 0 && r.Principal.VaultWide()
+	may := false
+	switch r.Action {
+	case access.ReadConfig:
+		may = puts || approves
+	case access.ChangeConfig, access.CancelChange:
+		may = puts
+	case access.DecideChange:
+		may = approves
+	}
+	if may {
 		return access.Allow(rule), nil
 	}
 	return access.Deny(fault.New(fault.Denied, "the access policies do not compile: an administrator has to put others"), rule), nil

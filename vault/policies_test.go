@@ -72,6 +72,7 @@ func TestWhatNoPoliciesCanBe(t *testing.T) {
 	must[*api.Change](t)(v.PutPolicies(ctx, admin, largest))
 	for name, files := range map[string]map[string]string{
 		"nobody may anything": {"own.cedar": `@id("nothing") forbid (principal, action, resource);`},
+		"one of them alone":   set(map[string]string{"own.cedar": `@id("mine") forbid (principal in Role::"administrator", action, resource) unless { principal == Staff::"admin" };`}).Files,
 		"no administrator":    set(map[string]string{"own.cedar": `@id("nothing") forbid (principal in Role::"administrator", action, resource);`}).Files,
 	} {
 		_, err := v.PutPolicies(ctx, admin, &api.Policies{Files: files})
@@ -84,7 +85,7 @@ func TestWhatNoPoliciesCanBe(t *testing.T) {
 
 // A set under which nobody could agree to another one is refused, where others have to agree.
 func TestPoliciesLeaveAnApprover(t *testing.T) {
-	v := vaulttest.New(t, vaulttest.With(func(o *vault.Options) { o.Approvals = map[string]vault.Approval{vault.ApproveConfig: {Needed: 1}} }))
+	v := vaulttest.New(t, vaulttest.With(func(o *vault.Options) { o.Approvals = map[string]vault.Approval{vault.ApprovePolicies: {Needed: 1}} }))
 	admin := v.As("admin", access.Administrator)
 	alone := `@id("alone") forbid (principal, action == Action::"configuration.approve", resource);`
 	_, err := v.PutPolicies(ctx, admin, set(map[string]string{"own.cedar": alone}))
@@ -94,11 +95,41 @@ func TestPoliciesLeaveAnApprover(t *testing.T) {
 	}
 }
 
+// TestNobodyGivesThemselvesDataAlone: by default an administrator's policies wait for an officer, whom they have not made.
+func TestNobodyGivesThemselvesDataAlone(t *testing.T) {
+	v := vaulttest.New(t, vaulttest.FourEyes())
+	shop, admin, officer := app(v), v.As("admin", access.Administrator), v.As("officer", access.SecurityOfficer)
+	who := register(t, v, shop, aigul())
+	mine := set(map[string]string{"own.cedar": `@id("mine") permit (principal in Role::"auditor", action, resource);`})
+	asked := must[*api.Change](t)(v.PutPolicies(ctx, admin, mine))
+	reads := func() bool {
+		_, err := v.Detokenize(ctx, v.As("auditor", access.Auditor), &api.DetokenizeRequest{Purpose: "service", Reason: "look", Tokens: who.Tokens["iin"].Items})
+		return err == nil
+	}
+	for name, call := range map[string]vault.Call{
+		"themselves": admin, "an officer of their making": made(t, v, admin, "mine", access.SecurityOfficer),
+		"another administrator": v.As("admin-2", access.Administrator),
+	} {
+		if _, err := approve(v, call, asked.Change, asked.Digest); fault.CodeOf(err) != fault.Denied {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if asked.State != api.ChangeWaiting || reads() {
+		t.Errorf("%+v", asked)
+	}
+	must[*api.Change](t)(approve(v, officer, asked.Change, asked.Digest))
+	if !reads() {
+		t.Error("what an officer has agreed to does not hold")
+	}
+	must[*api.Change](t)(v.PutSystem(ctx, admin, "shop", &api.System{})) // other configuration is theirs
+}
+
 // Policies that do not compile any more let administrators put others, and nobody anything else.
 func TestPoliciesThatDoNotCompileAnyMore(t *testing.T) {
 	home := t.TempDir()
 	v := vaulttest.At(t, home)
 	shop, admin := app(v), v.As("admin", access.Administrator)
+	clerk, officer := v.As("clerk", access.Staff), v.As("officer", access.SecurityOfficer)
 	who := register(t, v, shop, aigul())
 	must[*api.Change](t)(v.PutPolicies(ctx, admin, set(nil)))
 	v.Stop()
@@ -109,7 +140,7 @@ func TestPoliciesThatDoNotCompileAnyMore(t *testing.T) {
 		}
 		return permitting{}, nil
 	}
-	v = vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) { o.Compile = compile }))
+	v = vaulttest.At(t, home, vaulttest.FourEyes(), vaulttest.With(func(o *vault.Options) { o.Compile = compile }))
 	_, err := v.Detokenize(ctx, shop, &api.DetokenizeRequest{Purpose: "service", Reason: "call", Tokens: who.Tokens["iin"].Items})
 	wantCode(t, err, fault.Denied)
 	_, err = v.AuditEntries(ctx, admin, api.AuditQuery{})
@@ -118,7 +149,10 @@ func TestPoliciesThatDoNotCompileAnyMore(t *testing.T) {
 	wantCode(t, err, fault.Denied)
 	must[*api.Policies](t)(v.Policies(ctx, admin))
 	broken = false
-	must[*api.Change](t)(v.PutPolicies(ctx, admin, set(map[string]string{"own.cedar": nobodyReadsPhones})))
+	asked := must[*api.Change](t)(v.PutPolicies(ctx, admin, set(map[string]string{"own.cedar": nobodyReadsPhones})))
+	_, err = approve(v, clerk, asked.Change, asked.Digest)
+	wantCode(t, err, fault.Denied)
+	must[*api.Change](t)(approve(v, officer, asked.Change, asked.Digest))
 	wantItem(t, detokenize(t, v, shop, api.Plain, who.Tokens["iin"].Items[0])[0].Error, "")
 }
 

@@ -11,7 +11,8 @@ import (
 // approvalsConfig says what needs the word of others: four eyes, or more.
 type approvalsConfig struct {
 	Erasure             approvalConfig `yaml:"erasure"`
-	PurposeChange       approvalConfig `yaml:"purpose_change"` // a purpose made, changed or ended
+	PurposeChange       approvalConfig `yaml:"purpose_change"`  // a purpose made, changed or ended
+	PoliciesChange      approvalConfig `yaml:"policies_change"` // the policies that are put over the API
 	ConfigurationChange approvalConfig `yaml:"configuration_change"`
 	BreakGlass          approvalConfig `yaml:"break_glass"` // the review, afterwards
 }
@@ -35,7 +36,7 @@ func defaultApprovals() approvalsConfig {
 	}
 	return approvalsConfig{
 		Erasure: setting(vault.ApproveErasure), PurposeChange: setting(vault.ApprovePurpose),
-		ConfigurationChange: setting(vault.ApproveConfig), BreakGlass: setting(vault.ReviewBreakGlass),
+		PoliciesChange: setting(vault.ApprovePolicies), ConfigurationChange: setting(vault.ApproveConfig), BreakGlass: setting(vault.ReviewBreakGlass),
 	}
 }
 
@@ -43,7 +44,7 @@ func defaultApprovals() approvalsConfig {
 func (c approvalsConfig) named() map[string]approvalConfig {
 	return map[string]approvalConfig{
 		vault.ApproveErasure: c.Erasure, vault.ApprovePurpose: c.PurposeChange,
-		vault.ApproveConfig: c.ConfigurationChange, vault.ReviewBreakGlass: c.BreakGlass,
+		vault.ApprovePolicies: c.PoliciesChange, vault.ApproveConfig: c.ConfigurationChange, vault.ReviewBreakGlass: c.BreakGlass,
 	}
 }
 
@@ -73,6 +74,7 @@ func (c config) approvals() map[string]vault.Approval {
 	}
 	if c.dev {
 		delete(all, vault.ApproveErasure)
+		delete(all, vault.ApprovePolicies)
 	}
 	return all
 }
