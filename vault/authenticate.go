@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
@@ -31,9 +32,15 @@ func errNoCredential() *fault.Error {
 	return fault.New(fault.Unauthenticated, "a valid credential is required")
 }
 
+// errItself is why a credential of somebody called like the vault is refused: what they do would pass for its own work.
+var errItself = errors.New("an issuer or a certificate calls its system " + itself + ", which is the vault's own name")
+
 // Authenticate tells who asks. A credential that was revoked or has expired is nobody's from then on.
 func (s *Service) Authenticate(ctx context.Context, shown Presented) (access.Principal, error) {
 	who, err := s.recognise(ctx, shown)
+	if err == nil && who.System == itself {
+		err = fault.Wrap(fault.Unauthenticated, errItself, errNoCredential().Detail)
+	}
 	if err != nil {
 		return access.Principal{}, edge(err)
 	}

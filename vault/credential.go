@@ -88,6 +88,8 @@ func (s *Service) newCredential(req *api.CreateServiceTokenRequest) (*credential
 		return nil, fault.Bad("department", "only staff have one")
 	case req.Department != "" && (!actorPattern.MatchString(req.Department) || numberInCode.MatchString(req.Department)):
 		return nil, fault.Bad("department", ruleActor)
+	case req.Systems != nil && len(req.Systems) == 0: // which a row does not tell from all of them
+		return nil, fault.Bad("systems", "at least 1; to leave it out means all")
 	case len(req.Systems) > maxSystems:
 		return nil, fault.Bad("systems", fmt.Sprintf("at most %d", maxSystems))
 	}

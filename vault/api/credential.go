@@ -4,7 +4,7 @@ package api
 type CreateServiceTokenRequest struct {
 	System     string   `json:"system"`
 	Role       string   `json:"role"`
-	Systems    []string `json:"systems,omitempty"`    // of staff: whose people and tokens they may see; all when left out
+	Systems    []string `json:"systems,omitzero"`     // of staff: whose people and tokens they may see; all when left out (nil)
 	Department string   `json:"department,omitempty"` // of staff
 	ExpiresAt  Time     `json:"expires_at,omitzero"`  // never when left out
 }
