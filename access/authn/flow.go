@@ -130,13 +130,14 @@ func (f *Flow) Finish(ctx context.Context, a Attempt, answer url.Values) (Login,
 
 // code is the authorization code in an answer to this attempt.
 func (f *Flow) code(a Attempt, answer url.Values) (string, error) {
-	for _, name := range []string{"state", "code", "iss", "error"} {
+	// State comes first: whoever does not know it must not be able to end the attempt.
+	if states := answer["state"]; a.State == "" || len(states) != 1 || subtle.ConstantTimeCompare([]byte(states[0]), []byte(a.State)) != 1 {
+		return "", ErrState
+	}
+	for _, name := range []string{"code", "iss", "error"} {
 		if len(answer[name]) > 1 {
 			return "", errors.New("authn: login: the answer repeats a parameter")
 		}
-	}
-	if a.State == "" || subtle.ConstantTimeCompare([]byte(answer.Get("state")), []byte(a.State)) != 1 {
-		return "", ErrState
 	}
 	if iss := answer.Get("iss"); (iss != "" || f.saysWho) && iss != f.config.Issuer {
 		return "", errors.New("authn: login: the answer is of another issuer")

@@ -169,6 +169,15 @@ func TestFlow(t *testing.T) {
 		}
 	}
 	attempt, address := flow.Begin()
+	for _, stray := range []string{"state=x&state=y", "state=x&code=a&code=b", "code=a&code=b", "error=a&error=b", ""} {
+		strays, err := url.ParseQuery(stray)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := flow.Finish(t.Context(), attempt, strays); !errors.Is(err, authn.ErrState) {
+			t.Errorf("an answer of somebody who does not know the state, %q, ends the attempt: %v", stray, err)
+		}
+	}
 	answer := s.LogIn(address, issuertest.Aigerim, redirect).Query()
 	if _, err := flow.Finish(t.Context(), attempt, answer); err != nil {
 		t.Fatal(err)

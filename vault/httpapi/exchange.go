@@ -135,20 +135,23 @@ func (x *exchange) presented() (vault.Presented, error) {
 	return shown, err
 }
 
-// network is where the request comes from, as the connection says, or as the proxy that ends TLS for us does.
+// network is where the request comes from, as the connection says, or as the proxy that ends TLS for us does. Behind a proxy
+// the connection's own address is never it: policies may trust the network that the proxy is in.
 func (x *exchange) network() netip.Addr {
-	if x.front.Proxied {
-		hops := strings.Split(strings.Join(x.r.Header["X-Forwarded-For"], ","), ",")
-		at, err := netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1])) // what the nearest one saw; the rest is hearsay
-		if err == nil {
-			return at.Unmap()
-		}
+	if !x.front.Proxied {
+		return address(x.r.RemoteAddr)
 	}
-	at, err := netip.ParseAddrPort(x.r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
+	hops := strings.Split(strings.Join(x.r.Header["X-Forwarded-For"], ","), ",")
+	return address(strings.TrimSpace(hops[len(hops)-1])) // what the nearest one saw; the rest is hearsay
+}
+
+// address reads an address with or without a port; of what is none it is zero.
+func address(s string) netip.Addr {
+	if at, err := netip.ParseAddrPort(s); err == nil {
+		return at.Addr().Unmap()
 	}
-	return at.Addr().Unmap()
+	at, _ := netip.ParseAddr(s) // zero with an error
+	return at.Unmap()
 }
 
 // finish ends the request, whether it returned or panicked: a panic answers internal when nothing was sent yet and cuts
