@@ -130,7 +130,8 @@ func (s *Service) proposeUnder(ctx context.Context, call Call, p *proposal) (*ap
 	switch {
 	case r.Refusal != nil:
 	case current != nil && bytes.Equal(current.Body, p.body):
-		return &api.Change{Kind: p.kind.kind, Name: p.name, State: api.ChangeSame, Version: int(version)}, nil
+		same := &api.Change{Kind: p.kind.kind, Name: p.name, State: api.ChangeSame, Version: int(version)}
+		return same, s.rulebook.confirm(ctx, call.rules)
 	case p.from != 0 && uint32(p.from) != version:
 		r.Refusal = conflict("version", fmt.Sprintf("it is not the current one, which is %d", version))
 	}

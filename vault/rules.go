@@ -79,6 +79,18 @@ func (b *rulebook) load(ctx context.Context) error {
 	return nil
 }
 
+// confirm returns errRules unless these rules are the store's. It is for an answer that no Update stands behind, which would
+// have noticed.
+func (b *rulebook) confirm(ctx context.Context, by *rules) error {
+	if err := b.load(ctx); err != nil {
+		return err
+	}
+	if b.current.Load() != by {
+		return errRules
+	}
+	return nil
+}
+
 // behind reports whether a request was found wrong by rules that are not the current ones: such a refusal leaves no entry,
 // so no Update has noticed.
 func (b *rulebook) behind(ctx context.Context, by *rules, err error) bool {
