@@ -105,6 +105,12 @@ func (s *Service) beginEmergency(ctx context.Context, call Call, r access.Reques
 		d.request.Refusal = conflict("break_glass", "an emergency of yours lasts: end it first")
 		return d, nil
 	}
+	if n, err := s.unreviewed(ctx, call.Principal.System); err != nil {
+		return d, err
+	} else if n >= maxUnreviewed {
+		d.request.Refusal = conflict("break_glass", fmt.Sprintf("%d emergencies of yours wait for their review: have them reviewed first", n))
+		return d, nil
+	}
 	if req.Subject != "" {
 		permit := s.keyring.Permit()
 		who, err := s.meet(ctx, call, r, req.Subject, nil)
@@ -134,6 +140,26 @@ func (s *Service) beginEmergency(ctx context.Context, call Call, r access.Reques
 	})
 	o.keep(d.effect, 0, done{Subject: row.Subject, Object: began})
 	return d, nil
+}
+
+// maxUnreviewed is how many emergencies of one name may wait for their review. Every start and end changes the rules, which
+// makes all calls that run anew, and tells the receivers: no flood of them is an emergency.
+const maxUnreviewed = 10
+
+// unreviewed counts the emergencies of one name that wait for their review.
+func (s *Service) unreviewed(ctx context.Context, system string) (n int, err error) {
+	prefix := s.rows.key(kindWaiting, []byte{byte(waitingEmergency)})
+	err = s.Store.View(ctx, func(r store.Reader) error {
+		n = 0
+		return scanAll(r, prefix, func(p store.Pair) error {
+			row, err := getRow[emergencyRow](r, s.rows.emergency(EmergencyID(p.Key[len(prefix):])))
+			if err == nil && row != nil && row.Ballot.System == system {
+				n++
+			}
+			return err
+		})
+	})
+	return n, err
 }
 
 // startedBefore answers a retry with the emergency that the first call declared.

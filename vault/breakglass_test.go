@@ -313,3 +313,28 @@ func TestNothingIsReadOnceAnEmergencyHasEnded(t *testing.T) {
 		work.Wait()
 	}
 }
+
+// TestAFloodOfEmergencies ends where reviewers have to come first, and every start until then is alerted of.
+func TestAFloodOfEmergencies(t *testing.T) {
+	to := &pager{}
+	v := guarded(t, to)
+	anna, bota, officer := v.As("anna", access.Support), v.As("bota", access.Support), v.As("officer", access.SecurityOfficer)
+	again := v.As("anna", access.Support) // another token of hers
+	var all []string
+	for n := range 10 {
+		b := breakGlass(t, v, []vault.Call{anna, again}[n%2], "")
+		must[*api.BreakGlass](t)(v.EndBreakGlass(ctx, anna, b.BreakGlass))
+		all = append(all, b.BreakGlass)
+	}
+	start := &api.BreakGlassRequest{Purpose: "service", Reason: "accident", Minutes: 30}
+	for _, call := range []vault.Call{anna, again} {
+		_, err := v.StartBreakGlass(ctx, call, start)
+		wantCode(t, err, fault.Conflict)
+	}
+	breakGlass(t, v, bota, "")
+	for _, b := range all {
+		eventually(t, "the alert comes", func() bool { return len(to.of(b)) == 1 })
+	}
+	must[*api.BreakGlass](t)(v.ReviewBreakGlass(ctx, officer, all[0], &api.BreakGlassReviewRequest{Outcome: "misuse"}))
+	breakGlass(t, v, anna, "")
+}

@@ -55,12 +55,15 @@ func (s *Service) proposeChange(ctx context.Context, call Call, r access.Request
 		Class: p.kind.class, Name: p.name, Against: against, Body: p.body, State: string(api.ChangeWaiting),
 		Ballot: s.newBallot(call.Principal, needs, digest), Requested: stampOf(s.Clock()),
 	}
-	earlier, found, err := s.waitingChange(ctx, call.Principal, digest)
-	if err != nil {
+	earlier, found, others, err := s.waitingChange(ctx, call.Principal, digest)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if found != nil && r.Refusal == nil {
+	case r.Refusal != nil:
+	case found != nil:
 		return s.changeWire(ctx, earlier, found)
+	case others >= maxWaitingChanges:
+		r.Refusal = conflict("change", fmt.Sprintf("%d changes of yours wait for approval: have them decided, or cancel them", others))
 	}
 	d := deed{request: r, effect: &draft{}}
 	d.entry.Kind, d.entry.Objects, d.entry.Digest = p.kind.kind, []string{p.name, change.String()}, row.Ballot.digest()
@@ -73,24 +76,31 @@ func (s *Service) proposeChange(ctx context.Context, call Call, r access.Request
 	return s.changeWire(ctx, change, row)
 }
 
-// waitingChange finds a change that waits, that the caller has asked for, and that has this digest.
-func (s *Service) waitingChange(ctx context.Context, caller access.Principal, digest []byte) (which ChangeID, found *changeRow, err error) {
+// maxWaitingChanges is how many changes of one name may wait, so that a flood of them does not bury the others'.
+const maxWaitingChanges = 200
+
+// waitingChange finds a change that waits, that the caller has asked for, and that has this digest, and counts the others of
+// the caller's name.
+func (s *Service) waitingChange(ctx context.Context, caller access.Principal, digest []byte) (which ChangeID, found *changeRow, others int, err error) {
 	prefix := s.rows.key(kindWaiting, []byte{byte(waitingChange)})
 	err = s.Store.View(ctx, func(r store.Reader) error {
-		found = nil
+		found, others = nil, 0
 		return scanAll(r, prefix, func(p store.Pair) error {
 			one := ChangeID(p.Key[len(prefix):])
 			row, err := getRow[changeRow](r, s.rows.change(one))
 			if err != nil || row == nil || !row.waits() || row.Ballot.lapsed(s.Clock()) {
 				return err
 			}
-			if row.Ballot.By == caller.Credential && bytes.Equal(row.Ballot.Digest, digest) {
+			switch {
+			case row.Ballot.By == caller.Credential && bytes.Equal(row.Ballot.Digest, digest):
 				which, found = one, row
+			case row.Ballot.System == caller.System:
+				others++
 			}
 			return nil
 		})
 	})
-	return which, found, err
+	return which, found, others, err
 }
 
 // Change shows a change of a configuration object: what it was made against, what it is to become, and who has agreed.
@@ -158,7 +168,7 @@ func (s *Service) takeEffect(ctx context.Context, call Call, d *draft, row *chan
 	if version := call.rules.version(row.key()); version != row.Against {
 		return conflict("version", fmt.Sprintf("the change was made against %d, and %d is current: ask for it anew", row.Against, version)), nil
 	}
-	if bad := k.check(s, ctx, call, row.Name, row.Body); bad != nil {
+	if bad := s.mayBecome(ctx, call, k, row.Name, row.Body); bad != nil {
 		return &fault.Error{
 			Code: fault.Conflict, Detail: "it does not go with what is configured by now: ask for it anew", Fields: bad.Fields,
 		}, nil

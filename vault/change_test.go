@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -176,4 +177,57 @@ func TestAnApprovalIsMadeOnce(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
+}
+
+// TestAFloodOfChanges ends, for one name; others are not kept from theirs.
+func TestAFloodOfChanges(t *testing.T) {
+	v := fourEyes(t)
+	admin, other := v.As("admin", access.Administrator), v.As("other", access.Administrator)
+	var first *api.Change
+	for n := range 200 {
+		asked := must[*api.Change](t)(v.PutSystem(ctx, admin, fmt.Sprint("shop-", n), &api.System{}))
+		if first == nil {
+			first = asked
+		}
+	}
+	_, err := v.PutSystem(ctx, v.As("admin", access.Administrator), "more", &api.System{})
+	wantCode(t, err, fault.Conflict)
+	if again := must[*api.Change](t)(v.PutSystem(ctx, admin, "shop-0", &api.System{})); again.Change != first.Change {
+		t.Errorf("%+v", again)
+	}
+	must[*api.Change](t)(v.PutSystem(ctx, other, "more", &api.System{}))
+	must[*api.Change](t)(v.CancelChange(ctx, other, first.Change))
+	must[*api.Change](t)(v.PutSystem(ctx, admin, "more", &api.System{}))
+}
+
+// TestThereAreSoManyObjects of a sort and no more; what there is can be changed.
+func TestThereAreSoManyObjects(t *testing.T) {
+	v := vaulttest.New(t)
+	admin := v.As("admin", access.Administrator)
+	for n := range 1000 {
+		must[*api.Change](t)(v.PutSystem(ctx, admin, fmt.Sprint("shop-", n), &api.System{}))
+	}
+	_, err := v.PutSystem(ctx, admin, "more", &api.System{})
+	wantCode(t, err, fault.Conflict)
+	must[*api.Change](t)(v.PutSystem(ctx, admin, "shop-0", &api.System{Purposes: []string{"service"}}))
+}
+
+// TestObjectsAreSoLarge together, and no larger; what is there can be made less.
+func TestObjectsAreSoLarge(t *testing.T) {
+	v := vaulttest.New(t)
+	admin := v.As("admin", access.Administrator)
+	large := &api.System{}
+	for n := range 8000 {
+		large.HandsOffTo = append(large.HandsOffTo, fmt.Sprint("a-system-of-a-name-", n))
+	}
+	for n := 0; ; n++ {
+		_, err := v.PutSystem(ctx, admin, fmt.Sprint("shop-", n), large)
+		if err == nil && n < 50 {
+			continue
+		}
+		wantCode(t, err, fault.Conflict)
+		break
+	}
+	must[*api.Change](t)(v.PutSystem(ctx, admin, "shop-0", &api.System{}))
+	must[*api.Change](t)(v.PutSystem(ctx, admin, "another", large))
 }

@@ -122,7 +122,7 @@ func (s *Service) proposeUnder(ctx context.Context, call Call, p *proposal) (*ap
 	if err := s.writable(); err != nil {
 		return nil, err
 	}
-	if r.Refusal = p.kind.check(s, ctx, call, p.name, p.body); errors.Is(codeOf(r.Refusal), fault.Invalid) {
+	if r.Refusal = s.mayBecome(ctx, call, p.kind, p.name, p.body); errors.Is(codeOf(r.Refusal), fault.Invalid) {
 		return nil, r.Refusal
 	}
 	current := call.rules.objects[p.key()]
@@ -139,6 +139,33 @@ func (s *Service) proposeUnder(ctx context.Context, call Call, p *proposal) (*ap
 		return s.proposeChange(ctx, call, r, p, needs)
 	}
 	return s.changeAtOnce(ctx, call, r, p)
+}
+
+// What is configured is held in memory, and read anew when any of it changes.
+const (
+	maxObjects = 1000    // of one sort
+	maxBodies  = 8 << 20 // bytes of JSON, of all sorts together
+)
+
+// mayBecome says why a body may not become the object of that name under the rules of the call; nil: it may.
+func (s *Service) mayBecome(ctx context.Context, call Call, k *objectKind, name string, body []byte) *fault.Error {
+	if bad := k.check(s, ctx, call, name, body); bad != nil {
+		return bad
+	}
+	alike, size := 1, len(body)
+	for key, other := range call.rules.objects {
+		switch {
+		case key == objectKey{k.class, name}:
+			continue
+		case key.class == k.class:
+			alike++
+		}
+		size += len(other.Body)
+	}
+	if alike > maxObjects || size > maxBodies {
+		return conflict("name", fmt.Sprintf("there may be %d of a sort, and %d bytes of all", maxObjects, maxBodies))
+	}
+	return nil
 }
 
 // codeOf is the code of a refusal that may be none.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sandyq/sandyq/access"
@@ -122,6 +123,30 @@ func TestNobodyGivesThemselvesDataAlone(t *testing.T) {
 		t.Error("what an officer has agreed to does not hold")
 	}
 	must[*api.Change](t)(v.PutSystem(ctx, admin, "shop", &api.System{})) // other configuration is theirs
+}
+
+// TestPoliciesAreCompiledWhenTheyChange and not whenever anything does: a large set takes seconds.
+func TestPoliciesAreCompiledWhenTheyChange(t *testing.T) {
+	var compiled atomic.Int32
+	v := vaulttest.New(t, vaulttest.With(func(o *vault.Options) {
+		o.Compile = func(map[string][]byte) (access.Decider, error) {
+			compiled.Add(1)
+			return permitting{}, nil
+		}
+	}))
+	admin := v.As("admin", access.Administrator)
+	must[*api.Change](t)(v.PutPolicies(ctx, admin, set(nil)))
+	before := compiled.Load()
+	for _, name := range []string{"shop", "bank", "shop-2"} {
+		must[*api.Change](t)(v.PutSystem(ctx, admin, name, &api.System{}))
+	}
+	if n := compiled.Load() - before; n != 0 {
+		t.Errorf("compiled %d times", n)
+	}
+	must[*api.Change](t)(v.PutPolicies(ctx, admin, set(map[string]string{"own.cedar": ""})))
+	if compiled.Load() == before {
+		t.Error("another set was not compiled")
+	}
 }
 
 // Policies that do not compile any more let administrators put others, and nobody anything else.
