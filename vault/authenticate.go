@@ -26,6 +26,7 @@ type Presented struct {
 type Identities interface {
 	Verify(ctx context.Context, bearer string) (access.Principal, error) // ctx has the connection: authn.WithConnection
 	Certificate(conn *tls.ConnectionState) (access.Principal, error)
+	Connection(conn *tls.ConnectionState) error // refuses one whose certificate is no longer good, whatever else is shown
 }
 
 func errNoCredential() *fault.Error {
@@ -54,6 +55,11 @@ func (s *Service) recognise(ctx context.Context, shown Presented) (access.Princi
 		return access.Principal{}, errNoCredential()
 	case shown.Bearer == "":
 		return s.Identities.Certificate(shown.TLS)
+	}
+	if s.Identities != nil {
+		if err := s.Identities.Connection(shown.TLS); err != nil {
+			return access.Principal{}, err
+		}
 	}
 	credential, proof, err := authn.ParseServiceToken(shown.Bearer)
 	if err == nil {

@@ -19,6 +19,8 @@ func (n named) Verify(context.Context, string) (access.Principal, error) { retur
 
 func (n named) Certificate(*tls.ConnectionState) (access.Principal, error) { return n.principal(), nil }
 
+func (named) Connection(*tls.ConnectionState) error { return nil }
+
 func (n named) principal() access.Principal {
 	return access.Principal{System: string(n), Credential: "x509:00", Roles: []access.Role{access.Application}}
 }

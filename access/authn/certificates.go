@@ -91,6 +91,31 @@ func (cs *Certificates) Principal(state *tls.ConnectionState) (access.Principal,
 	return p, nil
 }
 
+// Connection refuses a connection that shows a certificate which is not good any more, whatever else is shown over it: a
+// token beside it does not make up for that. It is to be asked at every request, and fails with fault.Unauthenticated. A
+// connection without a certificate it lets pass.
+func (cs *Certificates) Connection(state *tls.ConnectionState) error {
+	if cs == nil || state == nil || len(state.PeerCertificates) == 0 {
+		return nil
+	}
+	if err := cs.good(state); err != nil {
+		return fault.Wrap(fault.Unauthenticated, err, "a valid credential is required")
+	}
+	return nil
+}
+
+// good refuses what is out of time or revoked, or rests on what is.
+func (cs *Certificates) good(state *tls.ConnectionState) error {
+	now := cs.now()
+	inTime := func(c *x509.Certificate) bool { return !now.Before(c.NotBefore) && !now.After(c.NotAfter) }
+	if !slices.ContainsFunc(state.VerifiedChains, func(chain []*x509.Certificate) bool {
+		return !slices.ContainsFunc(chain, func(c *x509.Certificate) bool { return !inTime(c) })
+	}) {
+		return errCertificate("has expired, or one that it rests on has")
+	}
+	return cs.revoked.check(state.VerifiedChains)
+}
+
 func (cs *Certificates) principal(state *tls.ConnectionState) (access.Principal, error) {
 	if cs == nil {
 		return access.Principal{}, errCertificate("no certificate is a system")
@@ -102,14 +127,7 @@ func (cs *Certificates) principal(state *tls.ConnectionState) (access.Principal,
 	if !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
 		return access.Principal{}, errCertificate("is not for clients (extended key usage)")
 	}
-	now := cs.now()
-	inTime := func(c *x509.Certificate) bool { return !now.Before(c.NotBefore) && !now.After(c.NotAfter) }
-	if !slices.ContainsFunc(state.VerifiedChains, func(chain []*x509.Certificate) bool {
-		return !slices.ContainsFunc(chain, func(c *x509.Certificate) bool { return !inTime(c) })
-	}) {
-		return access.Principal{}, errCertificate("has expired, or one that it rests on has")
-	}
-	if err := cs.revoked.check(state.VerifiedChains); err != nil {
+	if err := cs.good(state); err != nil {
 		return access.Principal{}, err
 	}
 	system, err := cs.system(leaf)

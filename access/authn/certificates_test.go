@@ -343,10 +343,10 @@ func TestRunningServer(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var p access.Principal
 		var err error
-		if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-			p, err = issuers.Verify(authn.WithConnection(r.Context(), r.TLS), token)
-		} else {
+		if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); !ok {
 			p, err = certificates.Principal(r.TLS)
+		} else if err = certificates.Connection(r.TLS); err == nil {
+			p, err = issuers.Verify(authn.WithConnection(r.Context(), r.TLS), token)
 		}
 		if err != nil || !p.Strong {
 			w.WriteHeader(http.StatusUnauthorized)
@@ -413,8 +413,10 @@ func TestRunningServer(t *testing.T) {
 	}
 
 	replace(t, c.RevokedFile, []byte(hex.EncodeToString(sum[:])))
-	if got, err := ask(crm, ""); err == nil {
-		t.Errorf("revoked, over the connection of before: %q", got)
+	for _, token := range []string{"", bound, s.sign(rs256, s.claims(h.now()).with("acr", "high"))} {
+		if got, err := ask(crm, token); err == nil {
+			t.Errorf("revoked, over the connection of before: %q", got)
+		}
 	}
 	if got, err := ask(billing, ""); got != "billing" || err != nil {
 		t.Errorf("the other: %q, %v", got, err)

@@ -29,6 +29,11 @@ func (i identities) Certificate(conn *tls.ConnectionState) (access.Principal, er
 	return i.own(i.certificates.Principal(conn))
 }
 
+// Connection implements vault.Identities.
+func (i identities) Connection(conn *tls.ConnectionState) error {
+	return i.certificates.Connection(conn)
+}
+
 // Behalf implements vault.Agents.
 func (i identities) Behalf(ctx context.Context, token string) (access.Behalf, error) {
 	return i.issuers.Behalf(ctx, i.tenant, token)

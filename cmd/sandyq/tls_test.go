@@ -186,10 +186,18 @@ auth: {certificates: {dns_suffix: .systems.example.kz, revoked_file: revoked}}
 			Certificates: []tls.Certificate{{Certificate: [][]byte{made.Raw}, PrivateKey: private}},
 		}, made
 	}
+	bearer := ""
 	whoami := func(c *tls.Config) (status int, body string) {
 		transport := &http.Transport{TLSClientConfig: c.Clone(), ForceAttemptHTTP2: true}
 		defer transport.CloseIdleConnections()
-		resp, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get(s.API + "/v1/whoami")
+		req, err := http.NewRequest(http.MethodGet, s.API+"/v1/whoami", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bearer != "" {
+			req.Header.Set("Authorization", "Bearer "+bearer)
+		}
+		resp, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Do(req)
 		if err != nil {
 			return 0, err.Error()
 		}
@@ -217,6 +225,18 @@ auth: {certificates: {dns_suffix: .systems.example.kz, revoked_file: revoked}}
 	if status, body := whoami(good); status != http.StatusUnauthorized || strings.Contains(body, "revoked") {
 		t.Errorf("revoked: %d %s", status, body)
 	}
+	token, err := os.ReadFile(filepath.Join(dir, "home", "dev.token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bearer = strings.TrimSpace(string(token))
+	if status, body := whoami(good); status != http.StatusUnauthorized {
+		t.Errorf("revoked, with a token beside it: %d %s", status, body)
+	}
+	if status, body := whoami(&tls.Config{RootCAs: trust}); status != http.StatusOK {
+		t.Errorf("with a token alone: %d %s", status, body)
+	}
+	bearer = ""
 	write("revoked", nil)
 	if status, body := whoami(good); status != http.StatusOK {
 		t.Errorf("no more revoked: %d %s", status, body)
