@@ -22,6 +22,7 @@ type (
 		by                 string // the system that recorded it
 		purposes, parties  []string
 		abroad             bool
+		given              time.Time
 		expires, withdrawn time.Time // zero: never
 		kept               []string  // purposes that the withdrawal left
 	}
@@ -287,6 +288,15 @@ func (l *basisLaw) recordable(c *basisCaller, req *api.ConsentRequest) bool {
 		return false
 	}
 	return !slices.ContainsFunc(req.Purposes, func(p string) bool { return !slices.Contains(text.Purposes, p) || !l.mayName(c, p) })
+}
+
+// revives reports whether the person withdrew their consent to one of these purposes after they gave this one.
+func (p *basisPerson) revives(given *basisConsent) bool {
+	return slices.ContainsFunc(p.consents, func(c *basisConsent) bool {
+		return given.given.Before(c.withdrawn) && slices.ContainsFunc(given.purposes, func(name string) bool {
+			return slices.Contains(c.purposes, name) && !slices.Contains(c.kept, name)
+		})
+	})
 }
 
 // withdraw ends a consent as far as no obligation keeps it.
