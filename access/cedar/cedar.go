@@ -68,8 +68,8 @@ type Engine struct {
 	entities entities                    // of actions and fields
 }
 
-// Compile reads policies: the text of each file by its name. The error names the file, the policy and the rule of all that
-// is wrong, a line each.
+// Compile reads policies: the text of each file by its name. The error is Broken: it names the file, the
+// policy and the rule of all that is wrong, a line each.
 func Compile(files map[string][]byte, o Options) (*Engine, error) {
 	if o.Category == nil || o.Now == nil {
 		return nil, errors.New("policies: no categories of fields, or no clock, to decide by")

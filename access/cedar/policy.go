@@ -2,12 +2,10 @@ package cedar
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
@@ -65,11 +63,11 @@ var validID = regexp.MustCompile(`^[a-z0-9._-]{1,60}$`)
 
 // parse reads and checks all files, and returns the policies by id.
 func parse(files map[string][]byte, o Options) (all []*policy, err error) {
-	var wrong []error
+	var wrong Broken
 	seen := map[string]*policy{}
 	for _, file := range slices.Sorted(maps.Keys(files)) {
 		if len(files[file]) > maxFile {
-			wrong = append(wrong, fmt.Errorf("%s: larger than %d KiB", file, maxFile>>10))
+			wrong = append(wrong, flaw(file, fmt.Sprintf("larger than %d KiB", maxFile>>10)))
 			continue
 		}
 		list, err := cedar.NewPolicyListFromBytes(file, files[file])
@@ -79,50 +77,38 @@ func parse(files map[string][]byte, o Options) (all []*policy, err error) {
 		}
 		for _, compiled := range list {
 			p := &policy{compiled: compiled, names: named((*ast.Policy)(compiled.AST()))}
-			err := p.check(seen, o)
-			if err != nil {
-				wrong = append(wrong, err)
-			}
+			wrong = append(wrong, p.check(seen, o)...)
 			all = append(all, p)
 		}
 	}
 	if len(wrong) == 0 && len(all) == 0 {
-		wrong = append(wrong, errors.New("there is no policy, so nobody could do anything"))
+		wrong = append(wrong, flaw("", "there is no policy, so nobody could do anything"))
 	}
 	if len(wrong) > 0 {
-		return nil, errors.Join(wrong...)
+		return nil, wrong
 	}
 	slices.SortFunc(all, func(a, b *policy) int { return cmp.Compare(a.id, b.id) })
 	return all, nil
 }
 
-// unparsed is why a file could not be read, with its name where the library says "<input>".
-func unparsed(file string, err error) error {
-	const nameless = "parser error: parse error at <input>"
-	if rule, ok := strings.CutPrefix(err.Error(), nameless); ok {
-		return errors.New(file + rule)
-	}
-	return fmt.Errorf("%s: %w", file, err)
-}
-
 // check gives a policy its id, which none that was seen may have, and holds it to the schema.
-func (p *policy) check(seen map[string]*policy, o Options) error {
+func (p *policy) check(seen map[string]*policy, o Options) (wrong Broken) {
 	position := p.compiled.Position()
 	at := fmt.Sprintf("%s:%d", position.Filename, position.Line)
 	p.id = string(p.compiled.Annotations()["id"])
 	if !validID.MatchString(p.id) || p.id == None || p.id == Failed {
-		return fmt.Errorf(`%s: a policy needs an @id("…") of at most 60 of a-z, 0-9, ".", "_" and "-", other than %q and %q`, at, None, Failed)
+		return Broken{flaw(at, fmt.Sprintf(`a policy needs an @id("…") of at most 60 of a-z, 0-9, ".", "_" and "-", other than %q and %q`, None, Failed))}
 	}
 	if first, ok := seen[p.id]; ok {
 		position := first.compiled.Position()
-		return fmt.Errorf("%s: policy %q: the @id is taken at %s:%d", at, p.id, position.Filename, position.Line)
+		taken := fmt.Sprintf("the @id is taken at %s:%d", position.Filename, position.Line)
+		return Broken{{at, taken, fmt.Sprintf("%s: policy %q: %s", at, p.id, taken)}}
 	}
 	seen[p.id] = p
-	var wrong []error
 	for _, rule := range published().broken(p, o) {
-		wrong = append(wrong, fmt.Errorf("%s: policy %q: %s", at, p.id, rule))
+		wrong = append(wrong, p.against(at, rule))
 	}
-	return errors.Join(wrong...)
+	return wrong
 }
 
 // named is the entities that the text of a policy names.
