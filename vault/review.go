@@ -2,7 +2,6 @@ package vault
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,10 +18,12 @@ import (
 	"github.com/sandyq/sandyq/vault/store"
 )
 
-// An access review looks at a period of this length and at so many entries of the log, at most.
+// An access review looks at a period of this length and at so many entries of the log, at most, and remembers so many people
+// (audit.NewTally).
 const (
 	maxReviewed = 366 * 24 * time.Hour
 	maxEntries  = 5_000_000
+	maxTallied  = 1_000_000
 )
 
 // ReviewAccess tells who could see what in a period, by the service tokens of then and the policies of now, and who did, by
@@ -139,30 +140,39 @@ func (s *Service) fieldsByCategory() []category {
 	return append(all, category{"document", []string{documentsField}})
 }
 
-// doing is what entries of the log are counted together by.
-type doing struct{ system, role, operation, purpose, fields string }
-
-// tallied is what there is of one doing.
-type tallied struct {
-	api.DidSee
-	people map[string]bool
+// didSee counts the log's entries of the period, some thousands at a time, so that no snapshot is held for long. It stops
+// where it has read too many, or knows too many people: one review at a time is made, so that is all the memory they take.
+func (s *Service) didSee(ctx context.Context, review *api.AccessReview) error {
+	select {
+	case s.reviewing <- struct{}{}:
+		defer func() { <-s.reviewing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	tally := audit.NewTally(maxTallied)
+	until, err := s.tallyLog(ctx, tally, review.From, review.To)
+	if err != nil {
+		return err
+	}
+	if !until.IsZero() {
+		review.Limit = &api.ReviewLimit{Until: until}
+	}
+	for _, one := range tally.Sums() {
+		review.Did = append(review.Did, api.DidSee(one))
+	}
+	return nil
 }
 
-// didSee counts the log's entries of the period, some thousands at a time, so that no snapshot is held for long.
-func (s *Service) didSee(ctx context.Context, review *api.AccessReview) error {
+// tallyLog counts entries until there are no more, and tells the time of the first that is not counted; zero when all are.
+func (s *Service) tallyLog(ctx context.Context, tally *audit.Tally, from, to time.Time) (until time.Time, err error) {
 	const step = 5000
-	all := map[doing]*tallied{}
 	prefix := s.rows.key(kindAudit)
 	at := func(t time.Time) []byte {
 		first := audit.FirstID(t)
 		return append(bytes.Clone(prefix), first[:]...)
 	}
-	after, until := at(review.From), at(review.To)
-	for read := 0; ; read += step {
-		if read >= maxEntries {
-			review.Limit = &api.ReviewLimit{Until: audit.ID(after[len(prefix):]).Time()}
-			break
-		}
+	after, end := at(from), at(to)
+	for read := 0; ; {
 		var pairs []store.Pair
 		err := s.Store.View(ctx, func(r store.Reader) (err error) {
 			pairs, err = r.Scan(prefix, after, step)
@@ -172,62 +182,23 @@ func (s *Service) didSee(ctx context.Context, review *api.AccessReview) error {
 			return err
 		})
 		if err != nil {
-			return err
+			return time.Time{}, err
 		}
-		ended := len(pairs) < step
 		for _, p := range pairs {
-			if bytes.Compare(p.Key, until) >= 0 {
-				ended = true
-				break
+			if bytes.Compare(p.Key, end) >= 0 {
+				return time.Time{}, nil
 			}
-			if err := tally(all, p.Value); err != nil {
-				return err
+			var e audit.Entry
+			if err := json.Unmarshal(p.Value, &e); err != nil {
+				return time.Time{}, errors.New("an audit entry in the store is damaged")
+			}
+			if read++; read > maxEntries || e.System != itself && !tally.Add(&e) { // the vault's own work is nobody's
+				return audit.ID(p.Key[len(prefix):]).Time(), nil
 			}
 			after = p.Key
 		}
-		if ended {
-			break
+		if len(pairs) < step {
+			return time.Time{}, nil
 		}
 	}
-	for _, one := range all {
-		one.DidSee.People = len(one.people)
-		review.Did = append(review.Did, one.DidSee)
-	}
-	slices.SortFunc(review.Did, func(a, b api.DidSee) int {
-		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Purpose, b.Purpose),
-			slices.Compare(a.Fields, b.Fields), cmp.Compare(a.Role, b.Role))
-	})
-	return nil
-}
-
-// tally counts one entry, unless it is of the vault's own work.
-func tally(all map[doing]*tallied, raw []byte) error {
-	var e audit.Entry
-	if err := json.Unmarshal(raw, &e); err != nil {
-		return errors.New("an audit entry in the store is damaged")
-	}
-	if e.System == itself {
-		return nil
-	}
-	fields := slices.Sorted(slices.Values(e.Fields))
-	of := doing{e.System, e.Role, e.Operation, e.Purpose, strings.Join(fields, " ")}
-	one := all[of]
-	if one == nil {
-		one = &tallied{
-			DidSee: api.DidSee{System: e.System, Role: e.Role, Operation: e.Operation, Purpose: e.Purpose, Fields: fields},
-			people: map[string]bool{},
-		}
-		all[of] = one
-	}
-	one.LastAt = e.At
-	if e.Decision != audit.Allow {
-		one.Refused++
-		return nil
-	}
-	one.Permitted++
-	one.Items += e.Items
-	if e.Subject != "" {
-		one.people[e.Subject] = true
-	}
-	return nil
 }

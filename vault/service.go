@@ -71,7 +71,8 @@ type Observer interface {
 	Live(bool)
 }
 
-// Compile makes a Decider of a set of policies: the text of each file by its name. The error names the file and the rule.
+// Compile makes a Decider of a set of policies: the text of each file by its name. An error that has Rules() []string is told
+// to whoever put the set, by these: they say where which rule is broken and repeat nothing of the texts (see cedar.Broken).
 type Compile func(files map[string][]byte) (access.Decider, error)
 
 // Agents tells whom a token that a system passes on names.
@@ -97,6 +98,7 @@ type Service struct {
 	turns     turns
 	uploads   uploads
 	uses      uses
+	reviewing chan struct{} // holds one; who puts it there makes an access review
 	kick      chan struct{} // holds one when the sweeper should look at once
 	told      chan struct{} // holds one when there is something to tell
 
@@ -118,7 +120,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	o.defaults()
 	s := &Service{
 		Options: o, rows: layout{o.Tenant}, kick: make(chan struct{}, 1),
-		told: make(chan struct{}, 1),
+		told: make(chan struct{}, 1), reviewing: make(chan struct{}, 1),
 	}
 	s.title.init(s)
 	s.names.init(s)
