@@ -142,8 +142,8 @@ func TestWhatNoPurposeCanBe(t *testing.T) {
 	v := vaulttest.New(t)
 	dpo := officer(v, "dpo")
 	for field, spoil := range map[string]func(*api.Purpose){
-		"title":              func(p *api.Purpose) { p.Title.KK = "" },
-		"title ":             func(p *api.Purpose) { p.Title.RU = strings.Repeat("б", 300) },
+		"titles":             func(p *api.Purpose) { p.Title.KK = "" },
+		"titles ":            func(p *api.Purpose) { p.Title.RU = strings.Repeat("б", 300) },
 		"basis":              func(p *api.Purpose) { p.Basis = "850312113646" },
 		"citation":           func(p *api.Purpose) { p.Basis = "law" },
 		"citation ":          func(p *api.Purpose) { p.Citation = strings.Repeat("x", 501) },
@@ -253,7 +253,7 @@ func TestWhatNoRecipientAndNoSystemCanBe(t *testing.T) {
 	v := vaulttest.New(t)
 	admin := v.As("admin", access.Administrator)
 	for field, spoil := range map[string]func(*api.Recipient){
-		"title":                     func(r *api.Recipient) { r.Title.EN = "" },
+		"titles":                    func(r *api.Recipient) { r.Title.EN = "" },
 		"country":                   func(r *api.Recipient) { r.Country = "XX" },
 		"country ":                  func(r *api.Recipient) { r.Country = "nl" },
 		"purposes":                  func(r *api.Recipient) { r.Purposes = nil },

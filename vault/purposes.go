@@ -52,6 +52,9 @@ func (s *Service) checkPurpose(_ context.Context, call Call, name string, body [
 	}
 	p, err := s.purposeOf(name, &ruleRow{Body: body})
 	if broken, ok := errors.AsType[*purpose.Broken](err); ok {
+		if broken.Member == "title" { // as the file has it; over the API they are titles
+			broken.Member = "titles"
+		}
 		return fault.Bad(broken.Member, broken.Rule)
 	}
 	switch {

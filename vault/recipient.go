@@ -88,7 +88,7 @@ func (s *Service) checkRecipient(_ context.Context, call Call, name string, body
 	case !purpose.IsName(name):
 		return fault.Bad("name", ruleName)
 	case slices.ContainsFunc([]string{r.Title.KK, r.Title.RU, r.Title.EN}, titleless):
-		return fault.Bad("title", "kk, ru and en, each of at most 400 bytes")
+		return fault.Bad("titles", "kk, ru and en, each of at most 400 bytes")
 	case !schema.IsCountry(r.Country):
 		return fault.Bad("country", "a country as ISO 3166-1 alpha-2")
 	case repeats(r.Purposes), len(r.Purposes) == 0, call.rules.lacksPurpose(r.Purposes):

@@ -73,8 +73,9 @@ func (c config) approvals() map[string]vault.Approval {
 		all[name] = vault.Approval{Needed: a.Needed, Roles: a.Roles, Life: a.Expires}
 	}
 	if c.dev {
-		delete(all, vault.ApproveErasure)
-		delete(all, vault.ApprovePolicies)
+		for _, name := range []string{vault.ApproveErasure, vault.ApprovePurpose, vault.ApprovePolicies, vault.ApproveConfig} {
+			delete(all, name)
+		}
 	}
 	return all
 }

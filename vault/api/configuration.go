@@ -17,7 +17,7 @@ const (
 // was. In a PUT, Name, ManagedBy and Version may be left out; a Version demands that it is still the current one.
 type Purpose struct {
 	Name             string    `json:"name,omitempty"`
-	Title            Title     `json:"title"`
+	Title            Title     `json:"titles"`
 	Basis            string    `json:"basis"`
 	Citation         string    `json:"citation,omitempty"`
 	OwnConsent       bool      `json:"own_consent,omitzero"`
@@ -28,7 +28,7 @@ type Purpose struct {
 	Obligation       string    `json:"obligation,omitempty"`
 	Fields           []string  `json:"fields"`
 	AllFields        bool      `json:"all_fields,omitzero"` // every field of the schema, later ones too; fields is then only told
-	Documents        bool      `json:"documents,omitzero"`
+	Documents        bool      `json:"documents"`
 	Retention        Retention `json:"retention"`
 	Retired          bool      `json:"retired,omitzero"`
 	ManagedBy        string    `json:"managed_by,omitempty"`
@@ -49,7 +49,7 @@ type Retention struct {
 // Recipient is a third party that data may be disclosed to, as GET /v1/recipients/{name} shows it and PUT takes it.
 type Recipient struct {
 	Name        string       `json:"name,omitempty" yaml:"name"`
-	Title       Title        `json:"title" yaml:"title"`
+	Title       Title        `json:"titles" yaml:"title"`
 	Country     string       `json:"country" yaml:"country"`                     // ISO 3166-1 alpha-2
 	Purposes    []string     `json:"purposes" yaml:"purposes"`                   // that data may be disclosed to it for
 	Fields      []string     `json:"fields,omitempty" yaml:"fields"`             // none: what the purpose allows

@@ -292,7 +292,7 @@ func TestAChangeThatWaits(t *testing.T) {
 		if a.StatusCode != want || !strings.Contains(a.body, string(state)) {
 			t.Errorf("%s: %d %s, want %d", state, a.StatusCode, a.body, want)
 		}
-		for _, body := range []string{`{"basis":"consent","feilds":[]}`, `{"title":null}`, `{"retention":{"years":"1"}}`, `{"title":{"kk":"а","kk":"б"}}`, `[]`, ``} {
+		for _, body := range []string{`{"basis":"consent","feilds":[]}`, `{"titles":null}`, `{"retention":{"years":"1"}}`, `{"titles":{"kk":"а","kk":"б"}}`, `[]`, ``} {
 			if p := send(t, http.MethodPut, url+"/v1/purposes/delivery", strings.NewReader(body)).problem(t); p.Code != fault.Invalid {
 				t.Errorf("%s: %+v", body, p)
 			}
