@@ -95,7 +95,7 @@ func (s *Service) named(r store.Reader, c *canaries, text string) ([]api.Alert, 
 	if err != nil || len(c.people) == 0 {
 		return nil, nil //nolint:nilerr // no id names nobody
 	}
-	link, err := getRow[pairwiseRow](r, s.rows.pairwise(PairwiseID(raw)))
+	link, err := seekRow[pairwiseRow](r, s.rows.pairwise(PairwiseID(raw)), likePairwise)
 	if err != nil {
 		return nil, err
 	}

@@ -117,7 +117,8 @@ func (s *Service) stand(sh *shown, raw []byte, caller access.Principal, u use) e
 		if sh.refusal == nil {
 			sh.refusal = errNoToken()
 		}
-		return nil
+		_, err := decodeRow[tokenRow](likeToken) // to take as long as for another's
+		return err
 	}
 	row, err := decodeRow[tokenRow](raw)
 	if err != nil {

@@ -50,6 +50,11 @@ type handoffRow struct {
 	Until   stamp         `cbor:"6,keyasint"`
 }
 
+// likeHandoff is such a row as there could be, for seekRow.
+var likeHandoff = encodeRow(handoffRow{
+	Subject: SubjectID{1}, From: "crm", To: "billing", Purpose: "contract", Values: []handedValue{{Field: "given_name"}}, Until: 1 << 40,
+})
+
 // handedValue is one value that is handed off: the giver has a token of it.
 type handedValue struct {
 	Field string `cbor:"1,keyasint"`
@@ -239,7 +244,6 @@ func (s *Service) redeemNow(ctx context.Context, call Call, r access.Request, te
 // taking is a handoff as one snapshot showed it to the system that redeems it.
 type taking struct {
 	digest handoffDigest
-	raw    []byte // the row
 	row    *handoffRow
 	who    *person
 	fields []*schema.Field
@@ -255,33 +259,34 @@ func (s *Service) meetHandoff(ctx context.Context, call Call, r access.Request, 
 	if err != nil {
 		return nil, s.refuse(ctx, call, r, nothing)
 	}
+	digest := HandoffID(raw).digest()
 	var t *taking
+	var behind SubjectID // the person, whether or not the caller may know of them
 	err = s.Store.View(ctx, func(rd store.Reader) (err error) {
-		t, err = s.taking(rd, HandoffID(raw).digest(), call.Principal.System)
+		t, behind = nil, SubjectID{}
+		row, err := seekRow[handoffRow](rd, s.rows.handoff(digest), likeHandoff)
+		if err != nil || row == nil {
+			return err
+		}
+		behind = row.Subject
+		if row.To != call.Principal.System || call.Principal.VaultWide() || !s.Clock().Before(row.Until.time()) {
+			return nil // another's takes no longer than none
+		}
+		t, err = s.taking(rd, digest, row)
 		return err
 	})
-	if err != nil {
-		return nil, err
+	if err == nil && t == nil {
+		d := deed{request: r, alerts: call.rules.canaries.touched("", behind)}
+		d.request.Refusal = nothing
+		d.entry.Objects = []string{digest.object()} // whose it is, the entry of its making says: this one is as long for none
+		err = s.refuseDeed(ctx, call, d)
 	}
-	if t.row != nil {
-		r.Subject = t.row.Subject.String()
-	}
-	if t.row == nil || t.row.To != call.Principal.System || call.Principal.VaultWide() || !s.Clock().Before(t.row.Until.time()) {
-		return nil, s.refuse(ctx, call, r, nothing)
-	}
-	return t, nil
+	return t, err
 }
 
-func (s *Service) taking(rd store.Reader, digest handoffDigest, system string) (*taking, error) {
-	t := &taking{digest: digest, has: map[string]map[uint16]token.Token{}}
-	rows, err := rd.Get(s.rows.handoff(digest))
-	if err != nil || rows[0] == nil {
-		return t, err
-	}
-	t.raw = bytes.Clone(rows[0])
-	if t.row, err = decodeRow[handoffRow](t.raw); err != nil {
-		return nil, err
-	}
+func (s *Service) taking(rd store.Reader, digest handoffDigest, row *handoffRow) (t *taking, err error) {
+	t = &taking{digest: digest, row: row, has: map[string]map[uint16]token.Token{}}
+	system := row.To
 	if t.who, err = s.load(rd, t.row.Subject, system); err != nil {
 		return nil, err
 	}
@@ -341,7 +346,7 @@ func (s *Service) takeOver(t *taking, o *once) (*draft, *api.RedeemHandoffRespon
 	}
 	collected(c, t.who.holding, t.row.Purpose)
 	s.setHolding(c, t.who, t.row.To)
-	c.expect(s.rows.handoff(t.digest), t.raw)
+	c.expect(s.rows.handoff(t.digest), encodeRow(t.row))
 	c.delete(s.rows.handoff(t.digest))
 	o.keep(&c.draft, 0, done{Subject: t.who.id, Created: made, Tokens: tokens, Purpose: t.row.Purpose})
 	answer := &api.RedeemHandoffResponse{Subject: t.who.holding.Pairwise.String(), Tokens: map[string]api.OneOrMany[string]{}}

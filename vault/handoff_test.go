@@ -127,10 +127,17 @@ func TestAHandoffIsForOneSystemAndOnce(t *testing.T) {
 	same("redeemed", other, handoff)
 	v.Clock.Advance(10 * time.Minute)
 	same("run out", other, late)
+	var tried, made []string
 	for _, e := range logged(t, v, "handoff.redeem") {
-		if e.System == "spy" && (e.Decision != audit.Deny || e.Subject == "") {
-			t.Errorf("whose handoff was tried is not in the log: %+v", e)
+		if e.System == "spy" && e.Decision == audit.Deny {
+			tried = append(tried, e.Objects...)
 		}
+	}
+	for _, e := range logged(t, v, "handoff.create") {
+		made = append(made, e.Objects...)
+	}
+	if len(tried) != 1 || !slices.Contains(made, tried[0]) {
+		t.Errorf("which handoff was tried is not in the log: %q of %q", tried, made)
 	}
 }
 

@@ -91,6 +91,9 @@ type tokenRow struct {
 	Revoked  bool       `cbor:"8,keyasint,omitempty"` // retired; the row stays so that the token is never issued again
 }
 
+// likeToken is such a row as there could be, for seekRow.
+var likeToken = encodeRow(tokenRow{System: "crm", Subject: SubjectID{1}, Pairwise: PairwiseID{1}, Field: "given_name"})
+
 // loadIssued reads the tokens that a system has of the values of a field.
 func (s *Service) loadIssued(r store.Reader, id SubjectID, system, field string) (map[uint16]token.Token, error) {
 	tokens := map[uint16]token.Token{}

@@ -48,6 +48,20 @@ func getRow[T any](r store.Reader, key []byte) (*T, error) {
 	return decodeRow[T](values[0])
 }
 
+// seekRow is getRow of a row of which the caller may not know: it takes as long whether it is there or not, for in place of an
+// absent row it decodes like, which is such as there could be.
+func seekRow[T any](r store.Reader, key, like []byte) (*T, error) {
+	values, err := r.Get(key)
+	switch {
+	case err != nil:
+		return nil, err
+	case values[0] == nil:
+		_, err := decodeRow[T](like)
+		return nil, err
+	}
+	return decodeRow[T](values[0])
+}
+
 // scanAll calls f for every pair under prefix, in pages.
 func scanAll(r store.Reader, prefix []byte, f func(store.Pair) error) error {
 	const page = 256

@@ -154,6 +154,9 @@ type pairwiseRow struct {
 	Erased  bool      `cbor:"3,keyasint,omitempty"`
 }
 
+// likePairwise is such a row as there could be, for seekRow.
+var likePairwise = encodeRow(pairwiseRow{System: "crm", Subject: SubjectID{1}})
+
 // load reads a person with what the system holds of them; nil when there is none.
 func (s *Service) load(r store.Reader, subjectID SubjectID, system string) (*person, error) {
 	rows, err := r.Get(s.rows.subject(subjectID), s.rows.holding(subjectID, system))
@@ -184,7 +187,7 @@ func (s *Service) resolve(r store.Reader, p access.Principal, text string) (*per
 	}
 	subjectID := SubjectID(raw)
 	if !p.VaultWide() {
-		link, err := getRow[pairwiseRow](r, s.rows.pairwise(PairwiseID(raw)))
+		link, err := seekRow[pairwiseRow](r, s.rows.pairwise(PairwiseID(raw)), likePairwise)
 		switch {
 		case err != nil:
 			return nil, err

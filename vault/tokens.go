@@ -130,7 +130,7 @@ func (s *Service) tokenAt(r store.Reader, caller access.Principal, text string) 
 		return found, nil
 	}
 	found.token = t
-	row, err := getRow[tokenRow](r, s.rows.token(t))
+	row, err := seekRow[tokenRow](r, s.rows.token(t), likeToken)
 	if row != nil {
 		found.behind = row.Subject
 	}
