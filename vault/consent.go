@@ -159,7 +159,7 @@ func brokenPurposes(call Call, purposes []string) string {
 	}
 	for _, name := range purposes {
 		p, ok := call.rules.purposes.Get(name)
-		if ok && (p.Retired || !call.Principal.VaultWide() && !call.rules.mayName(call.Principal.System, p)) {
+		if ok && !call.rules.mayUse(call.Principal, p) {
 			return "purposes that the caller may name"
 		}
 	}
@@ -168,7 +168,7 @@ func brokenPurposes(call Call, purposes []string) string {
 
 func (s *Service) brokenGiven(row *consentRow) string {
 	switch {
-	case row.Given == 0:
+	case row.Given <= 0:
 		return ruleRequired
 	case row.Given > stampOf(s.Clock().Add(clockSkew)):
 		return "not in the future"
@@ -231,10 +231,18 @@ func (c *consentRow) ends(purpose string) (until stamp, withdrawn bool) {
 	if c.Expires != 0 {
 		until = c.Expires
 	}
-	if c.Withdrawn != 0 && !slices.Contains(c.Kept, purpose) {
-		return min(until, c.Withdrawn), true
+	if at := c.ended(purpose); at != 0 {
+		return min(until, at), true
 	}
 	return until, false
+}
+
+// ended is when the person withdrew the consent to a purpose; zero when they did not.
+func (c *consentRow) ended(purpose string) stamp {
+	if !slices.Contains(c.Purposes, purpose) || slices.Contains(c.Kept, purpose) {
+		return 0
+	}
+	return c.Withdrawn
 }
 
 // state is where a consent stands.
@@ -262,17 +270,19 @@ func (s *Service) eachConsent(r store.Reader, subject SubjectID, f func(ConsentI
 }
 
 // basesWith tells what a person's consents come to when one of them is as row has it: for each purpose the one that
-// reaches furthest.
+// reaches furthest, and of those that reach equally far the one that was given last.
 func (s *Service) basesWith(r store.Reader, subject SubjectID, one ConsentID, row *consentRow) ([]basis, error) {
-	best, reach := map[string]basis{}, map[string]stamp{}
+	best, given := map[string]basis{}, map[string]stamp{}
+	reach := map[string]stamp{}
 	take := func(c ConsentID, row *consentRow) error {
 		for _, p := range row.Purposes {
 			until, withdrawn := row.ends(p)
 			before, ok := best[p]
-			if ok && (until < reach[p] || until == reach[p] && (withdrawn || !before.withdrawn)) {
+			if ok && (until < reach[p] || until == reach[p] && (withdrawn || !before.withdrawn && row.Given < given[p])) {
 				continue
 			}
 			best[p], reach[p] = basis{purpose: p, withdrawn: withdrawn, until: row.Expires, consent: c, version: row.Version}, until
+			given[p] = row.Given
 		}
 		return nil
 	}
@@ -345,7 +355,6 @@ type newConsent struct {
 	bases []basis // the person's, with it
 }
 
-// errTooManyConsents is told with the member of the request that it is about.
 func errTooManyConsents() *fault.Error {
 	return conflict("consent", fmt.Sprintf("at most %d of one person are recorded", maxConsents))
 }
@@ -362,6 +371,13 @@ func (s *Service) bring(r store.Reader, p *plan) error {
 	}
 	row := given.row
 	row.Recorded, row.Receipt = stampOf(s.Clock()), ReceiptID(id.New())
+	member := "given_at"
+	if p.item.request.Consent != nil { // it came with data
+		member = "consent.given_at"
+	}
+	if err := s.revives(r, p.person.id, &row, member); err != nil {
+		return err
+	}
 	c := &newConsent{id: ConsentID(id.New()), row: &row}
 	var err error
 	c.bases, err = s.basesWith(r, p.person.id, c.id, c.row)
@@ -369,22 +385,36 @@ func (s *Service) bring(r store.Reader, p *plan) error {
 	return err
 }
 
-// rest finds out what an item's use of its person's data rests on, with the consent that it brings. Without values there
-// is no data to be used.
+// revives refuses a consent to a purpose that the person has withdrawn their consent to since it was given: they said the one
+// thing and then the other, in whichever order it is brought. Member is what the request calls the moment.
+func (s *Service) revives(r store.Reader, subject SubjectID, row *consentRow, member string) error {
+	return s.eachConsent(r, subject, func(_ ConsentID, other *consentRow) error {
+		if slices.ContainsFunc(row.Purposes, func(p string) bool { return row.Given < other.ended(p) }) {
+			return conflict(member, "given before the person withdrew their consent to one of these purposes")
+		}
+		return nil
+	})
+}
+
+// rest finds out what an item's use of its person's data rests on, with the consent that it brings.
 func (s *Service) rest(r store.Reader, p *plan) error {
 	if err := s.bring(r, p); err != nil {
 		return err
 	}
+	if p.consent != nil {
+		return s.restOn(p, p.consent.bases)
+	}
+	return s.restOn(p, p.person.row.bases)
+}
+
+// restOn finds out what an item's use of its person's data rests on. Without values there is no data to be used.
+func (s *Service) restOn(p *plan, bases []basis) error {
 	if len(p.item.fields) == 0 {
 		return nil
 	}
 	of, ok := p.call.rules.purposes.Get(p.item.purpose)
 	if !ok {
 		return errors.New("a purpose that is not among the rules")
-	}
-	bases := p.person.row.bases
-	if p.consent != nil {
-		bases = p.consent.bases
 	}
 	var refusal *fault.Error
 	if p.footing, refusal = s.footing(of, bases); refusal != nil {

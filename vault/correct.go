@@ -98,6 +98,8 @@ func (w *writing) addRest(f fieldValues, h held, slots []int) error {
 		switch {
 		case !f.Many && len(h.records) > 0:
 			return conflict(f.Name, "other systems rely on this value: staff can correct it")
+		case w.plan.adds != nil:
+			return w.plan.adds
 		case len(h.records) >= f.MaxValues:
 			return fault.Bad(f.Name, tooMany(f.Field))
 		}

@@ -1,10 +1,12 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/access/budget"
@@ -93,7 +95,7 @@ func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocu
 		return nil, err
 	}
 	ctx = store.With(ctx, store.Reading)
-	o := &handle{caller: call.Principal, part: max(req.Part, 1)}
+	o := &handle{caller: call.Principal, recipient: req.Recipient, part: max(req.Part, 1)}
 	var parts int
 	var permit permit
 	outcome, err := s.act(ctx, call, func() (deed, error) {
@@ -108,13 +110,15 @@ func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocu
 		d.dues, d.alerts = []due{{0, budget.Read, string(schema.CategoryDocument)}}, call.rules.canaries.touched(o.token, who.id)
 		d.effect.expectPrefix(s.rows.subject(who.id), who.row.status.encode())
 		rests, _ := s.footing(p, who.row.bases)
-		o.expires = rests.until // the handle does not outlive the consent that it rests on
+		o.expires = s.Clock().Add(s.handles.life)
+		o.expires = o.ends(rests.until) // the handle does not outlive the consent that it rests on
 		if d.request.Refusal = s.stands(call.rules, &d.request, who.row); d.request.Refusal == nil {
 			d.request.Refusal = against
 		}
 		if d.request.Refusal == nil {
 			d.entry.Note, err = s.sealNote(ctx, permit, who, req.Note)
 		}
+		o.request = d.request
 		s.disclosing(call, &d, who.id, u.to, r.Fields)
 		return d, err
 	})
@@ -137,9 +141,6 @@ func (s *Service) handOut(keys *disclosed, o *handle, parts int) (*api.OpenDocum
 	}
 	if o.meta, err = s.openMeta(key, o.subject, o.document, o.row); err != nil {
 		return nil, err
-	}
-	if end := s.Clock().Add(s.handles.life); o.expires.IsZero() || end.Before(o.expires) {
-		o.expires = end
 	}
 	return &api.OpenDocumentResponse{
 		Content: "/v1/content/" + s.handles.add(o), ExpiresAt: o.expires.UTC(), Document: o.document.String(), Part: o.part,
@@ -188,7 +189,8 @@ func (s *Service) locate(ctx context.Context, call Call, r access.Request, u use
 	return who, parts, against, err
 }
 
-// Content gives the bytes that a handle permits its caller to read. The person must stand as when it was permitted.
+// Content gives the bytes that a handle permits its caller to read. The person must stand as when it was permitted, and the
+// rules must permit it still.
 func (s *Service) Content(ctx context.Context, call Call, name string) (*Content, error) {
 	return underRules(ctx, s, call, func(call Call) (*Content, error) { return s.content(ctx, call, name) })
 }
@@ -203,18 +205,24 @@ func (s *Service) content(ctx context.Context, call Call, name string) (*Content
 		return nil, nothing
 	}
 	permit := s.keyring.Permit()
-	var stands bool
+	var good bool
+	var until time.Time
+	breaks := o.breaks.Load() // before the rules are looked at
 	err := s.Store.View(ctx, func(r store.Reader) error {
-		var check draft
-		check.expectPrefix(s.rows.subject(o.subject), o.status)
-		var err error
-		stands, err = check.holds(r)
+		current, err := s.ground(call.rules).holds(r)
+		switch {
+		case err != nil:
+			return err
+		case !current:
+			return errRules
+		}
+		until, good, err = s.holdsGood(ctx, call.rules, r, o)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if !stands {
+	if !good {
 		return nil, nothing
 	}
 	opened, err := s.keyring.Open(ctx, permit, o.key)
@@ -234,7 +242,48 @@ func (s *Service) content(ctx context.Context, call Call, name string) (*Content
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
-	return newContent(o, b, r, s.Clock), nil
+	return newContent(o, breaks, o.ends(until), b, r, s.Clock), nil
+}
+
+// holdsGood reports whether an open document would be opened again, under these rules and with the person as they stand, and
+// when what it would rest on ends; zero is never.
+func (s *Service) holdsGood(ctx context.Context, now *rules, rd store.Reader, o *handle) (until time.Time, good bool, err error) {
+	who, err := s.load(rd, o.subject, "")
+	if err != nil || who == nil || !bytes.HasPrefix(who.raw, o.status) {
+		return until, false, err
+	}
+	r := o.request
+	r.Recipient, r.Refusal = "", nil
+	p, ok := now.purposes.Get(r.Purpose)
+	if !ok || !now.mayUse(o.caller, p) {
+		return until, false, nil
+	}
+	u, err := s.useOf(now, &r, p, o.recipient)
+	if err != nil || r.Refusal != nil || u.outside(documentsField) != nil || s.stands(now, &r, who.row) != nil {
+		return until, false, nil //nolint:nilerr // a request that would be wrong by now
+	}
+	against, err := s.consented(rd, u, who.id, who.row.bases)
+	if err != nil || against != nil || !now.gate.Decide(ctx, s.asks(Call{Principal: o.caller, rules: now}, r)).Allowed() {
+		return until, false, err
+	}
+	rests, _ := s.footing(p, who.row.bases) // it stands
+	return rests.until, true, nil
+}
+
+// breakReadings ends the reading of what would not be opened again under new rules, or not for as long. What can't be told
+// ends too. The handles stay: whether they are good is found out at each use.
+func (s *Service) breakReadings(ctx context.Context, now *rules) {
+	for _, o := range s.handles.all() {
+		var until time.Time
+		good := false
+		err := s.Store.View(ctx, func(r store.Reader) (err error) {
+			until, good, err = s.holdsGood(ctx, now, r, o)
+			return err
+		})
+		if err != nil || !good || o.ends(until).Before(o.expires) {
+			o.breaks.Add(1)
+		}
+	}
 }
 
 // heldDocuments lists a person's documents: for an application, those it has tokens of.

@@ -3,6 +3,8 @@ package vault
 import (
 	"errors"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,19 +19,31 @@ import (
 
 const handlePrefix = "con_"
 
-// handle is a document opened for reading: a permission that was recorded, for one caller, for a short time.
+// handle is a document opened for reading: a permission that was recorded, for one caller, for a short time. It is good for
+// as long as it would be given again.
 type handle struct {
-	caller   access.Principal
-	subject  SubjectID
-	status   []byte // of the person, that the permission rests on
-	document DocumentID
-	token    token.Token // that it was opened with
-	part     int
-	row      partRow
-	key      kms.ID
-	meta     partMeta
-	expires  time.Time
-	cut      atomic.Bool // block, erasure, expiry or shutdown
+	caller    access.Principal
+	request   access.Request // that was permitted
+	recipient string         // that it named
+	subject   SubjectID
+	status    []byte // of the person, that the permission rests on
+	document  DocumentID
+	token     token.Token // that it was opened with
+	part      int
+	row       partRow
+	key       kms.ID
+	meta      partMeta
+	expires   time.Time
+	cut       atomic.Bool  // block, withdrawal, erasure, expiry or shutdown
+	breaks    atomic.Int64 // grows when the rules end what is being read
+}
+
+// ends is when a reading ends that rests on what ends at until; zero is never.
+func (o *handle) ends(until time.Time) time.Time {
+	if until.IsZero() || o.expires.Before(until) {
+		return o.expires
+	}
+	return until
 }
 
 // handles are the open documents. They live in memory: a restart closes them all.
@@ -89,6 +103,13 @@ func (h *handles) expire(now time.Time) {
 	}
 }
 
+// all are the open documents.
+func (h *handles) all() []*handle {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Values(h.byID))
+}
+
 func (h *handles) closeAll() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -111,7 +132,7 @@ func (h *handles) drop(name string, o *handle) {
 var errCut = errors.New("the permission to read this document has ended")
 
 // Content is the plaintext of a document part. It is used by one goroutine. Reading fails once the person is blocked or
-// erased or the handle has expired, mid-stream too.
+// erased, the handle has expired or the rules do not permit it any more, mid-stream too.
 type Content struct {
 	MediaType string
 	Size      int64 // bytes
@@ -119,11 +140,14 @@ type Content struct {
 	section *io.SectionReader
 	blob    blob.Reader
 	handle  *handle
+	breaks  int64 // of the handle, when the rules were looked at
+	ends    time.Time
 	now     func() time.Time
 }
 
-func newContent(o *handle, b blob.Reader, r *document.Reader, now func() time.Time) *Content {
+func newContent(o *handle, breaks int64, ends time.Time, b blob.Reader, r *document.Reader, now func() time.Time) *Content {
 	return &Content{
+		breaks: breaks, ends: ends,
 		MediaType: o.meta.MediaType, Size: r.Size(),
 		section: io.NewSectionReader(r, 0, r.Size()), blob: b, handle: o, now: now,
 	}
@@ -132,7 +156,7 @@ func newContent(o *handle, b blob.Reader, r *document.Reader, now func() time.Ti
 // Read reads on, as io.Reader has it.
 func (c *Content) Read(p []byte) (int, error) {
 	n, err := c.section.Read(p)
-	if c.handle.cut.Load() || !c.now().Before(c.handle.expires) {
+	if c.handle.cut.Load() || c.handle.breaks.Load() != c.breaks || !c.now().Before(c.ends) {
 		clear(p[:n])
 		return 0, errCut
 	}

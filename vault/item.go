@@ -173,7 +173,9 @@ func (it *item) count() (n int) {
 func (it *item) settled() bool { return it.result.Error != nil || it.result.Subject != "" }
 
 // invalid reports that the item broke a rule.
-func (it *item) invalid() bool { return it.result.Error != nil && it.result.Error.Code == fault.Invalid }
+func (it *item) invalid() bool {
+	return it.result.Error != nil && it.result.Error.Code == fault.Invalid
+}
 
 func (it *item) fail(err error) { *it.result = api.TokenizeResult{Error: itemError(err)} }
 
@@ -212,6 +214,7 @@ type plan struct {
 	lacks    []string     // slices that the person has no key for
 	fresh    []int        // which of the fresh keys are the plan's: one for each of lacks, and one for the proof of a consent
 	refusal  *fault.Error // what forbids it
+	adds     *fault.Error // what forbids a correction to add a value to those that are held
 	consent  *newConsent  // what the item's consent becomes
 	footing  footing      // what the use of the data rests on
 	replayed bool         // the answer is that of an earlier try: nothing is written

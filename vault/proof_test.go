@@ -222,6 +222,7 @@ func TestWithdrawalWhileKeysAreAway(t *testing.T) {
 		wantCode(t, err, fault.Unavailable)
 	})
 	soon(t, "record", func() {
+		req.GivenAt = v.Clock.Now()
 		_, err := v.RecordConsent(ctx, shop, made.Subject, req)
 		wantCode(t, err, fault.Unavailable)
 	})

@@ -92,7 +92,7 @@ func (s *Service) rectifyRound(ctx context.Context, call Call, r access.Request,
 	permit := s.keyring.Permit()
 	p := &plan{item: it, call: call}
 	_, err := s.meet(ctx, call, r, subject, func(rd store.Reader, who *person) error {
-		p.person, p.held, p.refusal = who, nil, nil
+		p.person, p.held, p.refusal, p.adds = who, nil, nil, nil
 		if who.row.state != stateActive {
 			p.refusal = fault.New(fault.Erased, "this person is erased")
 			return nil
@@ -112,6 +112,7 @@ func (s *Service) rectifyRound(ctx context.Context, call Call, r access.Request,
 	defer keys.close()
 	d := deed{request: r}
 	d.request.Subject, d.entry.Items, d.entry.Kind = p.person.id.String(), it.count(), evidence.Kind
+	d.request.Basis, d.request.Consent = p.footing.basis, p.footing.consent
 	if p.refusal == nil && !p.replayed {
 		if d.effect, d.entry.Note, err = s.rectifying(p, keys, evidence); err != nil {
 			p.refusal = fault.From(edge(err))
@@ -159,6 +160,13 @@ func (s *Service) rectifiable(r store.Reader, p *plan) error {
 			p.refusal = conflict(l.field, "belongs to another person")
 			return nil
 		}
+	}
+	if err := s.restOn(p, p.person.row.bases); err != nil {
+		refusal, ok := errors.AsType[*fault.Error](err)
+		if !ok {
+			return err
+		}
+		p.adds = refusal // a correction needs no basis
 	}
 	if err := s.loadHeld(r, p); err != nil {
 		return err

@@ -75,7 +75,9 @@ func (b *rulebook) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the rules: %w", err)
 	}
-	b.current.Store(fresh)
+	if b.current.Swap(fresh) != fresh {
+		b.service.breakReadings(ctx, fresh)
+	}
 	return nil
 }
 

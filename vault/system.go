@@ -85,6 +85,11 @@ func (s *Service) showSystem(name string, row *ruleRow) (*api.Object, error) {
 	return &api.Object{System: system}, nil
 }
 
+// mayUse reports whether a caller may name a purpose. Staff name every one that is in use: the policies bind them.
+func (r *rules) mayUse(caller access.Principal, p *purpose.Purpose) bool {
+	return !p.Retired && (caller.VaultWide() || r.mayName(caller.System, p))
+}
+
 // mayName reports whether a system may name a purpose. One that is registered names the purposes of its registration, but
 // for two that are incompatible, which a change of the purposes may make of them: it names neither. One that is not
 // registered names any purpose that excludes no other.

@@ -301,6 +301,9 @@ func (s *Service) identify(r store.Reader, p *plan) error {
 		if refusal := p.person.row.refusal(); refusal != nil {
 			return refusal
 		}
+		if err := s.restOn(p, p.person.row.bases); err != nil {
+			return err
+		}
 		return s.replay(r, p)
 	}
 	if text := p.item.request.Subject; text != "" {

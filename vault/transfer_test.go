@@ -228,7 +228,7 @@ func TestAConsentNamesTheThirdParties(t *testing.T) {
 					must[*api.Consent](t)(d.WithdrawConsent(ctx, d.shop, d.who.Subject, last.Consent, &api.WithdrawRequest{}))
 				}
 				last = must[*api.Consent](t)(d.RecordConsent(ctx, d.shop, d.who.Subject, &api.ConsentRequest{
-					Text: "builtin-2026-01", Purposes: []string{"domain_registration"}, Channel: "web_form", GivenAt: d.Clock.Now().Add(-time.Minute),
+					Text: "builtin-2026-01", Purposes: []string{"domain_registration"}, Channel: "web_form", GivenAt: d.Clock.Now(),
 					ThirdParties: parties, CrossBorder: abroad,
 				}))
 			}

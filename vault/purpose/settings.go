@@ -158,6 +158,8 @@ func (s Settings) broken(basis Basis) (member, rule string) {
 		return "fields", "neither fields nor documents"
 	case twice(s.Fields.Names):
 		return "fields", "a field is listed twice"
+	case s.CrossBorder && !s.Discloses:
+		return "cross_border", "cross_border needs discloses: whoever gets it abroad is a recipient on record"
 	case len(s.Recipients) > 0 && !s.Discloses:
 		return "recipients", "recipients need discloses"
 	case !distinctNames(s.Recipients):
