@@ -2,8 +2,10 @@ package cedar_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/access/cedar"
@@ -108,5 +110,33 @@ func FuzzCompile(f *testing.F) {
 func BenchmarkCompile(b *testing.B) {
 	for b.Loop() {
 		cedar.Default(options())
+	}
+}
+
+// TestHostilePolicies: a policy that is nested deeply is refused before it is looked at any closer: to hold it to the schema, and
+// to say what is wrong with it, would keep the server busy for minutes.
+func TestHostilePolicies(t *testing.T) {
+	const size = 190 << 10
+	for name, when := range map[string]string{
+		"sets in sets":       strings.Repeat("[", size/2) + "1" + strings.Repeat("]", size/2) + " == [1]",
+		"records in records": strings.Repeat("{a:", size/4) + "1" + strings.Repeat("}", size/4) + " == {a:1}",
+		"a long sum":         "1 == 1" + strings.Repeat("+1", size/2),
+		"a long path":        "context" + strings.Repeat(".a", size/2),
+		"choices in choices": strings.Repeat("if true then ", size/22) + "true" + strings.Repeat(" else true", size/22),
+	} {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			_, err := cedar.Compile(map[string][]byte{"a.cedar": []byte(`@id("a") permit (principal, action, resource) when { ` + when + ` };`)}, options())
+			if err == nil || len(err.Error()) > 1000 || !strings.Contains(err.Error(), "a.cedar") {
+				t.Errorf("%.200v", err)
+			}
+			if took := time.Since(began); took > 20*time.Second {
+				t.Errorf("it takes %v", took)
+			}
+		})
+	}
+	wide := `"` + strings.Join(slices.Repeat([]string{"alikhan"}, 1000), `", "`) + `"`
+	if _, err := cedar.Compile(map[string][]byte{"a.cedar": []byte(`@id("a") permit (principal, action, resource) when { [` + wide + `].contains(context.purpose) };`)}, options()); err != nil {
+		t.Errorf("a long list is refused: %.200v", err)
 	}
 }

@@ -91,6 +91,25 @@ func parse(files map[string][]byte, o Options) (all []*policy, err error) {
 	return all, nil
 }
 
+// maxDepth is how many levels of expressions a condition may have. What it costs to hold a policy to the schema, and how much
+// there is to say of one that breaks it, grow with the square of them.
+const maxDepth = 64
+
+// deep reports whether an expression has more levels than so many.
+func deep(n ast.IsNode, levels int) (is bool) {
+	root := true
+	ast.Inspect(ast.NewNode(n), func(below ast.IsNode) bool {
+		if root {
+			root = false
+			is = levels == 0
+			return !is
+		}
+		is = is || deep(below, levels-1)
+		return false
+	})
+	return is
+}
+
 // check gives a policy its id, which none that was seen may have, and holds it to the schema.
 func (p *policy) check(seen map[string]*policy, o Options) (wrong Broken) {
 	position := p.compiled.Position()
@@ -105,6 +124,12 @@ func (p *policy) check(seen map[string]*policy, o Options) (wrong Broken) {
 		return Broken{{at, taken, fmt.Sprintf("%s: policy %q: %s", at, p.id, taken)}}
 	}
 	seen[p.id] = p
+	for _, condition := range p.compiled.AST().Conditions {
+		if deep(condition.Body, maxDepth) {
+			rule := fmt.Sprintf("a condition is nested more than %d levels deep", maxDepth)
+			return Broken{{at, rule, fmt.Sprintf("%s: policy %q: %s", at, p.id, rule)}}
+		}
+	}
 	for _, rule := range published().broken(p, o) {
 		wrong = append(wrong, p.against(at, rule))
 	}
