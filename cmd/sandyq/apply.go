@@ -59,6 +59,7 @@ const (
 type planned struct {
 	wish
 	plan    string
+	version int // that it was held against; 0: of none, or of what has no versions
 	differs []difference
 	done    *api.Change
 	err     error
@@ -76,7 +77,7 @@ func compareAll(ctx context.Context, c *client.Client, wishes []wish) (plan, err
 		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w", w.kind, w.name, err)
 		}
-		s.plan, s.differs = stepChange, differences(has, w.object)
+		s.plan, s.version, s.differs = stepChange, versionOf(has), differences(has, w.object)
 		switch {
 		case has == nil:
 			s.plan, s.differs = stepCreate, nil
@@ -90,14 +91,29 @@ func compareAll(ctx context.Context, c *client.Client, wishes []wish) (plan, err
 	return all, nil
 }
 
+// versionOf is the version of an object that the vault has.
+func versionOf(has any) int {
+	switch has := has.(type) {
+	case *api.Purpose:
+		return has.Version
+	case *api.Recipient:
+		return has.Version
+	case *api.System:
+		return has.Version
+	case *api.Policies:
+		return has.Version
+	}
+	return 0
+}
+
 // ofFile reports whether the vault has an object from a file.
 func ofFile(has any) bool {
 	p, ok := has.(*api.Purpose)
 	return ok && p.ManagedBy == api.ManagedByFile
 }
 
-// carryOut puts what differs, in order. What fails is tried again for as long as others succeed: one change may be in the way of
-// another until it is made.
+// carryOut puts what differs, in order, each in place of the version that the plan was made of. What fails is tried again for as
+// long as others succeed: one change may be in the way of another until it is made.
 func (p plan) carryOut(ctx context.Context, c *client.Client) {
 	for progress := true; progress; {
 		progress = false
@@ -105,7 +121,7 @@ func (p plan) carryOut(ctx context.Context, c *client.Client) {
 			if s.plan == stepSame || s.done != nil {
 				continue
 			}
-			s.done, s.err = s.put(ctx, c)
+			s.done, s.err = s.put(ctx, c, s.version)
 			progress = progress || s.err == nil
 		}
 	}

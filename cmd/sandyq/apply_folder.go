@@ -28,7 +28,7 @@ type wish struct {
 	kind, name string
 	object     any // of the API
 	get        func(context.Context, *client.Client) (any, error)
-	put        func(context.Context, *client.Client) (*api.Change, error)
+	put        func(ctx context.Context, c *client.Client, version int) (*api.Change, error) // in place of that version; 0: of any
 }
 
 // readFolder reads and checks the files of a folder, as far as they can be checked without the vault, and gives the objects in the
@@ -62,17 +62,22 @@ func found[T any](object *T, err error) (any, error) {
 	return object, nil
 }
 
-// filesOf lists the files of a part of the folder; none when there is no such part.
-func filesOf(dir, part, pattern string) ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(dir, part, pattern))
-	if err != nil {
+// filesOf lists the *.yaml of a part of the folder; none when there is no such part.
+func filesOf(dir, part string) (files []string, err error) {
+	entries, err := os.ReadDir(filepath.Join(dir, part))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list %s: %w", part, err)
+	}
+	for _, entry := range entries {
+		if filepath.Ext(entry.Name()) == ".yaml" {
+			files = append(files, filepath.Join(dir, part, entry.Name()))
+		}
 	}
 	return files, nil
 }
 
 func readPurposes(dir string) ([]wish, error) {
-	files, err := filesOf(dir, "purposes", "*.yaml")
+	files, err := filesOf(dir, "purposes")
 	if err != nil || len(files) == 0 {
 		return nil, err
 	}
@@ -93,7 +98,8 @@ func readPurposes(dir string) ([]wish, error) {
 		wishes = append(wishes, wish{
 			kind: "purpose", name: p.Name, object: &object,
 			get: func(ctx context.Context, c *client.Client) (any, error) { return found(c.Purpose(ctx, p.Name)) },
-			put: func(ctx context.Context, c *client.Client) (*api.Change, error) {
+			put: func(ctx context.Context, c *client.Client, version int) (*api.Change, error) {
+				object.Version = version
 				return c.PutPurpose(ctx, p.Name, &object)
 			},
 		})
@@ -103,7 +109,7 @@ func readPurposes(dir string) ([]wish, error) {
 
 // readObjects reads the files of a part, each of which holds one object.
 func readObjects[T any](dir, part string, nameOf func(*T) string) (map[string]*T, []string, error) {
-	files, err := filesOf(dir, part, "*.yaml")
+	files, err := filesOf(dir, part)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -140,7 +146,8 @@ func readRecipients(dir string) ([]wish, error) {
 		wishes = append(wishes, wish{
 			kind: "recipient", name: name, object: object,
 			get: func(ctx context.Context, c *client.Client) (any, error) { return found(c.Recipient(ctx, name)) },
-			put: func(ctx context.Context, c *client.Client) (*api.Change, error) {
+			put: func(ctx context.Context, c *client.Client, version int) (*api.Change, error) {
+				object.Version = version
 				return c.PutRecipient(ctx, name, object)
 			},
 		})
@@ -162,7 +169,8 @@ func readSystems(dir string) ([]wish, error) {
 		wishes = append(wishes, wish{
 			kind: "system", name: name, object: object,
 			get: func(ctx context.Context, c *client.Client) (any, error) { return found(c.System(ctx, name)) },
-			put: func(ctx context.Context, c *client.Client) (*api.Change, error) {
+			put: func(ctx context.Context, c *client.Client, version int) (*api.Change, error) {
+				object.Version = version
 				return c.PutSystem(ctx, name, object)
 			},
 		})
@@ -171,7 +179,7 @@ func readSystems(dir string) ([]wish, error) {
 }
 
 func readTexts(dir string) ([]wish, error) {
-	files, err := filesOf(dir, "consents", "*.yaml")
+	files, err := filesOf(dir, "consents")
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +204,7 @@ func readTexts(dir string) ([]wish, error) {
 					}
 					return &api.ConsentTextRequest{Text: *has.Text, EffectiveFrom: has.EffectiveFrom, Purposes: has.Purposes}, nil
 				},
-				put: func(ctx context.Context, c *client.Client) (*api.Change, error) {
+				put: func(ctx context.Context, c *client.Client, _ int) (*api.Change, error) {
 					return c.PutConsentText(ctx, text.Version, object)
 				},
 			})
@@ -230,6 +238,9 @@ func readPolicies(dir string) ([]wish, error) {
 			}
 			return found(has, err)
 		},
-		put: func(ctx context.Context, c *client.Client) (*api.Change, error) { return c.PutPolicies(ctx, object) },
+		put: func(ctx context.Context, c *client.Client, version int) (*api.Change, error) {
+			object.Version = version
+			return c.PutPolicies(ctx, object)
+		},
 	}}, nil
 }
