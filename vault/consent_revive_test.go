@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -8,6 +9,9 @@ import (
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/store"
+	"github.com/sandyq/sandyq/vault/store/memory"
+	"github.com/sandyq/sandyq/vault/vaulttest"
 )
 
 // TestOnlyALaterConsentRevives: whoever withdrew is not made to have consented by a paper from before the withdrawal, whoever
@@ -171,5 +175,49 @@ func TestAHandleEndsWithTheRules(t *testing.T) {
 			_, err := readAll(t, v, shop, opened.Content)
 			wantCode(t, err, fault.NotFound)
 		})
+	}
+}
+
+// interrupting is a store that does something after the first Update that writes a row of a kind.
+type interrupting struct {
+	store.Store
+	kind byte
+	then func()
+}
+
+func (i *interrupting) Update(ctx context.Context, do func(store.Writer) error) error {
+	w := &watchedWriter{}
+	err := i.Store.Update(ctx, func(inner store.Writer) error {
+		*w = watchedWriter{Writer: inner, kind: i.kind}
+		return do(w)
+	})
+	if then := i.then; w.wrote && then != nil {
+		i.then = nil
+		then()
+	}
+	return err
+}
+
+// TestABatchThatTheRulesInterruptRecordsOnce: a batch goes on under new rules when they change in the middle of it. What it has
+// done by then it does not do again.
+func TestABatchThatTheRulesInterruptRecordsOnce(t *testing.T) {
+	in := &interrupting{Store: memory.New(), kind: 'K'}
+	v := consents(t, vault.ConsentsEnforced, "", vaulttest.With(func(o *vault.Options) { o.Store, o.Place = in, "here" }))
+	shop, root := app(v), v.As("root", access.Administrator)
+	req := &api.TokenizeRequest{Purpose: "registration", Items: make([]api.TokenizeItem, 120)}
+	for i := range req.Items {
+		req.Items[i] = api.TokenizeItem{Fields: fields{"iin": text(nextIIN())}, Consent: consentTo(v, "registration")}
+	}
+	in.then = func() { must[*api.Change](t)(v.PutPurpose(ctx, root, "delivery", delivery("phone"))) }
+	receipts := map[string]bool{}
+	for _, r := range must[*api.TokenizeResponse](t)(v.Tokenize(ctx, shop, req)).Results {
+		wantItem(t, r.Error, "")
+		if !r.Created {
+			t.Fatal("somebody was there already: the batch was made anew from its beginning")
+		}
+		receipts[r.Consent.Receipt] = true
+	}
+	if n := len(rowsOf(t, v.Store, 'K')); n != 120 || len(receipts) != 120 || in.then != nil {
+		t.Errorf("%d consents, %d receipts", n, len(receipts))
 	}
 }

@@ -23,10 +23,12 @@ const chunk = 50
 // Tokenize takes in people's values and answers with the calling system's tokens. Items stand alone and are all or
 // nothing.
 func (s *Service) Tokenize(ctx context.Context, call Call, req *api.TokenizeRequest) (*api.TokenizeResponse, error) {
-	return underRules(ctx, s, call, func(call Call) (*api.TokenizeResponse, error) { return s.tokenize(ctx, call, req) })
+	results := make([]api.TokenizeResult, len(req.Items))
+	return underRules(ctx, s, call, func(call Call) (*api.TokenizeResponse, error) { return s.tokenize(ctx, call, req, results) })
 }
 
-func (s *Service) tokenize(ctx context.Context, call Call, req *api.TokenizeRequest) (*api.TokenizeResponse, error) {
+// tokenize fills in results. What an item has come to already, in an attempt that a change of the rules ended, is done.
+func (s *Service) tokenize(ctx context.Context, call Call, req *api.TokenizeRequest, results []api.TokenizeResult) (*api.TokenizeResponse, error) {
 	p, err := s.purposeNamed(ctx, call, access.Tokenize, req.Purpose)
 	if err != nil {
 		return nil, err
@@ -44,13 +46,15 @@ func (s *Service) tokenize(ctx context.Context, call Call, req *api.TokenizeRequ
 	if err := s.writable(); err != nil {
 		return nil, err
 	}
-	resp := &api.TokenizeResponse{Results: make([]api.TokenizeResult, len(req.Items))}
-	return resp, s.once(ctx, call, access.Tokenize, func(o *once) error {
-		items := make([]*item, len(req.Items))
+	return &api.TokenizeResponse{Results: results}, s.once(ctx, call, access.Tokenize, func(o *once) error {
+		var items []*item
 		for i := range req.Items {
-			items[i] = s.prepare(&req.Items[i], &resp.Results[i], call, p, o, i)
+			if results[i].Subject == "" {
+				results[i] = api.TokenizeResult{}
+				items = append(items, s.prepare(&req.Items[i], &results[i], call, p, o, i))
+			}
 		}
-		if at := slices.IndexFunc(items, (*item).invalid); at >= 0 && s.rulebook.behind(ctx, call.rules, resp.Results[at].Error.Err()) {
+		if at := slices.IndexFunc(items, (*item).invalid); at >= 0 && s.rulebook.behind(ctx, call.rules, items[at].result.Error.Err()) {
 			return errRules
 		}
 		if err := s.recordRefused(ctx, call, r, items); err != nil {

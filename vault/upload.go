@@ -50,6 +50,9 @@ func (s *Service) PutDocument(ctx context.Context, call Call, u Upload) (*api.Do
 	}
 	call.rules = s.rulebook.current.Load()
 	doc, err := s.putDocument(ctx, call, &u)
+	if errors.Is(err, errRules) {
+		return nil, errRulesChanged()
+	}
 	return doc, edge(err)
 }
 
