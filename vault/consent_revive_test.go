@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -178,11 +179,12 @@ func TestAHandleEndsWithTheRules(t *testing.T) {
 	}
 }
 
-// interrupting is a store that does something after the first Update that writes a row of a kind.
+// interrupting is a store that does something, once it is armed, after the next Update that writes a row of a kind.
 type interrupting struct {
 	store.Store
-	kind byte
-	then func()
+	kind  byte
+	then  func() // set before it is armed
+	armed atomic.Bool
 }
 
 func (i *interrupting) Update(ctx context.Context, do func(store.Writer) error) error {
@@ -191,9 +193,8 @@ func (i *interrupting) Update(ctx context.Context, do func(store.Writer) error) 
 		*w = watchedWriter{Writer: inner, kind: i.kind}
 		return do(w)
 	})
-	if then := i.then; w.wrote && then != nil {
-		i.then = nil
-		then()
+	if w.wrote && i.armed.CompareAndSwap(true, false) {
+		i.then()
 	}
 	return err
 }
@@ -209,6 +210,7 @@ func TestABatchThatTheRulesInterruptRecordsOnce(t *testing.T) {
 		req.Items[i] = api.TokenizeItem{Fields: fields{"iin": text(nextIIN())}, Consent: consentTo(v, "registration")}
 	}
 	in.then = func() { must[*api.Change](t)(v.PutPurpose(ctx, root, "delivery", delivery("phone"))) }
+	in.armed.Store(true)
 	receipts := map[string]bool{}
 	for _, r := range must[*api.TokenizeResponse](t)(v.Tokenize(ctx, shop, req)).Results {
 		wantItem(t, r.Error, "")
@@ -217,7 +219,7 @@ func TestABatchThatTheRulesInterruptRecordsOnce(t *testing.T) {
 		}
 		receipts[r.Consent.Receipt] = true
 	}
-	if n := len(rowsOf(t, v.Store, 'K')); n != 120 || len(receipts) != 120 || in.then != nil {
+	if n := len(rowsOf(t, v.Store, 'K')); n != 120 || len(receipts) != 120 || in.armed.Load() {
 		t.Errorf("%d consents, %d receipts", n, len(receipts))
 	}
 }
