@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/vault/api"
@@ -61,8 +60,8 @@ func (s *Service) checkPolicies(ctx context.Context, _ Call, _ string, body []by
 	}
 	size := 0
 	for name, text := range set.Files {
-		if size += len(text); !policyFilePattern.MatchString(name) {
-			return fault.Bad("files", "names of the form NAME.cedar, of small letters, digits and underscores")
+		if size += len(text); !policyFilePattern.MatchString(name) || numberInCode.MatchString(name) {
+			return fault.Bad("files", "names of the form NAME.cedar, of small letters, underscores and fewer than nine digits in a row")
 		}
 	}
 	if len(set.Files) > maxPolicyFiles || size > maxPolicies {
@@ -70,7 +69,7 @@ func (s *Service) checkPolicies(ctx context.Context, _ Call, _ string, body []by
 	}
 	decider, err := s.compile(set)
 	if err != nil {
-		return fault.Bad("files", err.Error())
+		return brokenPolicies(err)
 	}
 	if !s.leavesAWayBack(ctx, decider) {
 		return conflict("files", "under these policies no administrator could change the configuration any more")
@@ -84,13 +83,31 @@ func (s *Service) compile(set *api.Policies) (access.Decider, error) {
 		return s.Decider, nil
 	}
 	if s.Compile == nil {
-		return nil, errors.New("this server takes its policies from files only")
+		return nil, fault.Bad("files", "this server takes its policies from files only")
 	}
 	files := make(map[string][]byte, len(set.Files))
 	for name, text := range set.Files {
 		files[name] = []byte(text)
 	}
 	return s.Compile(files)
+}
+
+// brokenPolicies is what whoever put a set is told of it: where it breaks which rule, and nothing of what it says.
+func brokenPolicies(err error) *fault.Error {
+	const most = 20
+	broken, ok := errors.AsType[interface {
+		error
+		Rules() []string // see cedar.Broken
+	}](err)
+	if !ok {
+		return fault.From(err)
+	}
+	rules := broken.Rules()
+	refusal := fault.Bad("files", rules[0])
+	for _, rule := range rules[1:min(len(rules), most)] {
+		refusal.Fields = append(refusal.Fields, fault.Field{Field: "files", Rule: rule})
+	}
+	return refusal
 }
 
 // leavesAWayBack reports whether policies let somebody put others in their place: any administrator whom nothing else is known
@@ -134,7 +151,7 @@ func (s *Service) readPolicies(made *rules, name string, row *ruleRow) error {
 	decider, err := s.compile(set)
 	if err != nil {
 		s.Log.Error("the access policies that were put over the API do not compile: everything is refused until an administrator puts others (sandyq apply)",
-			"version", row.Version, "error", strings.ReplaceAll(err.Error(), "\n", "; "))
+			"version", row.Version, "error", brokenPolicies(err))
 		decider = recovery{s.Approvals[ApprovePolicies].Roles}
 	}
 	made.gate = access.NewGate(decider)

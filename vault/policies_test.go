@@ -58,12 +58,15 @@ func TestWhatNoPoliciesCanBe(t *testing.T) {
 	}{
 		"no Cedar":       {set(map[string]string{"own.cedar": "permit (principal, action"}).Files, "own.cedar"},
 		"no such action": {set(map[string]string{"own.cedar": `@id("x") permit (principal, action == Action::"fly", resource);`}).Files, "own.cedar"},
+		"a number":       {map[string]string{"own.cedar": "850312113646 (principal, action, resource);"}, "own.cedar:1:14: a policy begins"},
+		"a number again": {map[string]string{"a850312113646.cedar": "permit"}, "NAME.cedar"},
 		"a path":         {map[string]string{"../own.cedar": ""}, "NAME.cedar"},
 		"another file":   {map[string]string{"own.txt": ""}, "NAME.cedar"},
 		"too much":       {map[string]string{"own.cedar": strings.Repeat("/", 200<<10+1)}, "bytes"},
 	} {
 		_, err := v.PutPolicies(ctx, admin, &api.Policies{Files: test.files})
-		if f := fault.From(err); err == nil || f.Code != fault.Invalid || f.Fields[0].Field != "files" || !strings.Contains(f.Fields[0].Rule, test.tells) {
+		if f := fault.From(err); err == nil || f.Code != fault.Invalid || f.Fields[0].Field != "files" || !strings.Contains(f.Fields[0].Rule, test.tells) ||
+			strings.Contains(f.Error(), "850312113646") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
