@@ -330,7 +330,7 @@ func (s *storm) read(way string, who int) {
 	}
 	for _, shut := range s.shutters {
 		switch {
-		case shut.who >= 0 && shut.who != who, shut.spares(way), !shut.forbids(saw.updated, end):
+		case shut.who >= 0 && shut.who != who, shut.spares(way), !shut.forbids(saw.updated.Load(), end):
 		case got:
 			s.wrong = append(s.wrong, fmt.Errorf("%s discloses although %s", way, shut.name))
 		default:

@@ -249,7 +249,7 @@ func (p *crowd) one(client int, op personOp) {
 	p.ops = append(p.ops, rec)
 	if op.kind == doDetokenize && answer.code == "" {
 		op.kind = permitted
-		p.ops = append(p.ops, porcupine.Operation{ClientId: client, Input: op, Output: answer, Call: saw.updated, Return: rec.Return})
+		p.ops = append(p.ops, porcupine.Operation{ClientId: client, Input: op, Output: answer, Call: saw.updated.Load(), Return: rec.Return})
 	}
 	if err == nil && op.kind == doTokenize && answer.code == "" {
 		p.known[op.iin] = known{answer.subject, answer.token}
@@ -330,7 +330,7 @@ func itemAnswer(e *api.ItemError) (*personAnswer, error) {
 // sight is what the store showed to one call, carried by the call's context.
 type sight struct {
 	clock   *atomic.Int64
-	updated int64             // when the last Update began
+	updated atomic.Int64      // when the last Update began
 	rows    map[string][]byte // the rows of people that Views showed, as last shown
 }
 
@@ -349,7 +349,7 @@ func (o *observed) View(ctx context.Context, f func(store.Reader) error) error {
 
 func (o *observed) Update(ctx context.Context, f func(store.Writer) error) error {
 	if saw, _ := ctx.Value(sightKey{}).(*sight); saw != nil {
-		saw.updated = saw.clock.Add(1)
+		saw.updated.Store(saw.clock.Add(1)) // a call leases from several budgets at once
 	}
 	err := o.Store.Update(ctx, f)
 	if errors.Is(err, storetest.ErrInjected) {
