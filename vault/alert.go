@@ -21,10 +21,11 @@ const (
 	alertCanary     = "canary"      // somebody used a person or a token that nobody has cause to use
 	alertBudget     = "budget"      // a principal has reached a limit
 	alertBreakGlass = "break_glass" // somebody has declared an emergency
+	alertCredential = "credential"  // somebody has made a token that staff are let in with
 )
 
 // alertKinds lists them, for the metrics' labels.
-var alertKinds = []string{alertCanary, alertBudget, alertBreakGlass}
+var alertKinds = []string{alertCanary, alertBudget, alertBreakGlass, alertCredential}
 
 // AlertKinds lists the kinds of alerts there are.
 func AlertKinds() []string { return append([]string(nil), alertKinds...) }

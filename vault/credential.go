@@ -58,6 +58,7 @@ func (s *Service) createServiceToken(ctx context.Context, call Call, req *api.Cr
 		row.Digest, row.Maker, row.Shown = proof.Digest(), call.Principal.Credential, holderOf(call.Principal)
 		d := deed{request: access.Request{Action: access.CreateCredential}, effect: &draft{}}
 		d.entry.Objects, d.entry.Kind = []string{CredentialID(credential).String()}, string(row.Role)
+		d.alerts = handedOut(call, credential, row)
 		d.effect.expect(s.rows.credential(credential), nil)
 		d.effect.set(s.rows.credential(credential), encodeRow(row))
 		o.keep(d.effect, 0, done{Object: credential})
@@ -69,6 +70,15 @@ func (s *Service) createServiceToken(ctx context.Context, call Call, req *api.Cr
 		return nil
 	})
 	return made, err
+}
+
+// handedOut alerts of a token of staff: whoever makes one holds what may see data, and nobody else is asked. The operator
+// at the machine needs no telling.
+func handedOut(call Call, credential CredentialID, row *credentialRow) []api.Alert {
+	if row.Role == access.Application || call.Principal.System == itself {
+		return nil
+	}
+	return []api.Alert{{Kind: alertCredential, Object: credential.String()}}
 }
 
 // newCredential checks what a service token is to be.

@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -143,3 +144,46 @@ func TestStaffSeeTheSystemsOfTheirGrants(t *testing.T) {
 		t.Error("another system's person is found")
 	}
 }
+
+// TestATokenOfStaffAlerts: whoever makes or rotates one is told of; one for a system is not.
+func TestATokenOfStaffAlerts(t *testing.T) {
+	heard := &kindsHeard{}
+	v := vaulttest.New(t, vaulttest.With(func(o *vault.Options) { o.Observer = heard }))
+	root := v.As("root", access.Administrator)
+	before := heard.count("credential")
+	must[*api.ServiceToken](t)(v.CreateServiceToken(ctx, root, &api.CreateServiceTokenRequest{System: "crm", Role: "application"}))
+	if n := heard.count("credential") - before; n != 0 {
+		t.Errorf("%d alerts of a system's token", n)
+	}
+	made := must[*api.ServiceToken](t)(v.CreateServiceToken(ctx, root, &api.CreateServiceTokenRequest{System: "desk", Role: "support"}))
+	must[*api.ServiceToken](t)(v.RotateServiceToken(ctx, root, made.ID, &api.RotateServiceTokenRequest{}))
+	if n := heard.count("credential") - before; n != 2 {
+		t.Errorf("%d alerts of a token made and rotated", n)
+	}
+}
+
+// kindsHeard counts the alerts of each kind.
+type kindsHeard struct {
+	mu    sync.Mutex
+	kinds map[string]int
+}
+
+func (h *kindsHeard) Alert(kind string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.kinds == nil {
+		h.kinds = map[string]int{}
+	}
+	h.kinds[kind]++
+}
+
+func (h *kindsHeard) count(kind string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.kinds[kind]
+}
+
+func (*kindsHeard) Backlog(int, time.Duration) {}
+func (*kindsHeard) MissingKey()                {}
+func (*kindsHeard) NoBasis()                   {}
+func (*kindsHeard) Live(bool)                  {}

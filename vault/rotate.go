@@ -89,6 +89,7 @@ func (s *Service) rotation(ctx context.Context, call Call, r access.Request, old
 		ends.Expires = end
 	}
 	d.entry.Objects = append(d.entry.Objects, CredentialID(credential).String())
+	d.alerts = handedOut(call, credential, row)
 	d.effect.expect(s.rows.credential(old), encodeRow(was))
 	d.effect.set(s.rows.credential(old), encodeRow(ends))
 	d.effect.expect(s.rows.credential(credential), nil)
