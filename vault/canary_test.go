@@ -204,6 +204,21 @@ func TestEveryUseOfACanaryAlerts(t *testing.T) {
 			r := tokenize1(t, v, bank, api.TokenizeItem{Subject: who.Subject, Fields: fields{"iin": text(iinC)}})
 			return r.Error.Code, nil
 		}},
+		{"correct to their value", func(_ api.TokenizeResult, _, iin string) (any, error) {
+			mine := register(t, v, bank, fields{"phone": texts(phoneA)})
+			_, err := v.Rectify(ctx, bank, mine.Subject, &api.RectifyRequest{
+				Purpose: "service", Evidence: api.Evidence{Kind: "application"}, Fields: fields{"iin": text(iin)},
+			})
+			return fault.CodeOf(err), nil
+		}},
+		{"name as who gave data", func(who api.TokenizeResult, _, _ string) (any, error) {
+			r := tokenize1(t, v, shop, api.TokenizeItem{ProvidedBy: who.Subject, Fields: fields{"phone": texts(phoneA)}})
+			return r.Created && r.Error == nil, nil
+		}},
+		{"name another's as who gave data", func(who api.TokenizeResult, _, _ string) (any, error) {
+			r := tokenize1(t, v, bank, api.TokenizeItem{ProvidedBy: who.Subject, Fields: fields{"phone": texts(phoneA)}})
+			return r.Error.Code, nil
+		}},
 		{"tokenize", func(_ api.TokenizeResult, _, iin string) (any, error) {
 			return register(t, v, bank, fields{"iin": text(iin)}).Created, nil
 		}},

@@ -1,13 +1,13 @@
 package vault
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/schema"
@@ -270,14 +270,22 @@ func (p *plan) slices() []string {
 	return slices.Compact(all)
 }
 
-// provider resolves provided_by within the snapshot.
-func (s *Service) provider(r store.Reader, p access.Principal, text string) (string, error) {
+// provide resolves provided_by within the snapshot.
+func (s *Service) provide(r store.Reader, p *plan) error {
+	text, known := p.item.request.ProvidedBy, &p.call.rules.canaries
 	if text == "" {
-		return "", nil
+		return nil
 	}
-	giver, err := s.resolve(r, p, text)
+	giver, err := s.resolve(r, p.call.Principal, text)
+	if _, ok := errors.AsType[*fault.Error](err); ok {
+		if p.alerts, err = s.named(r, known, text); err == nil {
+			err = fault.Bad("provided_by", "nobody known to the caller")
+		}
+	}
 	if err != nil {
-		return "", fault.Bad("provided_by", "nobody known to the caller")
+		return err
 	}
-	return giver.id.String(), nil
+	p.provider = giver.id.String()
+	p.alerts = append(p.alerts, known.person(p.provider)...)
+	return nil
 }

@@ -92,7 +92,7 @@ func (s *Service) rectifyRound(ctx context.Context, call Call, r access.Request,
 	permit := s.keyring.Permit()
 	p := &plan{item: it, call: call}
 	_, err := s.meet(ctx, call, r, subject, func(rd store.Reader, who *person) error {
-		p.person, p.held, p.refusal, p.adds = who, nil, nil, nil
+		p.person, p.held, p.refusal, p.adds, p.alerts = who, nil, nil, nil, nil
 		if who.row.state != stateActive {
 			p.refusal = fault.New(fault.Erased, "this person is erased")
 			return nil
@@ -110,7 +110,7 @@ func (s *Service) rectifyRound(ctx context.Context, call Call, r access.Request,
 		return nil, false, err
 	}
 	defer keys.close()
-	d := deed{request: r}
+	d := deed{request: r, alerts: p.alerts}
 	d.request.Subject, d.entry.Items, d.entry.Kind = p.person.id.String(), it.count(), evidence.Kind
 	d.request.Basis, d.request.Consent = p.footing.basis, p.footing.consent
 	if p.refusal == nil && !p.replayed {
@@ -158,6 +158,7 @@ func (s *Service) rectifiable(r store.Reader, p *plan) error {
 		}
 		if rows[0] != nil && SubjectID(rows[0][:16]) != p.person.id {
 			p.refusal = conflict(l.field, "belongs to another person")
+			p.alerts = p.call.rules.canaries.person(SubjectID(rows[0][:16]).String())
 			return nil
 		}
 	}

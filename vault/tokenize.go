@@ -317,7 +317,7 @@ func (s *Service) identify(r store.Reader, p *plan) error {
 			return errors.Join(lost, err)
 		}
 	}
-	if p.provider, err = s.provider(r, p.call.Principal, p.item.request.ProvidedBy); err != nil {
+	if err = s.provide(r, p); err != nil {
 		return err
 	}
 	finders := p.item.finders()
