@@ -300,12 +300,12 @@ func TestNothingIsDisclosedWithoutABasis(t *testing.T) {
 				w := newBasisWorld(rapidPlayer{rt}, map[string]int{})
 				defer w.close()
 				w.begin(t, nil)
-				w.play(rapid.IntRange(20, 50).Draw(rt, "actions"))
+				w.play(rapid.IntRange(10, 40).Draw(rt, "actions"))
 			})
 		}
 	})
 	t.Run("seeds", func(t *testing.T) {
-		tally, worlds := map[string]int{}, scaled(40)
+		tally, worlds := map[string]int{}, scaled(30)
 		for seed := range worlds {
 			if wrong := hunt(t, uint64(seed), 100, tally, nil); wrong != "" {
 				t.Errorf("seed %d: %s", seed, wrong)
