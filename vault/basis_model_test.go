@@ -240,14 +240,6 @@ func (l *basisLaw) asked(c *basisCaller, purpose, recipient string) fault.Code {
 	return l.party(purpose, recipient)
 }
 
-// meets says what a caller is told of a person who may be nobody to it, or gone.
-func (c *basisCaller) meets(p *basisPerson) fault.Code {
-	if !c.sees(p) {
-		return fault.NotFound
-	}
-	return ""
-}
-
 // value says what one token comes to, and in which form.
 func (l *basisLaw) value(c *basisCaller, p *basisPerson, system, field, purpose, recipient string, asked api.Form) (api.Form, basisOf, fault.Code) {
 	if !c.reads(system) {

@@ -107,7 +107,7 @@ func (m *Meter) Spend(ctx context.Context, roles []access.Role, charges ...Charg
 		shares = nil
 		now := m.tick()
 		needs := m.needs(room[:0], roles, charges)
-		refusal, news := m.exceeded(needs, now)
+		news, refusal := m.exceeded(needs, now)
 		if refusal == nil {
 			shares = spend(needs)
 		}
@@ -196,8 +196,8 @@ func add(needs []need, n need) []need {
 	return append(needs, n)
 }
 
-// exceeded is why the needs are refused, if they are, and what is to be alerted of.
-func (m *Meter) exceeded(needs []need, now time.Time) (refusal error, news []Exceeded) {
+// exceeded is what is to be alerted of, and why the needs are refused, if they are.
+func (m *Meter) exceeded(needs []need, now time.Time) (news []Exceeded, refusal error) {
 	var longest *Exceeded
 	for i := range needs {
 		n := &needs[i]
@@ -215,9 +215,9 @@ func (m *Meter) exceeded(needs []need, now time.Time) (refusal error, news []Exc
 		}
 	}
 	if longest == nil || m.mode == Observe {
-		return nil, news
+		return news, nil
 	}
-	return longest, news
+	return news, longest
 }
 
 // spend spends the needs. If there is not enough for all of them, it spends nothing and returns the leases to await.
