@@ -1,10 +1,10 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"math/bits"
 	"time"
 
@@ -50,6 +50,7 @@ const (
 	alertSpan  = time.Minute        // that one row is about
 	alertClaim = 30 * time.Second   // for which one node has an alert to itself
 	alertLife  = 7 * 24 * time.Hour // after which an alert that does not reach its receivers is given up
+	alertRound = 2 * time.Second    // for which a receiver is sent one message after another before it is looked what is new
 )
 
 // MaxReceivers is how many receivers of alerts there may be.
@@ -58,7 +59,7 @@ const MaxReceivers = 64
 // Messenger tells receivers of alerts. It is safe for concurrent use.
 type Messenger interface {
 	Receivers() int // at most MaxReceivers; always the same
-	// Send tells one receiver, once. What it has got it knows by the id.
+	// Send tells one receiver, once, and gives up within seconds. What it has got it knows by the id.
 	Send(ctx context.Context, receiver int, id string, body []byte) error
 	// Backoff is how long to wait after that many tries.
 	Backoff(tries int) time.Duration
@@ -139,8 +140,8 @@ type message struct {
 	told []bool // by receiver; each element is its receiver's goroutine's
 }
 
-// tell sends every alert that is due to every receiver that has not got it. A receiver that fails gets nothing more this
-// time, so that it keeps nobody waiting for long.
+// tell sends the alerts that are due to the receivers that have not got them. A receiver that fails, or takes long, gets nothing
+// more this time, so that it keeps nobody waiting for long.
 func (s *Service) tell(ctx context.Context) error {
 	ctx = store.With(ctx, store.Vital)
 	keys, err := s.dueAlerts(ctx)
@@ -157,12 +158,17 @@ func (s *Service) tell(ctx context.Context) error {
 			all = append(all, m)
 		}
 	}
+	round, stop := context.WithTimeout(ctx, alertRound)
+	defer stop()
 	var sending errgroup.Group
 	for n := range s.Messenger.Receivers() {
 		sending.Go(func() error {
 			for _, m := range all {
-				if m.row.Told&(1<<n) != 0 {
+				switch {
+				case m.row.Told&(1<<n) != 0:
 					continue
+				case round.Err() != nil:
+					return nil
 				}
 				if err := s.Messenger.Send(ctx, n, m.id, m.row.Alert); err != nil {
 					return err
@@ -183,21 +189,28 @@ func (s *Service) tell(ctx context.Context) error {
 	return nil
 }
 
-// dueAlerts lists what is to be looked at now, at most as many as one round of sending can take on.
+// dueAlerts lists what is to be looked at now, at most as many as one round of sending can take on: first what nobody was told
+// of, so that whatever somebody has missed keeps nobody from what is new.
 func (s *Service) dueAlerts(ctx context.Context) (keys [][]byte, err error) {
 	const most = 500
 	now := stampOf(s.Clock())
+	var old [][]byte
 	err = s.Store.View(ctx, func(r store.Reader) error {
-		keys = nil
+		keys, old = nil, nil
 		return scanAll(r, s.rows.key(kindAlert), func(p store.Pair) error {
 			row, err := decodeRow[alertRow](p.Value)
-			if err == nil && row.Next <= now && len(keys) < most {
-				keys = append(keys, append([]byte(nil), p.Key...))
+			switch {
+			case err == nil && row.Next > now:
+			case err == nil && row.Said == 0 && len(keys) < most:
+				keys = append(keys, bytes.Clone(p.Key))
+			case len(old) < most:
+				old = append(old, bytes.Clone(p.Key)) // a damaged one is given up by claimAlert
 			}
-			return err
+			return nil
 		})
 	})
-	return keys, err
+	keys = append(keys, old...)
+	return keys[:min(len(keys), most)], err
 }
 
 // reached reports whether every receiver has the message.
@@ -207,23 +220,30 @@ func (s *Service) reached(row *alertRow) bool {
 
 // claimAlert takes an alert to be sent for this node; nil when there is nothing to be sent.
 func (s *Service) claimAlert(ctx context.Context, key []byte) (m *message, err error) {
-	again, givenUp := id.Encode(alertPrefix, id.New()), false
+	again, givenUp := id.Encode(alertPrefix, id.New()), ""
 	err = s.Store.Update(ctx, func(w store.Writer) error {
-		m, givenUp = nil, false
-		row, err := getRow[alertRow](w, key)
+		m, givenUp = nil, ""
+		rows, err := w.Get(key)
+		if err != nil || rows[0] == nil {
+			return err
+		}
+		var a api.Alert
+		row, err := decodeRow[alertRow](rows[0])
+		if err == nil {
+			err = json.Unmarshal(row.Alert, &a)
+		}
 		now := s.Clock()
 		switch {
-		case err != nil || row == nil || row.Next > stampOf(now):
-			return err
+		case err != nil:
+			givenUp = "it is damaged in the store"
+			return w.Delete(key)
+		case row.Next > stampOf(now):
+			return nil
 		case row.Until.time().Add(alertLife).Before(now):
-			givenUp = true
+			givenUp = "it did not reach all its receivers within a week"
 			return w.Delete(key)
 		case row.Said > 0 && s.reached(row) && row.Said == row.Causes:
 			return w.Delete(key)
-		}
-		var a api.Alert
-		if err := json.Unmarshal(row.Alert, &a); err != nil {
-			return fmt.Errorf("an alert in the store is damaged: %w", err)
 		}
 		if row.Said == 0 || s.reached(row) {
 			if row.Said > 0 {
@@ -236,8 +256,8 @@ func (s *Service) claimAlert(ctx context.Context, key []byte) (m *message, err e
 		m = &message{key, row, a.ID, make([]bool, s.Messenger.Receivers())}
 		return w.Set(key, encodeRow(row))
 	})
-	if err == nil && givenUp {
-		s.Log.ErrorContext(ctx, "an alert did not reach all its receivers within a week and is given up")
+	if err == nil && givenUp != "" {
+		s.Log.ErrorContext(ctx, "an alert is given up", "reason", givenUp)
 	}
 	return m, err
 }
