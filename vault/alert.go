@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"math/bits"
 	"time"
 
@@ -149,10 +150,11 @@ func (s *Service) tell(ctx context.Context) error {
 		return err
 	}
 	var all []*message
+	var failed error
 	for _, key := range keys {
 		m, err := s.claimAlert(ctx, key)
-		if err != nil {
-			return err
+		if failed = err; failed != nil {
+			break
 		}
 		if m != nil {
 			all = append(all, m)
@@ -181,12 +183,11 @@ func (s *Service) tell(ctx context.Context) error {
 	if err := sending.Wait(); err != nil {
 		s.complain(ctx, "tell a receiver of an alert", err)
 	}
+	kept := context.WithoutCancel(ctx) // what is claimed is let go of, at the end of the process too
 	for _, m := range all {
-		if err := s.settleAlert(ctx, m); err != nil {
-			return err
-		}
+		failed = errors.Join(failed, s.settleAlert(kept, m))
 	}
-	return nil
+	return failed
 }
 
 // dueAlerts lists what is to be looked at now, at most as many as one round of sending can take on: first what nobody was told
