@@ -166,6 +166,27 @@ func TestLargeCallIsShownWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
+// What tokens stand for is told whole or not at all, too: what does not fit is refused with nothing spent, and once in the log.
+func TestLargeDescriptionIsChargedWholeOrNotAtAll(t *testing.T) {
+	v := vaulttest.New(t, budgeted(&bell{}, budget.Enforce, budget.Limit{Name: "searches", Kind: budget.Search, Day: 120}))
+	shop, bank := v.As("shop", access.Application), v.As("bank", access.Application)
+	foreign := register(t, v, bank, aigul()).Tokens["iin"].Items[0]
+	many := slices.Repeat([]string{foreign}, 121)
+	resp, err := v.DescribeTokens(ctx, shop, &api.TokensRequest{Tokens: many})
+	wantLimited(t, resp, err)
+	if n := left(t, v, shop, "searches"); n != 120 {
+		t.Errorf("%d left after a refusal", n)
+	}
+	log := auditLog(t, v, api.AuditQuery{Operation: string(access.DescribeTokens)})
+	if len(log) != 1 || log[0].Items != len(many) || log[0].Outcome != fault.Limited {
+		t.Errorf("%+v", log)
+	}
+	must[*api.DescribeResponse](t)(v.DescribeTokens(ctx, shop, &api.TokensRequest{Tokens: many[:120]}))
+	if n := left(t, v, shop, "searches"); n != 0 {
+		t.Errorf("%d left", n)
+	}
+}
+
 func TestObservedBudgetRefusesNothing(t *testing.T) {
 	b := &bell{}
 	v := vaulttest.New(t, budgeted(b, budget.Observe, budget.Limit{Name: "reads", Kind: budget.Read, Minute: 2, Day: 2}))

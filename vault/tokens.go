@@ -36,7 +36,10 @@ func (s *Service) describeTokens(ctx context.Context, call Call, req *api.Tokens
 		}
 		return nil
 	})
-	return resp, err
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
 }
 
 // RevokeTokens retires tokens of the calling system without touching the data. A token that is not there is retired
@@ -80,7 +83,7 @@ type tokenAt struct {
 	revoked bool   // by the caller's system, before
 }
 
-// eachToken finds what the tokens stand for, in chunks, and records that it was asked.
+// eachToken finds what the tokens stand for, in chunks when they are to be changed, and records that it was asked.
 func (s *Service) eachToken(ctx context.Context, call Call, a access.Action, req *api.TokensRequest, f func([]*tokenAt) error) error {
 	if err := checkItems("tokens", len(req.Tokens)); err != nil {
 		return err
@@ -89,8 +92,11 @@ func (s *Service) eachToken(ctx context.Context, call Call, a access.Action, req
 	if err := s.admit(ctx, call, r); err != nil {
 		return err
 	}
-	asked := 0
-	for some := range slices.Chunk(req.Tokens, chunk) {
+	asked, atOnce := 0, chunk
+	if a == access.DescribeTokens {
+		atOnce = len(req.Tokens) // it is charged, and told, whole or not at all
+	}
+	for some := range slices.Chunk(req.Tokens, atOnce) {
 		found := make([]*tokenAt, len(some))
 		err := s.Store.View(ctx, func(rd store.Reader) (err error) {
 			for i, text := range some {
