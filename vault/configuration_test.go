@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/audit"
@@ -31,17 +33,23 @@ func delivery(fields ...string) *api.Purpose {
 	return &api.Purpose{Title: title("Delivery"), Basis: "consent", Fields: fields, Retention: api.Retention{After: "relationship_end"}}
 }
 
-// two opens two services on one store, as two nodes would, the second one after somebody was registered with the first.
-// Neither looks again whether it is the live one, which is the other then.
+// two opens two services on one store, as two nodes would (see nodeStore), the second one after somebody was registered with
+// the first.
 func two(t *testing.T) (one, other *vaulttest.Vault, shop vault.Call, who api.TokenizeResult) {
 	t.Helper()
-	seldom := vaulttest.With(func(o *vault.Options) { o.SweepEvery = time.Hour })
-	one = vaulttest.New(t, seldom)
+	home := t.TempDir()
+	disk := must[*badgerdb.Store](t)(badgerdb.Open(badgerdb.Options{Dir: filepath.Join(home, "store")}))
+	t.Cleanup(func() { disk.Close() })
+	place := must[string](t)(disk.Place())
+	node := func(title []byte, keys kms.Provider) vaulttest.Option {
+		return vaulttest.With(func(o *vault.Options) {
+			o.Store, o.Place, o.Keys, o.SweepEvery = &nodeStore{Store: disk, title: title}, place, keys, time.Hour
+		})
+	}
+	one = vaulttest.At(t, home, node(nil, nil))
 	shop = app(one)
 	who = register(t, one, shop, aigul())
-	place := must[string](t)(one.Store.(*badgerdb.Store).Place())
-	same := vaulttest.With(func(o *vault.Options) { o.Store, o.Keys, o.Place = one.Store, one.Keys, place })
-	return one, vaulttest.At(t, one.Home, seldom, same), shop, who
+	return one, vaulttest.At(t, home, node([]byte{1}, &nodeKeys{Provider: one.Keys})), shop, who
 }
 
 func read(t testing.TB, v *vaulttest.Vault, call vault.Call, purpose string, tokens ...string) []api.DetokenizeResult {

@@ -222,8 +222,8 @@ func (s *Service) readingDeeds(ctx context.Context, call Call, r access.Request,
 		switch {
 		case sh.refusal != nil:
 			g.code = sh.refusal.Code
-		case len(open) == 1:
-			g.allowed = true // what the gate says takes nothing else with it
+		case r.Count == 1:
+			g.allowed = true // what the gate says takes nothing else with it; it decides who pays, too
 		default:
 			of := s.asks(call, d.request)
 			q := question{sh.field.Name, sh.who.basis, of.BreakGlass}
