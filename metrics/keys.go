@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"time"
 
@@ -28,6 +29,7 @@ var causes = []struct {
 	{kms.ErrClaim, "claim"},
 	{kms.ErrCorrupt, "corrupt"},
 	{kms.ErrExists, "exists"},
+	{kms.ErrVersion, "version"},
 }
 
 func cause(err error) string {
@@ -99,6 +101,36 @@ func (c *countedKeys) Generation(ctx context.Context) (g kms.Generation, err err
 func (c *countedKeys) Advance(ctx context.Context, from, next kms.Generation) (err error) {
 	defer func(begun time.Time) { c.called("advance", begun, err) }(c.now())
 	return c.provider.Advance(ctx, from, next)
+}
+
+// Mark implements kms.Anchor.
+func (c *countedKeys) Mark(ctx context.Context) (m kms.Mark, err error) {
+	defer func(begun time.Time) { c.called("mark", begun, err) }(c.now())
+	return c.provider.Mark(ctx)
+}
+
+// SetMark implements kms.Anchor.
+func (c *countedKeys) SetMark(ctx context.Context, from, next kms.Mark) (err error) {
+	defer func(begun time.Time) { c.called("set_mark", begun, err) }(c.now())
+	return c.provider.SetMark(ctx, from, next)
+}
+
+// PublicKeys implements kms.Signer.
+func (c *countedKeys) PublicKeys(ctx context.Context) (public []ed25519.PublicKey, err error) {
+	defer func(begun time.Time) { c.called("public_keys", begun, err) }(c.now())
+	return c.provider.PublicKeys(ctx)
+}
+
+// SignAs implements kms.Signer.
+func (c *countedKeys) SignAs(ctx context.Context, version int, message []byte) (signature []byte, err error) {
+	defer func(begun time.Time) { c.called("sign", begun, err) }(c.now())
+	return c.provider.SignAs(ctx, version, message)
+}
+
+// RotateSigning implements kms.Signer.
+func (c *countedKeys) RotateSigning(ctx context.Context) (version int, err error) {
+	defer func(begun time.Time) { c.called("rotate_signing", begun, err) }(c.now())
+	return c.provider.RotateSigning(ctx)
 }
 
 // Close implements kms.Provider.

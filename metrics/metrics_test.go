@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -190,16 +191,38 @@ func TestKeys(t *testing.T) {
 	if err := keys.Destroy(t.Context(), kms.Claim{Sentinel: sentinel, Generation: first}, id); err != nil {
 		t.Error(err)
 	}
+	mark := kms.Mark{Entries: 1}
+	if err := keys.SetMark(t.Context(), kms.Mark{}, mark); err != nil {
+		t.Error(err)
+	}
+	if now, err := keys.Mark(t.Context()); err != nil || now != mark {
+		t.Errorf("mark %s: %v", now, err)
+	}
+	if version, err := keys.RotateSigning(t.Context()); err != nil || version != 2 {
+		t.Errorf("rotate: %d, %v", version, err)
+	}
+	public, err := keys.PublicKeys(t.Context())
+	if err != nil || len(public) != 2 {
+		t.Fatalf("%d public keys: %v", len(public), err)
+	}
+	signature, err := keys.SignAs(t.Context(), 2, []byte("a"))
+	if err != nil || !ed25519.Verify(public[1], []byte("a"), signature) {
+		t.Errorf("sign: %v", err)
+	}
+	if _, err := keys.SignAs(t.Context(), 3, []byte("a")); !errors.Is(err, kms.ErrVersion) {
+		t.Errorf("sign as no version: %v", err)
+	}
 	if err := keys.Close(); err != nil {
 		t.Error(err)
 	}
 	if _, err := keys.Sentinel(t.Context()); !errors.Is(err, kms.ErrUnavailable) {
 		t.Errorf("after Close: %v", err)
 	}
-	for operation, calls := range map[string]int{"create": 2, "open": 1, "mac": 1, "sentinel": 2, "generation": 1, "advance": 1, "destroy": 2} {
+	for operation, calls := range map[string]int{"create": 2, "open": 1, "mac": 1, "sentinel": 2, "generation": 1, "advance": 1, "destroy": 2,
+		"mark": 1, "set_mark": 1, "public_keys": 1, "sign": 2, "rotate_signing": 1} {
 		expect(t, r, fmt.Sprintf(`sandyq_keys_call_seconds_count{operation=%q} %d`, operation, calls))
 	}
-	for operation, cause := range map[string]string{"create": "exists", "destroy": "claim", "sentinel": "unavailable"} {
+	for operation, cause := range map[string]string{"create": "exists", "destroy": "claim", "sentinel": "unavailable", "sign": "version"} {
 		expect(t, r, fmt.Sprintf(`sandyq_keys_errors_total{cause=%q,operation=%q} 1`, cause, operation))
 	}
 }

@@ -2,8 +2,9 @@
 // (kms/hashicorp).
 //
 // A subject key is [KeySize] random bytes under a random id that is never used twice. It lives with the provider and
-// nowhere else; destroying it is what erases a person. Beside the subject keys a provider keeps one index key per tenant
-// that cannot be exported and only answers [MACer], a sentinel, and the generation of the store it belongs to.
+// nowhere else; destroying it is what erases a person. Beside the subject keys a provider keeps for each tenant an index
+// key that only answers [MACer] and signing keys that only answer [Signer], none of which can be exported; and, for the
+// store that it belongs to, a sentinel, a generation and a mark ([Anchor]).
 //
 // # Absence proves nothing by itself
 //
@@ -87,6 +88,8 @@ var (
 	ErrClaim = errors.New("kms: sentinel or generation disagree with the claim")
 	// ErrCorrupt: what the provider stored under an id does not open.
 	ErrCorrupt = errors.New("kms: stored key does not open")
+	// ErrVersion: the signing key has no such version.
+	ErrVersion = errors.New("kms: no such version of the signing key")
 )
 
 // KMS keeps subject keys. Implementations are safe for concurrent use and answer or fail within the context's deadline.
@@ -166,12 +169,20 @@ type Anchor interface {
 	// Advance makes next the generation if from is the current one or next already is (a repeated call succeeds);
 	// otherwise ErrClaim. next.Number is from.Number+1. Durable before it returns; of two racing calls one wins.
 	Advance(ctx context.Context, from, next Generation) error
+
+	// Mark returns the current mark; the zero Mark before the first SetMark.
+	Mark(ctx context.Context) (Mark, error)
+
+	// SetMark makes next the mark if from is the current one or next already is (a repeated call succeeds); otherwise
+	// ErrClaim. Durable before it returns; of two racing calls one wins.
+	SetMark(ctx context.Context, from, next Mark) error
 }
 
 // Provider is everything Sandyq asks of a key provider.
 type Provider interface {
 	KMS
 	MACer
+	Signer
 	Anchor
 	// Close waits for calls under way, ends background work and forgets secrets. Calls that follow fail with
 	// [ErrUnavailable].

@@ -14,6 +14,11 @@ path "{{.Mount}}-generation/data/generation" {
   capabilities = ["create", "read", "update"]
 }
 
+# How far the erasure ledger is carried out.
+path "{{.Mount}}-generation/data/mark" {
+  capabilities = ["create", "read", "update"]
+}
+
 # Wrap and unwrap subject keys, and compute MACs. Transit asks for update; create would let encrypt make keys.
 path "{{.Mount}}-transit/encrypt/wrap-{{.Tenant}}" {
   capabilities = ["update"]
@@ -24,6 +29,20 @@ path "{{.Mount}}-transit/decrypt/wrap-{{.Tenant}}" {
 }
 
 path "{{.Mount}}-transit/hmac/index-{{.Tenant}}/sha2-256" {
+  capabilities = ["update"]
+}
+
+# Sign the transparency log and tell its public keys. Reading a key in Transit tells no secret half.
+path "{{.Mount}}-transit/sign/log-{{.Tenant}}" {
+  capabilities = ["update"]
+}
+
+path "{{.Mount}}-transit/keys/log-{{.Tenant}}" {
+  capabilities = ["read"]
+}
+
+# Add a version to the signing key.
+path "{{.Mount}}-transit/keys/log-{{.Tenant}}/rotate" {
   capabilities = ["update"]
 }
 

@@ -27,7 +27,7 @@ func (e sentinelEntry) parse() (kms.Sentinel, error) {
 
 // Sentinel implements [kms.Anchor].
 func (v *Vault) Sentinel(ctx context.Context) (s kms.Sentinel, err error) {
-	err = v.anchor(ctx, v.serve, func(ctx context.Context) error {
+	err = v.ask(ctx, v.serve, func(ctx context.Context) error {
 		s, err = v.serve.sentinel(ctx, v.names)
 		return err
 	})
@@ -39,7 +39,7 @@ func (v *Vault) Sentinel(ctx context.Context) (s kms.Sentinel, err error) {
 
 // Generation implements [kms.Anchor].
 func (v *Vault) Generation(ctx context.Context) (g kms.Generation, err error) {
-	err = v.anchor(ctx, v.serve, func(ctx context.Context) error {
+	err = v.ask(ctx, v.serve, func(ctx context.Context) error {
 		g, err = v.serve.generation(ctx, v.names)
 		return err
 	})
@@ -51,15 +51,15 @@ func (v *Vault) Generation(ctx context.Context) (g kms.Generation, err error) {
 
 // Advance implements [kms.Anchor]. It takes the identity that destroys: title to the keys is title to destroy them.
 func (v *Vault) Advance(ctx context.Context, from, next kms.Generation) error {
-	err := v.anchor(ctx, v.erase, func(ctx context.Context) error { return v.erase.advance(ctx, v.names, from, next) })
+	err := v.ask(ctx, v.erase, func(ctx context.Context) error { return v.erase.advance(ctx, v.names, from, next) })
 	if err != nil {
 		return fmt.Errorf("hashicorp: advance generation: %w", err)
 	}
 	return nil
 }
 
-// anchor runs f as one operation of c.
-func (v *Vault) anchor(ctx context.Context, c *conn, f func(context.Context) error) error {
+// ask runs f as one operation of c.
+func (v *Vault) ask(ctx context.Context, c *conn, f func(context.Context) error) error {
 	ctx, end, err := v.begin(ctx)
 	if err != nil {
 		return err

@@ -90,7 +90,7 @@ func retryAfter(response *api.Response) time.Duration {
 // public makes an error one of the package kms's, for what no caller foresees: a denial or a refusal of what is asked
 // every day means that the server is not set up for us.
 func public(err error) error {
-	for _, known := range []error{kms.ErrExists, kms.ErrClaim, kms.ErrCorrupt, kms.ErrUnavailable} {
+	for _, known := range []error{kms.ErrExists, kms.ErrClaim, kms.ErrCorrupt, kms.ErrVersion, kms.ErrUnavailable} {
 		if err == nil || errors.Is(err, known) {
 			return err
 		}

@@ -33,7 +33,7 @@ type Config struct {
 	Tenant    string        `yaml:"tenant"`     // whose Transit keys; DefaultTenant when empty
 	Timeout   time.Duration `yaml:"timeout"`    // for each fifty keys of a call, 100 ms to 30 s; DefaultTimeout when 0
 	Auth      Auth          `yaml:"auth"`       // who creates and opens
-	EraseAuth *Auth         `yaml:"erase_auth"` // who destroys and advances the generation; Auth when nil
+	EraseAuth *Auth         `yaml:"erase_auth"` // who destroys, advances the generation, sets the mark and rotates the signing key; Auth when nil
 }
 
 // Auth is a login. Files are read anew at every login, so that their contents may be changed under a running process.
@@ -190,8 +190,13 @@ func (n names) generationMount() string { return n.mount + "-generation" }
 func (n names) key(id kms.ID) string    { return n.mount + "/keys/" + id.String() }
 func (n names) sentinel() string        { return n.mount + "/sentinel" }
 func (n names) generation() string      { return n.generationMount() + "/data/generation" }
+func (n names) mark() string            { return n.generationMount() + "/data/mark" }
 func (n names) wrapKey() string         { return "wrap-" + n.tenant }
 func (n names) indexKey() string        { return "index-" + n.tenant }
 func (n names) encrypt() string         { return n.transitMount() + "/encrypt/" + n.wrapKey() }
 func (n names) decrypt() string         { return n.transitMount() + "/decrypt/" + n.wrapKey() }
 func (n names) hmac() string            { return n.transitMount() + "/hmac/" + n.indexKey() + "/sha2-256" }
+func (n names) logKey() string          { return "log-" + n.tenant }
+func (n names) signing() string         { return n.transitMount() + "/keys/" + n.logKey() }
+func (n names) sign() string            { return n.transitMount() + "/sign/" + n.logKey() }
+func (n names) rotate() string          { return n.signing() + "/rotate" }

@@ -10,8 +10,10 @@
 //	sandyq-transit     Transit; nothing in it can be exported, backed up in the clear or deleted
 //	  wrap-<tenant>    aes256-gcm96: wraps subject keys, with (tenant, id) as associated data
 //	  index-<tenant>   hmac: answers MAC, always with version 1 of the key
+//	  log-<tenant>     ed25519: signs; RotateSigning adds a version
 //	sandyq-generation  KV version 2, check-and-set required
 //	  generation       {"instance":"<id>"}; its version is the generation's number
+//	  mark             {"v":1,"entries":"12","head":"<64 hexadecimal digits>"}: what SetMark wrote
 //
 // Whoever reads KV has ciphertext without the Transit key; whoever may use Transit has nothing to give it.
 //
@@ -21,8 +23,8 @@
 // overwrite a key. It looks whether the entry exists and writes it in two steps, so two racing writes of one id could
 // both pass. Ids are random and each is made by one call, so nobody races; calls in one process are kept apart all the
 // same. A token that may overwrite (a root token, say) is refused at login, and with [Config.EraseAuth] one that serves
-// and may delete. The generation, for which nodes do race, is in
-// KV version 2, whose check-and-set Vault does under a lock.
+// and may delete. Generation and mark, for which nodes do
+// race, are in KV version 2, whose check-and-set Vault does under a lock.
 //
 // # Invariants
 //
@@ -48,8 +50,8 @@ import (
 // Vault is a provider over HashiCorp Vault for one tenant. It is safe for concurrent use.
 type Vault struct {
 	names names
-	serve *conn // creates, opens, computes MACs
-	erase *conn // destroys and advances; the same as serve unless Config.EraseAuth is given
+	serve *conn // creates, opens, computes MACs, signs
+	erase *conn // destroys, advances, sets the mark, rotates; the same as serve unless Config.EraseAuth is given
 
 	stop   context.CancelFunc
 	ending context.Context // ends with Close

@@ -1,6 +1,8 @@
 package hashicorp_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -79,6 +81,129 @@ func TestAnswerLostOnAdvance(t *testing.T) {
 	}
 	if err := v.Advance(t.Context(), from, next); err != nil {
 		t.Errorf("advance again: %v", err)
+	}
+}
+
+func TestAnswerLostOnMark(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	w := newWire(t, &p)
+	v := p.open(t)
+	next := kms.Mark{Entries: 3, Head: [32]byte{3}}
+	w.does("PUT", "/mark", 1, loseAnswer)
+	if err := v.SetMark(t.Context(), kms.Mark{}, next); !errors.Is(err, kms.ErrUnavailable) {
+		t.Errorf("set the mark, answer lost: %v, want ErrUnavailable", err)
+	}
+	if err := v.SetMark(t.Context(), kms.Mark{}, next); err != nil {
+		t.Errorf("set the mark again: %v", err)
+	}
+	if now, err := v.Mark(t.Context()); err != nil || now != next {
+		t.Errorf("mark %s, want %s (%v)", now, next, err)
+	}
+}
+
+// TestMarkBetween lets another process set the mark between this one's reading and writing.
+func TestMarkBetween(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	other := p.open(t)
+	w := newWire(t, &p)
+	v := p.open(t)
+	theirs := kms.Mark{Entries: 1, Head: [32]byte{1}}
+	w.does("PUT", "/mark", 1, func(rw http.ResponseWriter, forward func() *http.Response) {
+		if err := other.SetMark(t.Context(), kms.Mark{}, theirs); err != nil {
+			t.Error(err)
+		}
+		pass(rw, forward())
+	})
+	if err := v.SetMark(t.Context(), kms.Mark{}, kms.Mark{Entries: 1, Head: [32]byte{2}}); !errors.Is(err, kms.ErrClaim) {
+		t.Errorf("set the mark after another did: %v, want ErrClaim", err)
+	}
+	if now, err := v.Mark(t.Context()); err != nil || now != theirs {
+		t.Errorf("mark %s, want the other's %s (%v)", now, theirs, err)
+	}
+}
+
+// TestMarkOutOfSight: only Vault's own absence is the zero mark.
+func TestMarkOutOfSight(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	w := newWire(t, &p)
+	v := p.open(t)
+	for name, do := range map[string]func(http.ResponseWriter, func() *http.Response){
+		"a proxy's 404":      answer(404, "<html>not found</html>"),
+		"an empty 404":       answer(404, ""),
+		"a denial":           answer(403, `{"errors":["permission denied"]}`),
+		"sealed":             answer(503, `{"errors":["Vault is sealed"]}`),
+		"a deleted version":  answer(404, `{"data":{"data":null,"metadata":{"version":3}}}`),
+		"no mark":            answer(200, `{"data":{"metadata":{"version":1}}}`),
+		"half a head":        answer(200, `{"data":{"data":{"v":1,"entries":"1","head":"00"},"metadata":{"version":1}}}`),
+		"a number too large": answer(200, `{"data":{"data":{"v":1,"entries":"18446744073709551616","head":""}}}`),
+		"a cut answer":       cutAnswer,
+	} {
+		eventually(t, 2*time.Second, "health", func() error { w.harm.Store(nil); return v.Health(t.Context()) })
+		w.does("GET", "/mark", always, do)
+		if m, err := v.Mark(t.Context()); err == nil {
+			t.Errorf("%s reads as the mark %s", name, m)
+		}
+	}
+}
+
+func TestAnswerLostOnSign(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	w := newWire(t, &p)
+	v := p.open(t)
+	w.does("PUT", "/sign/", 1, loseAnswer)
+	signature, err := v.SignAs(t.Context(), 1, []byte("message"))
+	if err != nil {
+		t.Fatalf("sign, first answer lost: %v, want it repeated", err)
+	}
+	if again, err := v.SignAs(t.Context(), 1, []byte("message")); err != nil || !bytes.Equal(again, signature) {
+		t.Errorf("the repeated signature is another (%v)", err)
+	}
+	w.does("PUT", "/sign/", always, loseAnswer)
+	if _, err := v.SignAs(t.Context(), 1, []byte("message")); !errors.Is(err, kms.ErrUnavailable) || errors.Is(err, kms.ErrVersion) {
+		t.Errorf("sign, answers lost: %v, want ErrUnavailable", err)
+	}
+}
+
+// TestAnswerLostOnRotate: the rotation is sent once, and what it made is found.
+func TestAnswerLostOnRotate(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	w := newWire(t, &p)
+	v := p.open(t)
+	w.does("PUT", "/rotate", always, loseAnswer)
+	if version, err := v.RotateSigning(t.Context()); !errors.Is(err, kms.ErrUnavailable) || version != 0 {
+		t.Errorf("rotate, answer lost: version %d, %v, want ErrUnavailable", version, err)
+	}
+	w.harm.Store(nil)
+	if public, err := v.PublicKeys(t.Context()); err != nil || len(public) != 2 {
+		t.Errorf("%d versions after one rotation, want 2 (%v)", len(public), err)
+	}
+}
+
+// TestMalformedSigning has the server tell of keys and signatures that cannot be.
+func TestMalformedSigning(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	w := newWire(t, &p)
+	v := p.open(t)
+	zeros := base64.StdEncoding.EncodeToString(make([]byte, 64))
+	for _, signature := range []string{"", "vault:v1:", "vault:v1:AAAA", "vault:v2:" + zeros, zeros} {
+		w.does("PUT", "/sign/", 1, answer(200, `{"data":{"signature":"`+signature+`"}}`))
+		if _, err := v.SignAs(t.Context(), 1, nil); !errors.Is(err, kms.ErrUnavailable) {
+			t.Errorf("%q as a signature: %v, want ErrUnavailable", signature, err)
+		}
+		eventually(t, 2*time.Second, "health", func() error { return v.Health(t.Context()) })
+	}
+	key := `{"public_key":"` + base64.StdEncoding.EncodeToString(make([]byte, 32)) + `"}`
+	for _, keys := range []string{
+		`{}`,
+		`{"latest_version":1}`,
+		`{"latest_version":2,"keys":{"2":` + key + `}}`,
+		`{"latest_version":2,"keys":{"2":` + key + `,"3":` + key + `}}`,
+		`{"latest_version":1,"keys":{"1":{"public_key":"AAAA"}}}`,
+	} {
+		w.does("GET", "/keys/log-", 1, answer(200, `{"data":`+keys+`}`))
+		if _, err := v.PublicKeys(t.Context()); !errors.Is(err, kms.ErrCorrupt) {
+			t.Errorf("public keys of %s: %v, want ErrCorrupt", keys, err)
+		}
 	}
 }
 

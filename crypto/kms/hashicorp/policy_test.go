@@ -69,6 +69,20 @@ func TestPoliciesDeny(t *testing.T) {
 			{"DELETE", m + "-transit/keys/wrap-acme"},
 			{"PUT", m + "-transit/keys/wrap-acme/config"},
 			{"PUT", m + "-transit/keys/wrap-acme/rotate"},
+			{"PUT", m + "-transit/keys/index-acme/rotate"},
+			{"GET", m + "-transit/export/signing-key/log-acme"},
+			{"GET", m + "-transit/backup/log-acme"},
+			{"DELETE", m + "-transit/keys/log-acme"},
+			{"PUT", m + "-transit/keys/log-acme"},
+			{"PUT", m + "-transit/keys/log-acme/config"},
+			{"PUT", m + "-transit/keys/log-acme/trim"},
+			{"PUT", m + "-transit/keys/log-another/rotate"},
+			{"PUT", m + "-transit/sign/log-another"},
+			{"PUT", m + "-transit/sign/wrap-acme"},
+			{"DELETE", m + "-generation/data/mark"},
+			{"DELETE", m + "-generation/metadata/mark"},
+			{"PUT", m + "-generation/destroy/mark"},
+			{"PUT", m + "-generation/undelete/mark"},
 			{"PUT", m + "-transit/keys/another"},
 			{"PUT", m + "-transit/encrypt/another"},
 			{"PUT", m + "-transit/encrypt/index-acme"},
@@ -87,12 +101,16 @@ func TestPoliciesDeny(t *testing.T) {
 	forbidden(one, "serve", oneID)
 	forbidden(p, "serve", id,
 		[2]string{"DELETE", m + "/keys/" + other.String()},
-		[2]string{"PUT", m + "-generation/data/generation"})
+		[2]string{"PUT", m + "-generation/data/generation"},
+		[2]string{"PUT", m + "-generation/data/mark"},
+		[2]string{"PUT", m + "-transit/keys/log-acme/rotate"})
 	forbidden(p, "erase", id,
 		[2]string{"PUT", m + "/keys/" + kms.NewID().String()},
 		[2]string{"PUT", m + "-transit/encrypt/wrap-acme"},
 		[2]string{"PUT", m + "-transit/decrypt/wrap-acme"},
-		[2]string{"PUT", m + "-transit/hmac/index-acme/sha2-256"})
+		[2]string{"PUT", m + "-transit/hmac/index-acme/sha2-256"},
+		[2]string{"PUT", m + "-transit/sign/log-acme"},
+		[2]string{"GET", m + "-transit/keys/log-acme"})
 	if keys, err := v.Open(t.Context(), id, other); err != nil || keys[0].Missing() || keys[1].Missing() {
 		t.Errorf("the keys did not survive the attempts (%v)", err)
 	}
@@ -119,6 +137,9 @@ func TestPoliciesReachOneMountOnly(t *testing.T) {
 		{"GET", m + "-generation/data/generation"}, {"PUT", m + "-generation/data/generation"},
 		{"PUT", m + "-transit/encrypt" + wrapped}, {"PUT", m + "-transit/decrypt" + wrapped},
 		{"PUT", m + "-transit/hmac/index-" + other.config.Tenant + "/sha2-256"},
+		{"PUT", m + "-transit/sign/log-" + other.config.Tenant}, {"GET", m + "-transit/keys/log-" + other.config.Tenant},
+		{"PUT", m + "-transit/keys/log-" + other.config.Tenant + "/rotate"},
+		{"GET", m + "-generation/data/mark"}, {"PUT", m + "-generation/data/mark"},
 	} {
 		if status, _ := p.server.RequestAs(t, token, try[0], try[1], body(try[0])); status != http.StatusForbidden {
 			t.Errorf("%s %s: status %d, want 403", try[0], try[1], status)
@@ -140,6 +161,21 @@ func TestServingIdentityDestroysNothing(t *testing.T) {
 	next := kms.Generation{Number: claim.Generation.Number + 1, Instance: kms.NewID()}
 	if err := v.Advance(t.Context(), claim.Generation, next); err == nil {
 		t.Error("the serving role advances the generation")
+	}
+	if err := v.SetMark(t.Context(), kms.Mark{}, kms.Mark{Entries: 1}); err == nil {
+		t.Error("the serving role sets the mark")
+	}
+	if _, err := v.RotateSigning(t.Context()); err == nil {
+		t.Error("the serving role rotates the signing key")
+	}
+	if public, err := v.PublicKeys(t.Context()); err != nil || len(public) != 1 {
+		t.Errorf("%d versions of the signing key, want 1 (%v)", len(public), err)
+	}
+	if m, err := v.Mark(t.Context()); err != nil || m != (kms.Mark{}) {
+		t.Errorf("mark %s, want the first (%v)", m, err)
+	}
+	if _, err := v.SignAs(t.Context(), 1, []byte("message")); err != nil {
+		t.Errorf("the serving role does not sign: %v", err)
 	}
 	if keys, err := v.Open(t.Context(), id); err != nil || keys[0].Missing() {
 		t.Errorf("the key is gone (%v)", err)

@@ -1,11 +1,13 @@
 package hashicorp_test
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/crypto/kms/hashicorp"
@@ -36,6 +38,42 @@ func TestSetupAgain(t *testing.T) {
 	}
 	if keys, err := v.Open(t.Context(), id); err != nil || keys[0].Missing() {
 		t.Errorf("the key is gone (%v)", err)
+	}
+}
+
+// TestSetupBringsUpToDate meets a server that was set up before there was a signing key, with the policies of then.
+func TestSetupBringsUpToDate(t *testing.T) {
+	for _, two := range []bool{false, true} {
+		p := setUp(t, vaultserver.Shared(t), two)
+		path := p.config.Mount + "-transit/keys/log-acme"
+		write(t, p.server, path+"/config", map[string]any{"deletion_allowed": true})
+		remove(t, p.server, path)
+		v := p.open(t)
+		_, keysErr := v.PublicKeys(t.Context())
+		_, signErr := v.SignAs(t.Context(), 1, []byte("message"))
+		for what, err := range map[string]error{"public keys": keysErr, "sign": signErr} {
+			if !errors.Is(err, kms.ErrUnavailable) {
+				t.Errorf("%s without a key: %v, want ErrUnavailable", what, err)
+			}
+		}
+		if keysErr == nil || !strings.Contains(keysErr.Error(), "sandyq keys setup") {
+			t.Errorf("%v does not say what to do", keysErr)
+		}
+		c := p.setupConfig()
+		if two {
+			erase := p.credentials("erase")
+			c.Erase = &erase
+		}
+		if _, err := hashicorp.Setup(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 2*time.Second, "sign", func() error {
+			_, err := v.SignAs(t.Context(), 1, []byte("message"))
+			return err
+		})
+		if version, err := v.RotateSigning(t.Context()); err != nil || version != 2 {
+			t.Errorf("rotate: version %d, want 2 (%v)", version, err)
+		}
 	}
 }
 
@@ -150,6 +188,15 @@ func TestSetupStops(t *testing.T) {
 			write(t, server, path+"/config", map[string]any{"deletion_allowed": true})
 			remove(t, server, path)
 			write(t, server, path, map[string]any{"type": "aes256-gcm96"})
+		},
+		"exportable signing key": func(t *testing.T, p place) {
+			write(t, server, p.config.Mount+"-transit/keys/log-acme/config", map[string]any{"exportable": true})
+		},
+		"signing key of another type": func(t *testing.T, p place) {
+			path := p.config.Mount + "-transit/keys/log-acme"
+			write(t, server, path+"/config", map[string]any{"deletion_allowed": true})
+			remove(t, server, path)
+			write(t, server, path, map[string]any{"type": "ecdsa-p256"})
 		},
 		"exportable key": func(t *testing.T, p place) {
 			write(t, server, p.config.Mount+"-transit/keys/wrap-acme/config", map[string]any{"exportable": true})

@@ -18,11 +18,17 @@ type transitKey struct {
 }
 
 func (s *setup) transit(ctx context.Context) error {
-	if err := s.transitKey(ctx, s.names.wrapKey(), newTransitKey{Type: "aes256-gcm96"}); err != nil {
-		return fmt.Errorf("transit key %s: %w", s.names.wrapKey(), err)
-	}
-	if err := s.transitKey(ctx, s.names.indexKey(), newTransitKey{"hmac", kms.MACSize}); err != nil {
-		return fmt.Errorf("transit key %s: %w", s.names.indexKey(), err)
+	for _, key := range []struct {
+		name   string
+		create newTransitKey
+	}{
+		{s.names.wrapKey(), newTransitKey{Type: "aes256-gcm96"}},
+		{s.names.indexKey(), newTransitKey{"hmac", kms.MACSize}},
+		{s.names.logKey(), newTransitKey{Type: "ed25519"}},
+	} {
+		if err := s.transitKey(ctx, key.name, key.create); err != nil {
+			return fmt.Errorf("transit key %s: %w", key.name, err)
+		}
 	}
 	// An encrypt under a name that is not there must fail, not make a key.
 	if err := s.write(ctx, s.names.transitMount()+"/config/keys", map[string]bool{"disable_upsert": true}, nil); err != nil {

@@ -210,6 +210,8 @@ func endedContext(t *testing.T, o Opener) {
 	if openKeys(t, p, id)[0].Missing() {
 		t.Error("a destroy whose context had ended destroyed the key")
 	}
+	wantMark(t, p, kms.Mark{})
+	publicKeys(t, p, 1)
 }
 
 func closed(t *testing.T, o Opener) {
@@ -242,6 +244,11 @@ func everyCall(ctx context.Context, p kms.Provider, claim kms.Claim, id kms.ID) 
 	_, errs["sentinel"] = p.Sentinel(ctx)
 	_, errs["generation"] = p.Generation(ctx)
 	errs["advance"] = p.Advance(ctx, claim.Generation, after(claim.Generation))
+	_, errs["mark"] = p.Mark(ctx)
+	errs["set mark"] = p.SetMark(ctx, kms.Mark{}, kms.Mark{Entries: 1})
+	_, errs["public keys"] = p.PublicKeys(ctx)
+	_, errs["sign"] = p.SignAs(ctx, 1, []byte("message"))
+	_, errs["rotate"] = p.RotateSigning(ctx)
 	errs["destroy"] = p.Destroy(ctx, claim, id)
 	return errs
 }

@@ -15,8 +15,8 @@ import (
 // process would. The test closes what it opened; the opener's own cleanup comes after that.
 type Opener func(t *testing.T) kms.Provider
 
-// Run checks a provider. Each call of setup makes a fresh set-up: new sentinel, new index key, no subject keys, the zero
-// generation.
+// Run checks a provider. Each call of setup makes a fresh set-up: new sentinel, new index key, new signing key of one version,
+// no subject keys, the zero generation and mark.
 func Run(t *testing.T, setup func(t *testing.T) Opener) {
 	for _, c := range []struct {
 		name string
@@ -37,6 +37,15 @@ func Run(t *testing.T, setup func(t *testing.T) Opener) {
 		{"claim of a superseded generation", claimSuperseded},
 		{"generation", generation},
 		{"generation race", generationRace},
+		{"mark", mark},
+		{"mark race", markRace},
+		{"mark over a reopen", markReopen},
+		{"sign", sign},
+		{"sign before all else", signFirst},
+		{"sign as every version", signVersions},
+		{"first signature under a race", signFirstRace},
+		{"rotation race", rotateRace},
+		{"signing keys over a reopen", signReopen},
 		{"MAC", mac},
 		{"MAC many", macMany},
 		{"reopen", reopen},
@@ -47,6 +56,7 @@ func Run(t *testing.T, setup func(t *testing.T) Opener) {
 		t.Run(c.name, func(t *testing.T) { c.test(t, setup(t)) })
 	}
 	t.Run("claim on a fresh provider", func(t *testing.T) { claimFresh(t, setup(t), setup(t)) })
+	t.Run("signing key of another set-up", func(t *testing.T) { signOther(t, setup(t), setup(t)) })
 	t.Run("MAC of another set-up", func(t *testing.T) { macOther(t, setup(t), setup(t)) })
 }
 

@@ -3,6 +3,7 @@ package local
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/ed25519"
 	"encoding/binary"
 	"fmt"
 
@@ -14,7 +15,9 @@ import (
 // data "sandyq/local/" ‖ purpose ‖ version ‖ name. Purpose and name are
 //
 //	key/         the id, 16 bytes; sealed is the subject key, 32 bytes; the file has 61 bytes
+//	signing/     the version, 8 bytes big-endian; sealed is the seed of RFC 8032, 32 bytes; the file has 61 bytes
 //	generation/  the number, 8 bytes big-endian; sealed is the instance, 16 bytes; the file has 45 bytes
+//	mark/        nothing; sealed are the entries, 8 bytes big-endian, and the head, 32 bytes; the file has 69 bytes
 //
 // A key's file of zeros only was overwritten by Destroy and not unlinked yet; the key is missing.
 const (
@@ -22,12 +25,20 @@ const (
 	sealOverhead = 12 + 16 // nonce and tag of AES-GCM
 
 	keyFileLength        = 1 + sealOverhead + kms.KeySize
+	signingFileLength    = 1 + sealOverhead + ed25519.SeedSize
 	generationFileLength = 1 + sealOverhead + len(kms.ID{})
+	markFileLength       = 1 + sealOverhead + markSize
 )
 
 func keyContext(id kms.ID) []byte {
 	return append([]byte("sandyq/local/key/\x01"), id[:]...)
 }
+
+func signingContext(version int) []byte {
+	return binary.BigEndian.AppendUint64([]byte("sandyq/local/signing/\x01"), uint64(version))
+}
+
+func markContext() []byte { return []byte("sandyq/local/mark/\x01") }
 
 func generationContext(number uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte("sandyq/local/generation/\x01"), number)

@@ -97,6 +97,17 @@ func TestVectors(t *testing.T) {
 	if _, err := openEntry(c.master, generationContext(2), unhex(t, vectorGeneration)); !errors.Is(err, kms.ErrCorrupt) {
 		t.Errorf("generation 1 opens as 2 (%v)", err)
 	}
+	seed, err := openEntry(c.master, signingContext(2), unhex(t, vectorSigning))
+	if err != nil || hex.EncodeToString(seed) != vectorKey {
+		t.Errorf("seed %x, want %s (%v)", seed, vectorKey, err)
+	}
+	if _, err := openEntry(c.master, signingContext(1), unhex(t, vectorSigning)); !errors.Is(err, kms.ErrCorrupt) {
+		t.Errorf("version 2 of the signing key opens as 1 (%v)", err)
+	}
+	mark, err := openEntry(c.master, markContext(), unhex(t, vectorMark))
+	if err != nil || hex.EncodeToString(mark) != "0000000000000009"+vectorKey {
+		t.Errorf("mark %x, want 9 entries (%v)", mark, err)
+	}
 }
 
 func unhex(t *testing.T, s string) []byte {

@@ -26,7 +26,9 @@ import (
 const (
 	keyringName    = "keyring"
 	keysName       = "keys"
+	signingName    = "signing" // made when it is first needed
 	generationName = "generation"
+	markName       = "mark"
 	tmpName        = "tmp"
 
 	parametersSize  = 27

@@ -8,7 +8,9 @@
 //
 //	keyring                 root-key parameters, and sealed: master key, index key, sentinel
 //	keys/ab/abcd…           a subject key; the name is its id and reveals nothing
+//	signing/0…01            a signing key, one file a version, never rewritten; the first is made when it is first asked for
 //	generation/0…01         what Advance wrote, one file a number, never rewritten
+//	mark                    what SetMark wrote last
 //	tmp/                    files on their way
 //
 // The directory belongs to Sandyq's user alone, lies outside the store's, and is left out of backups: a copy of it beside
@@ -21,11 +23,13 @@
 //
 // # Invariants
 //
-//   - A file appears under its name whole and synced, by link(2), which never replaces: write-once, whoever races.
+//   - A file appears under its name whole and synced, by link(2), which never replaces: write-once, whoever races. The
+//     mark alone is replaced, by rename(2).
 //   - A call returns after the folders that it changed are synced.
 //   - Destroying overwrites, syncs, unlinks and syncs the folder, under a claim that is read from the disk before and
 //     after, from the directory that the path names now. Flash and copy-on-write disks keep what was overwritten.
-//   - A second process may open the directory. Nothing rests on locks: keys and generations are write-once files.
+//   - A second process may open the directory. Keys and generations are write-once files and rest on no lock; who sets
+//     the mark holds flock(2) on the directory.
 package local
 
 import (
@@ -161,7 +165,7 @@ func ended(ctx context.Context) error {
 // failed marks an error of the file system as one of the provider's. Paths in it are ids.
 func failed(err error) error {
 	if err == nil || errors.Is(err, kms.ErrCorrupt) || errors.Is(err, kms.ErrClaim) ||
-		errors.Is(err, kms.ErrExists) || errors.Is(err, kms.ErrUnavailable) {
+		errors.Is(err, kms.ErrExists) || errors.Is(err, kms.ErrUnavailable) || errors.Is(err, kms.ErrVersion) {
 		return err
 	}
 	if errors.Is(err, fs.ErrExist) {

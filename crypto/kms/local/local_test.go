@@ -180,6 +180,10 @@ func TestEverythingIsPrivate(t *testing.T) {
 	k := open(t, dir, unlock)
 	create(t, k)
 	kmstest.Claim(t, k)
+	versions(t, dir, k, 2)
+	if err := k.SetMark(t.Context(), kms.Mark{}, kms.Mark{Entries: 1}); err != nil {
+		t.Fatal(err)
+	}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
