@@ -187,8 +187,10 @@ func (s *Service) meet(ctx context.Context, call Call, r access.Request, subject
 		p, err := s.resolve(rd, call.Principal, subject)
 		if err != nil {
 			var lost error
-			named, lost = s.named(rd, &call.rules.canaries, subject)
-			return errors.Join(lost, err)
+			if named, lost = s.named(rd, &call.rules.canaries, subject); lost != nil {
+				return lost
+			}
+			return err
 		}
 		found = p
 		if f == nil {

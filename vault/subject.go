@@ -205,8 +205,12 @@ func (s *Service) resolve(r store.Reader, p access.Principal, text string) (*per
 	if found == nil {
 		return nil, errNobody()
 	}
-	if sees, err := s.sees(r, p, found); err != nil || !sees {
-		return nil, errors.Join(err, errNobody())
+	sees, err := s.sees(r, p, found)
+	if err != nil {
+		return nil, err
+	}
+	if !sees {
+		return nil, errNobody()
 	}
 	return found, nil
 }

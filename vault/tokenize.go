@@ -313,8 +313,10 @@ func (s *Service) identify(r store.Reader, p *plan) error {
 	if text := p.item.request.Subject; text != "" {
 		if p.person, err = s.resolve(r, p.call.Principal, text); err != nil {
 			var lost error
-			p.alerts, lost = s.named(r, &p.call.rules.canaries, text)
-			return errors.Join(lost, err)
+			if p.alerts, lost = s.named(r, &p.call.rules.canaries, text); lost != nil {
+				return lost
+			}
+			return err
 		}
 	}
 	if err = s.provide(r, p); err != nil {
