@@ -28,6 +28,7 @@ var faults = []struct {
 	{blob.ErrNoSpace, fault.InsufficientStorage, "too little disk space is left for this"},
 	{store.ErrTooLarge, fault.TooLarge, "this is too much for one change"},
 	{store.ErrClosed, fault.Unavailable, "the store has stopped; what was asked may or may not have happened"},
+	{store.ErrUnavailable, fault.Unavailable, "the store is out of reach for the moment; what was asked may or may not have happened"},
 	{context.DeadlineExceeded, fault.Unavailable, "this took too long; it may or may not have happened"},
 	{context.Canceled, fault.Unavailable, "the call was given up; it may or may not have happened"},
 }

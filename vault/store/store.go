@@ -26,6 +26,9 @@ var (
 	// ErrClosed: the store was closed, or stopped after a failed commit. Whether an Update that gets it was written is
 	// unknown.
 	ErrClosed = errors.New("store: closed")
+	// ErrUnavailable: the database did not answer, or others were in the way for too long. Whether an Update that gets it was
+	// written is unknown.
+	ErrUnavailable = errors.New("store: unavailable")
 )
 
 // Pair is a key and its value.

@@ -1,0 +1,45 @@
+package pgserver
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path"
+	"sync/atomic"
+	"testing"
+)
+
+var databases atomic.Int64
+
+// Database makes an empty database on the server that dsn (a URL) points to, drops it when t ends, and returns how to
+// connect to it.
+func Database(t testing.TB, dsn string) string {
+	t.Helper()
+	made := create(t, dsn)
+	t.Cleanup(func() {
+		if err := Exec(lasting(t), dsn, "drop database "+path.Base(made.Path)); err != nil {
+			t.Error(err)
+		}
+	})
+	return made.String()
+}
+
+// Database makes an empty database, which goes with the server, and returns how to connect to it.
+func (s *Server) Database(t testing.TB) string {
+	t.Helper()
+	return create(t, s.DSN("postgres")).String()
+}
+
+func create(t testing.TB, dsn string) *url.URL {
+	t.Helper()
+	at, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal("the DSN is not a URL")
+	}
+	name := fmt.Sprintf("sandyq_test_%d_%d", os.Getpid(), databases.Add(1))
+	if err := Exec(lasting(t), dsn, "create database "+name); err != nil {
+		t.Fatal(err)
+	}
+	at.Path = "/" + name
+	return at
+}

@@ -1,0 +1,211 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/sandyq/sandyq/vault/store"
+	"github.com/sandyq/sandyq/vault/store/overlay"
+)
+
+// The statements, which every connection keeps prepared. They are kept to what CockroachDB and YugabyteDB accept, too.
+const (
+	beginUpdate = "begin isolation level serializable"
+	beginView   = "begin isolation level repeatable read read only"
+
+	selectOne   = "select key, value from sandyq_rows where key = $1"
+	selectMany  = "select key, value from sandyq_rows where key = any($1)"
+	selectFrom  = "select key, value from sandyq_rows where key >= $1 order by key limit $2"
+	selectRange = "select key, value from sandyq_rows where key >= $1 and key < $2 order by key limit $3"
+
+	upsertRows = "insert into sandyq_rows (key, value) select * from unnest($1::bytea[], $2::bytea[])" +
+		" on conflict (key) do update set value = excluded.value"
+	deleteRows = "delete from sandyq_rows where key = any($1)"
+
+	commit   = "commit"
+	rollback = "rollback"
+)
+
+// tx is one transaction, on a connection of its own from its first statement on. It is used by one goroutine.
+type tx struct {
+	s        *Store
+	ctx      context.Context // of the caller: looked at between statements, so that a connection outlives it
+	begin    string
+	patience context.Context // until its end the first statement is repeated on other connections; nil: never
+
+	conn  *pgxpool.Conn
+	begun bool
+
+	verdict verdict
+	err     error // the first failure: nothing works afterwards
+}
+
+// query runs a statement that selects pairs; the first one begins the transaction in the same round trip.
+func (t *tx) query(statement string, arguments ...any) ([]store.Pair, error) {
+	for n := 1; t.err == nil; n++ {
+		if t.err = t.ctx.Err(); t.err != nil {
+			break
+		}
+		pairs, err := t.try(statement, arguments)
+		if err == nil {
+			return pairs, nil
+		}
+		v, err := judge(err, false)
+		if !t.begun && v == lost && t.patience != nil && t.s.Err() == nil && pause(t.patience, v, n) {
+			t.release(v)
+			continue
+		}
+		t.verdict, t.err = v, err
+	}
+	return nil, t.err
+}
+
+func (t *tx) try(statement string, arguments []any) ([]store.Pair, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), statementLimit)
+	defer cancel()
+	if t.begun {
+		return collect(t.conn.Query(ctx, statement, arguments...))
+	}
+	if err := t.acquire(); err != nil {
+		return nil, err
+	}
+	var batch pgx.Batch
+	batch.Queue(t.begin)
+	batch.Queue(statement, arguments...)
+	answers := t.conn.SendBatch(ctx, &batch)
+	_, begun := answers.Exec()
+	pairs, err := collect(answers.Query())
+	if err := errors.Join(begun, err, answers.Close()); err != nil {
+		return nil, err
+	}
+	t.begun = true
+	return pairs, nil
+}
+
+// acquire gets a connection. It is the one wait that the caller's context ends.
+func (t *tx) acquire() (err error) {
+	ctx, cancel := context.WithTimeout(t.ctx, t.s.opt.Patience)
+	defer cancel()
+	if t.conn, err = t.s.pool.Acquire(ctx); err != nil {
+		t.conn = nil
+		return fmt.Errorf("getting a connection: %w", err)
+	}
+	return nil
+}
+
+// collect reads pairs out of an answer.
+func collect(rows pgx.Rows, err error) ([]store.Pair, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var pairs []store.Pair
+	for rows.Next() {
+		var p store.Pair
+		if err := rows.Scan(&p.Key, &p.Value); err != nil {
+			return nil, err
+		}
+		pairs = append(pairs, p)
+	}
+	return pairs, rows.Err()
+}
+
+// commit writes and commits. Without writes it asks whether what was read was one state in the serial order.
+func (t *tx) commit(writes []overlay.Entry) (verdict, error) {
+	if !t.begun && len(writes) == 0 {
+		return final, nil
+	}
+	if err := t.ctx.Err(); err != nil {
+		return final, err
+	}
+	var batch pgx.Batch
+	if !t.begun {
+		if err := t.acquire(); err != nil {
+			return judge(err, false)
+		}
+		batch.Queue(t.begin)
+	}
+	queueWrites(&batch, writes)
+	batch.Queue(commit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), commitLimit)
+	defer cancel()
+	clearWarning(t.conn)
+	tag, err := last(t.conn.SendBatch(ctx, &batch), batch.Len())
+	if err != nil {
+		t.begun = true // for all that is known
+		return judge(err, len(writes) > 0)
+	}
+	t.begun = false
+	if tag.String() != "COMMIT" { // the server rolled back what had failed before
+		return lost, fmt.Errorf("%w: the server did not commit but answered %s", store.ErrUnavailable, tag)
+	}
+	if w := warning(t.conn); w != nil && len(writes) > 0 {
+		// Such as 01000: the wait for a standby was cancelled, and the transaction is on this server only.
+		return final, fmt.Errorf("%w: committing: the server warns: %s (SQLSTATE %s)", store.ErrUnavailable, w.Message, w.Code)
+	}
+	return final, nil
+}
+
+// queueWrites adds the statements for writes, in the order of their keys, which keeps deadlocks rare.
+func queueWrites(batch *pgx.Batch, writes []overlay.Entry) {
+	var keys, values, gone [][]byte
+	for _, e := range writes {
+		if e.Deleted {
+			gone = append(gone, e.Key)
+			continue
+		}
+		keys, values = append(keys, e.Key), append(values, e.Value)
+	}
+	if len(keys) > 0 {
+		batch.Queue(upsertRows, keys, values)
+	}
+	if len(gone) > 0 {
+		batch.Queue(deleteRows, gone)
+	}
+}
+
+// last reads the answers to n statements and returns that of the last. Once it is there, what happens to the connection
+// afterwards does not matter.
+func last(answers pgx.BatchResults, n int) (tag pgconn.CommandTag, err error) {
+	defer func() { _ = answers.Close() }()
+	for range n {
+		if tag, err = answers.Exec(); err != nil {
+			return tag, err
+		}
+	}
+	return tag, nil
+}
+
+// end rolls back what was not committed and gives the connection back.
+func (t *tx) end() {
+	if t.conn == nil {
+		return
+	}
+	if status := t.conn.Conn().PgConn().TxStatus(); status != 'I' && t.verdict != lost && !t.conn.Conn().IsClosed() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), statementLimit)
+		defer cancel()
+		_, _ = t.conn.Conn().PgConn().Exec(ctx, rollback).ReadAll() // otherwise the pool drops the connection
+	}
+	t.release(t.verdict)
+}
+
+// release gives the connection back. The pool drops one that is broken or in a transaction; one that led to a server that is
+// away or no primary any more is closed for that.
+func (t *tx) release(v verdict) {
+	if t.conn == nil {
+		return
+	}
+	if v == lost {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), time.Second)
+		defer cancel()
+		_ = t.conn.Conn().Close(ctx)
+	}
+	t.conn.Release()
+	t.conn = nil
+}
