@@ -38,6 +38,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	badger "github.com/dgraph-io/badger/v4"
 
@@ -62,6 +63,8 @@ type Store struct {
 	written   sync.WaitGroup // the writer
 
 	compacting sync.Mutex // one Compact at a time
+	firstLog   uint64     // the log that the last flush began; owned by whoever compacts
+	residue    atomic.Pointer[store.Residue]
 	committing sync.Mutex // held over every Badger transaction that writes
 
 	failing sync.Once
