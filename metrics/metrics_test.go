@@ -69,6 +69,7 @@ func use(t *testing.T, r *metrics.Registry) *metrics.Vault {
 	})
 	r.Committed(badgerdb.Group{Updates: 7, Writes: 20, Bytes: 900, Commit: 2 * time.Millisecond})
 	v.Backlog(2, 90*time.Second)
+	v.Removals(3, time.Hour)
 	v.MissingKey()
 	v.NoBasis()
 	v.Alert("canary")
@@ -104,6 +105,8 @@ func TestFigures(t *testing.T) {
 		`sandyq_store_written_bytes_total 900`,
 		`sandyq_erasures_unfinished 2`,
 		`sandyq_erasures_oldest_seconds 90`,
+		`sandyq_erasures_removal_pending 3`,
+		`sandyq_erasures_removal_oldest_seconds 3600`,
 		`sandyq_missing_keys_total 1`,
 		`sandyq_live 1`,
 	)
@@ -120,12 +123,14 @@ func TestSeveralVaults(t *testing.T) {
 	expect(t, r, "sandyq_live 0", "sandyq_erasures_unfinished 2", "sandyq_keyring_cached 3")
 	two.Live(true)
 	two.Backlog(5, time.Second)
+	two.Removals(1, 2*time.Hour)
 	two.MissingKey()
 	two.ObserveKeyring(func() keyring.Stats {
 		return keyring.Stats{Hits: 10, Misses: 20, Cached: 30, Ready: 40, Doomed: 50, LockedBytes: 60, UnlockedBytes: 70}
 	})
 	both := []string{
 		"sandyq_live 1", "sandyq_erasures_unfinished 7", "sandyq_erasures_oldest_seconds 90", "sandyq_missing_keys_total 2",
+		"sandyq_erasures_removal_pending 4", "sandyq_erasures_removal_oldest_seconds 7200",
 		"sandyq_keyring_hits_total 11", "sandyq_keyring_misses_total 22", "sandyq_keyring_cached 33", "sandyq_keyring_pool_ready 44",
 		"sandyq_keyring_doomed 55", "sandyq_keyring_locked_bytes 66", "sandyq_keyring_unlocked_bytes 77",
 	}

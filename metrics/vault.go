@@ -32,11 +32,13 @@ func (r *Registry) Alert(kind string) { r.alerts.WithLabelValues(kind).Inc() }
 type Vault struct {
 	*Registry
 
-	mu     sync.Mutex // guards what follows
-	open   int
-	oldest time.Duration
-	live   bool
-	stats  func() keyring.Stats // nil until there is a keyring
+	mu            sync.Mutex // guards what follows
+	open          int
+	oldest        time.Duration
+	removing      int
+	removingSince time.Duration
+	live          bool
+	stats         func() keyring.Stats // nil until there is a keyring
 }
 
 // Vault adds a vault to what is shown. Whoever calls it closes it.
@@ -63,6 +65,13 @@ func (v *Vault) Backlog(open int, oldest time.Duration) {
 	v.open, v.oldest = open, oldest
 }
 
+// Removals shows the erasures whose removal from the store's files is not confirmed.
+func (v *Vault) Removals(pending int, oldest time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.removing, v.removingSince = pending, oldest
+}
+
 // Live shows whether the store is the live one for its keys.
 func (v *Vault) Live(live bool) {
 	v.mu.Lock()
@@ -85,10 +94,12 @@ type vaults struct {
 
 // together is what all vaults are at the moment.
 type together struct {
-	open   int
-	oldest time.Duration
-	live   bool
-	keys   *keyring.Stats // nil before there is a keyring
+	open          int
+	oldest        time.Duration
+	removing      int
+	removingSince time.Duration
+	live          bool
+	keys          *keyring.Stats // nil before there is a keyring
 }
 
 func (vs *vaults) together() together {
@@ -99,6 +110,8 @@ func (vs *vaults) together() together {
 	for _, v := range all {
 		v.mu.Lock()
 		open, oldest, live, stats := v.open, v.oldest, v.live, v.stats
+		now.removing += v.removing
+		now.removingSince = max(now.removingSince, v.removingSince)
 		v.mu.Unlock()
 		now.open += open
 		now.oldest = max(now.oldest, oldest)
@@ -118,9 +131,11 @@ func (vs *vaults) together() together {
 type vaultCollector struct{ vaults *vaults }
 
 var (
-	erasuresDesc = vaultDesc("erasures_unfinished", "Erasures that were begun, could not be finished and are tried again.")
-	oldestDesc   = vaultDesc("erasures_oldest_seconds", "Age of the oldest unfinished erasure.")
-	liveDesc     = vaultDesc("live", "1 when the store is the live one for its keys, 0 when it is a copy or that is not known yet; of several tenants, when it is for those of all.")
+	erasuresDesc      = vaultDesc("erasures_unfinished", "Erasures that were begun, could not be finished and are tried again.")
+	oldestDesc        = vaultDesc("erasures_oldest_seconds", "Age of the oldest unfinished erasure.")
+	removingDesc      = vaultDesc("erasures_removal_pending", "Erasures that are finished while the store's files may still hold ciphertext of theirs.")
+	removingSinceDesc = vaultDesc("erasures_removal_oldest_seconds", "Age of the oldest of them, from the end of the erasure.")
+	liveDesc          = vaultDesc("live", "1 when the store is the live one for its keys, 0 when it is a copy or that is not known yet; of several tenants, when it is for those of all.")
 )
 
 func vaultDesc(name, help string) *prometheus.Desc {
@@ -129,7 +144,7 @@ func vaultDesc(name, help string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (vaultCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{erasuresDesc, oldestDesc, liveDesc} {
+	for _, d := range []*prometheus.Desc{erasuresDesc, oldestDesc, removingDesc, removingSinceDesc, liveDesc} {
 		descs <- d
 	}
 	for _, f := range keyringFigures {
@@ -146,6 +161,8 @@ func (c vaultCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	out <- prometheus.MustNewConstMetric(erasuresDesc, prometheus.GaugeValue, float64(now.open))
 	out <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, now.oldest.Seconds())
+	out <- prometheus.MustNewConstMetric(removingDesc, prometheus.GaugeValue, float64(now.removing))
+	out <- prometheus.MustNewConstMetric(removingSinceDesc, prometheus.GaugeValue, now.removingSince.Seconds())
 	out <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, live)
 	if now.keys == nil {
 		return

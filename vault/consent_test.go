@@ -484,6 +484,7 @@ type countsNoBasis struct {
 
 func (c *countsNoBasis) NoBasis()                   { c.n++ }
 func (c *countsNoBasis) Backlog(int, time.Duration) {}
+func (*countsNoBasis) Removals(int, time.Duration)  {}
 func (c *countsNoBasis) Live(bool)                  {}
 
 func TestObserveCounts(t *testing.T) {

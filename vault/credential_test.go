@@ -183,7 +183,8 @@ func (h *kindsHeard) count(kind string) int {
 	return h.kinds[kind]
 }
 
-func (*kindsHeard) Backlog(int, time.Duration) {}
-func (*kindsHeard) MissingKey()                {}
-func (*kindsHeard) NoBasis()                   {}
-func (*kindsHeard) Live(bool)                  {}
+func (*kindsHeard) Backlog(int, time.Duration)  {}
+func (*kindsHeard) Removals(int, time.Duration) {}
+func (*kindsHeard) MissingKey()                 {}
+func (*kindsHeard) NoBasis()                    {}
+func (*kindsHeard) Live(bool)                   {}

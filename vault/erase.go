@@ -80,17 +80,25 @@ func (s *Service) finishErasure(ctx context.Context, id ErasureID, row *erasureR
 	gone := subject{status: status{state: stateErased, epoch: was.epoch + 1}, subjectRow: subjectRow{Revision: was.Revision + 1, Created: was.Created, Erasure: id}}
 	d.set(s.rows.subject(row.Subject), gone.encode())
 	d.delete(s.rows.open(id))
+	if _, measures := s.Store.(store.Residual); measures {
+		d.set(s.rows.removal(id), nil)
+	}
 	return s.advanceErasure(ctx, id, row, api.ErasureErased, &d)
 }
 
-// advanceErasure writes the next state, if the erasure still stands where it was read, with an entry in the log.
+// advanceErasure writes the next state.
 func (s *Service) advanceErasure(ctx context.Context, id ErasureID, row *erasureRow, to api.ErasureState, d *draft) error {
+	return s.stampErasure(ctx, id, row, to, string(to), d)
+}
+
+// stampErasure writes what became of an erasure and when, if it still stands where it was read, with an entry in the log.
+func (s *Service) stampErasure(ctx context.Context, id ErasureID, row *erasureRow, to api.ErasureState, what string, d *draft) error {
 	d.expect(s.rows.erasure(id), encodeRow(row))
 	row.State = to
-	row.At[string(to)] = stampOf(s.Clock())
+	row.At[what] = stampOf(s.Clock())
 	d.set(s.rows.erasure(id), encodeRow(row))
 	err := s.log(d, &audit.Entry{
-		System: itself, Operation: "erasure." + string(to), Subject: row.Subject.String(), Objects: []string{id.String()},
+		System: itself, Operation: "erasure." + what, Subject: row.Subject.String(), Objects: []string{id.String()},
 		Decision: audit.Allow, Reason: row.Reason, Kind: row.Ground,
 	})
 	if err != nil {

@@ -30,7 +30,7 @@ type erasureRow struct {
 	Ballot   ballot              `cbor:"5,keyasint"`           // who requested, and who has agreed
 	Keys     map[string]kms.ID   `cbor:"6,keyasint,omitempty"` // slice → key, as of erasing
 	Destroys counts              `cbor:"7,keyasint"`           // as counted at the request, then as of erasing
-	At       map[string]stamp    `cbor:"8,keyasint"`           // state → when it was entered
+	At       map[string]stamp    `cbor:"8,keyasint"`           // state → when it was entered; and stampRemoved
 	Pairwise map[string][16]byte `cbor:"9,keyasint,omitempty"` // system → its id of the person, to answer by
 	Own      api.Counts          `cbor:"10,keyasint"`          // what the requesting system may know of Destroys
 	Proofs   keptProofs          `cbor:"11,keyasint"`          // what stays of the person's consents
@@ -342,6 +342,7 @@ func (s *Service) erasureWire(caller access.Principal, id ErasureID, row *erasur
 		ApprovalsNeeded: row.Ballot.missing(), WillDestroy: &destroys,
 		Kept: row.Proofs.wire(caller), RequestedAt: at(api.ErasureRequested), ErasingAt: at(api.ErasureErasing),
 		KeyDestroyedAt: at(api.ErasureKeyDestroyed), ErasedAt: at(api.ErasureErased),
+		RemovedAt: at(stampRemoved),
 	}
 	if pairwise, ok := row.Pairwise[caller.System]; ok && !caller.VaultWide() {
 		out.Subject = PairwiseID(pairwise).String()

@@ -27,6 +27,7 @@ const (
 	kindDocument    = 'd' // subject, document → documentRow
 	kindErasure     = 'e' // erasure → erasureRow
 	kindOpen        = 'o' // erasure → nothing: not yet at its end
+	kindRemoval     = 'G' // erasure → nothing: what it removed is not known to be gone from the engine's files
 	kindWaiting     = 'w' // what sort of thing, its id → nothing: it waits for somebody's word
 	kindAudit       = 'a' // audit id → entry
 	kindAuditOf     = 'b' // subject, audit id → nothing
@@ -81,6 +82,7 @@ func (l layout) pairwise(p PairwiseID) []byte { return l.key(kindPairwise, p[:])
 func (l layout) token(t token.Token) []byte   { return l.key(kindToken, name(string(t))) }
 func (l layout) erasure(e ErasureID) []byte   { return l.key(kindErasure, e[:]) }
 func (l layout) open(e ErasureID) []byte      { return l.key(kindOpen, e[:]) }
+func (l layout) removal(e ErasureID) []byte   { return l.key(kindRemoval, e[:]) }
 func (l layout) waiting(k waitingKind, thing [16]byte) []byte {
 	return l.key(kindWaiting, []byte{byte(k)}, thing[:])
 }

@@ -10,13 +10,14 @@ import (
 	"github.com/sandyq/sandyq/vault/store"
 )
 
-// uploadRow is an upload under way: until its time its blob is not abandoned.
+// uploadRow is an upload under way: until its time its blob is not abandoned. While there is one, files of the person may be.
 type uploadRow struct {
-	Until stamp `cbor:"1,keyasint"`
-	Taken bool  `cbor:"2,keyasint,omitempty"` // by the sweeper, which removes the blob
+	Until   stamp     `cbor:"1,keyasint"`
+	Taken   bool      `cbor:"2,keyasint,omitempty"` // by the sweeper, which removes the blob
+	Subject SubjectID `cbor:"3,keyasint"`
 }
 
-// uploadHeld is what a row begins with that was not taken: a map of one member.
+// uploadHeld is what a row begins with that was not taken: a map of two members.
 var uploadHeld = encodeRow(uploadRow{Until: 1})[:1]
 
 // lease writes the upload's row and renews it until stop is called, which waits for the last renewal.
@@ -43,9 +44,14 @@ func (up *upload) lease(ctx context.Context) (stop func(), err error) {
 	return func() { cancel(); renewing.Wait() }, nil
 }
 
+// leased is the row of an upload that moves.
+func (up *upload) leased() []byte {
+	return encodeRow(uploadRow{Until: stampOf(up.Clock().Add(up.UploadLife)), Subject: up.who.id})
+}
+
 func (up *upload) renew(ctx context.Context) error {
 	return up.Store.Update(ctx, func(w store.Writer) error {
-		return w.Set(up.rows.upload(up.blob), encodeRow(uploadRow{Until: stampOf(up.Clock().Add(up.UploadLife))}))
+		return w.Set(up.rows.upload(up.blob), up.leased())
 	})
 }
 
@@ -57,7 +63,7 @@ func (up *upload) renewLeased(ctx context.Context) error {
 		if err != nil || row == nil || row.Taken {
 			return err
 		}
-		return w.Set(key, encodeRow(uploadRow{Until: stampOf(up.Clock().Add(up.UploadLife))}))
+		return w.Set(key, up.leased())
 	})
 }
 
@@ -97,7 +103,7 @@ func (s *Service) dropUpload(ctx context.Context, id blob.ID) error {
 		if !taken {
 			return err
 		}
-		return w.Set(key, encodeRow(uploadRow{Taken: true}))
+		return w.Set(key, encodeRow(uploadRow{Taken: true, Subject: row.Subject}))
 	})
 	if err != nil || !taken {
 		return err

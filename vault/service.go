@@ -61,6 +61,9 @@ type Options struct {
 type Observer interface {
 	// Backlog reports how many erasures are unfinished and for how long the oldest has been.
 	Backlog(open int, oldest time.Duration)
+	// Removals reports how many erasures are at their end while the store's files may still hold what they removed, and for
+	// how long the oldest has been. It is not called when the store can't measure that.
+	Removals(pending int, oldest time.Duration)
 	// MissingKey reports that a living person's key was not at the provider.
 	MissingKey()
 	// Alert reports an alert of one of AlertKinds.
@@ -97,6 +100,7 @@ type Service struct {
 	inFlight  inFlight
 	turns     turns
 	uploads   uploads
+	removals  removals
 	uses      uses
 	reviewing chan struct{} // holds one; who puts it there makes an access review
 	kick      chan struct{} // holds one when the sweeper should look at once
@@ -239,8 +243,9 @@ func (s *Service) Ready(ctx context.Context) api.Readiness {
 // nobody is the Observer of those who have none.
 type nobody struct{}
 
-func (nobody) Backlog(int, time.Duration) {}
-func (nobody) MissingKey()                {}
-func (nobody) NoBasis()                   {}
-func (nobody) Alert(string)               {}
-func (nobody) Live(bool)                  {}
+func (nobody) Backlog(int, time.Duration)  {}
+func (nobody) Removals(int, time.Duration) {}
+func (nobody) MissingKey()                 {}
+func (nobody) NoBasis()                    {}
+func (nobody) Alert(string)                {}
+func (nobody) Live(bool)                   {}

@@ -56,6 +56,7 @@ func (s *Service) sweep(ctx context.Context) {
 		{"cancel what was not approved in time", s.sweepLapsed},
 		{"carry on the erasures", s.sweepErasures},
 		{"remove abandoned uploads", s.sweepUploads},
+		{"see what is left of the erased", s.sweepRemovals},
 		{"forget old idempotency keys", s.expireOnce},
 		{"bring proofs of consent up to date", s.sweepProofs},
 		{"destroy proofs of consent whose term is over", s.endProofs},
@@ -82,7 +83,7 @@ func (s *Service) complain(ctx context.Context, doing string, err error) {
 
 // sweepErasures carries on every erasure that is not at its end, a few at a time.
 func (s *Service) sweepErasures(ctx context.Context) error {
-	ids, err := s.openErasures(ctx)
+	ids, err := s.pending(ctx, kindOpen)
 	if err != nil {
 		return err
 	}
@@ -113,8 +114,9 @@ func (s *Service) sweepErasures(ctx context.Context) error {
 	return err
 }
 
-func (s *Service) openErasures(ctx context.Context) ([]ErasureID, error) {
-	prefix := s.rows.key(kindOpen)
+// pending lists the erasures that have a row of a kind.
+func (s *Service) pending(ctx context.Context, kind byte) ([]ErasureID, error) {
+	prefix := s.rows.key(kind)
 	var ids []ErasureID
 	err := s.Store.View(ctx, func(r store.Reader) error {
 		ids = nil

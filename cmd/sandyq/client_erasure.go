@@ -144,7 +144,7 @@ func (r *remote) answerErasure(e *api.Erasure) error {
 		for _, step := range []struct {
 			name string
 			at   time.Time
-		}{{"requested", e.RequestedAt}, {"expires", e.ExpiresAt}, {"unreadable", e.ErasingAt}, {"keys destroyed", e.KeyDestroyedAt}, {"erased", e.ErasedAt}} {
+		}{{"requested", e.RequestedAt}, {"expires", e.ExpiresAt}, {"unreadable", e.ErasingAt}, {"keys destroyed", e.KeyDestroyedAt}, {"erased", e.ErasedAt}, {"gone from the store", e.RemovedAt}} {
 			if !step.at.IsZero() {
 				t.row(step.name, moment(step.at))
 			}

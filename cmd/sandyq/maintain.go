@@ -11,11 +11,14 @@ import (
 	"github.com/sandyq/sandyq/vault/store/badgerdb"
 )
 
-// maintainEvery is the time between two rounds over the store, and before the first. Opening has just read every file,
-// so nothing is due before that. A day is short beside the life of a backup from which to restore what a round finds
-// damaged, and long beside the minutes for which a round keeps the disk busy; and rows of the erased are in no file of
-// the store after a day.
+// maintainEvery is the time between two rounds over the store. A day is short beside the life of a backup from which to
+// restore what a round finds damaged, and long beside the minutes for which a round keeps the disk busy; and rows of the
+// erased are in no file of the store after a day.
 const maintainEvery = 24 * time.Hour
+
+// maintainFirst is the time before the first round. Opening has just read every file; but a node that is started anew every
+// day would otherwise never come to it, and what it erased would stay in its files.
+const maintainFirst = time.Hour
 
 // maintenance is the loop that looks after the store while a node is open.
 type maintenance struct {
@@ -27,10 +30,10 @@ type maintenance struct {
 }
 
 // startMaintenance begins a loop that ends with ctx, or when it is closed. The store is closed after it.
-func startMaintenance(ctx context.Context, store *badgerdb.Store, log *slog.Logger, every time.Duration) *maintenance {
+func startMaintenance(ctx context.Context, store *badgerdb.Store, log *slog.Logger, first, every time.Duration) *maintenance {
 	m := &maintenance{store: store, log: log}
 	ctx, m.cancel = context.WithCancel(ctx)
-	m.ended.Go(func() { m.run(ctx, every) })
+	m.ended.Go(func() { m.run(ctx, first, every) })
 	return m
 }
 
@@ -41,14 +44,14 @@ func (m *maintenance) Close() {
 	m.ended.Wait()
 }
 
-func (m *maintenance) run(ctx context.Context, every time.Duration) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
+func (m *maintenance) run(ctx context.Context, first, every time.Duration) {
+	due := time.NewTimer(first)
+	defer due.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-due.C:
 		}
 		if err := m.round(ctx); err != nil && ctx.Err() == nil {
 			m.complain(err)
@@ -56,6 +59,7 @@ func (m *maintenance) run(ctx context.Context, every time.Duration) {
 		if m.store.Err() != nil {
 			return // the process ends, too: serve watches the store
 		}
+		due.Reset(every)
 	}
 }
 
@@ -70,7 +74,9 @@ func (m *maintenance) round(ctx context.Context) error {
 	if err := m.store.Compact(ctx); err != nil {
 		return fmt.Errorf("compact the store: %w", err)
 	}
-	m.log.Info("the store was verified and compacted", "verifying", verified.Sub(began), "compacting", time.Since(verified))
+	left, _ := m.store.Residue()
+	m.log.Info("the store was verified and compacted", "verifying", verified.Sub(began), "compacting", time.Since(verified),
+		"versions left", left.Versions, "deletions left", left.Deletions, "files held", left.Files)
 	return nil
 }
 

@@ -68,7 +68,7 @@ func TestMaintenanceCompacts(t *testing.T) {
 	if !holds(t, dir, row) {
 		t.Fatal("the row is gone before: the test has no teeth")
 	}
-	m := startMaintenance(t.Context(), s, slog.New(slog.DiscardHandler), 10*time.Millisecond)
+	m := startMaintenance(t.Context(), s, slog.New(slog.DiscardHandler), 10*time.Millisecond, 10*time.Millisecond)
 	defer m.Close()
 	waitUntil(t, func() bool { return !holds(t, dir, row) })
 }
@@ -92,7 +92,7 @@ func TestMaintenanceFindsDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	m := startMaintenance(t.Context(), s, slog.New(slog.NewTextHandler(&log, nil)), 10*time.Millisecond)
+	m := startMaintenance(t.Context(), s, slog.New(slog.NewTextHandler(&log, nil)), 10*time.Millisecond, 10*time.Millisecond)
 	select {
 	case <-s.Failed():
 	case <-time.After(10 * time.Second):
@@ -112,7 +112,7 @@ func TestMaintenanceFindsDamage(t *testing.T) {
 func TestMaintenanceEnds(t *testing.T) {
 	s, _, _ := maintained(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	m := startMaintenance(ctx, s, slog.New(slog.DiscardHandler), maintainEvery)
+	m := startMaintenance(ctx, s, slog.New(slog.DiscardHandler), maintainFirst, maintainEvery)
 	cancel()
 	m.ended.Wait()
 	m.Close()

@@ -60,7 +60,7 @@ func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Regi
 			return nil, ofTenant(c, of, err)
 		}
 	}
-	n.maintenance = startMaintenance(ctx, n.Store, log, maintainEvery)
+	n.maintenance = startMaintenance(ctx, n.Store, log, maintainFirst, maintainEvery)
 	return n, nil
 }
 

@@ -53,6 +53,7 @@ type Erasure struct {
 	ErasingAt       Time         `json:"erasing_at,omitzero"`
 	KeyDestroyedAt  Time         `json:"key_destroyed_at,omitzero"`
 	ErasedAt        Time         `json:"erased_at,omitzero"`
+	RemovedAt       Time         `json:"removed_at,omitzero"` // when it was measured that the store's files hold nothing of it
 }
 
 // Counts says how much goes.
