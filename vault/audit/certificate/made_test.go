@@ -116,7 +116,7 @@ func one(n byte) *erasure {
 	by := newSigner(origin, "the first key")
 	e := &erasure{signer: by, logSigner: by}
 	e.content = certificate.Content{
-		Erasure: named("era_", 1), Tenant: "main", Operator: "ТОО «Мысал»", Origin: origin, Subject: named("sub_", 2),
+		Erasure: named("era_", 1), Tenant: "main", Operator: "ЖШС «Гауһар»", Origin: origin, Subject: named("sub_", 2),
 		Requester: &certificate.Requester{System: "crm", Subject: named("sub_", 3)},
 		Ground:    certificate.Ground{Code: "request", Law: "94-V", Articles: []string{"18", "24"}},
 		Reason:    "person_asked", Scope: certificate.Scope{Person: true},
