@@ -56,6 +56,9 @@ const (
 
 	MarkCanary  Action = "canary.mark"
 	ReadBudgets Action = "budget.read"
+
+	ShowIndex   Action = "index.show"
+	RotateIndex Action = "index.rotate"
 )
 
 // Resource is what an action is on.
@@ -119,6 +122,8 @@ var actions = []struct {
 	{ReviewBreakGlass, Log, ""},
 	{MarkCanary, Configuration, ""},
 	{ReadBudgets, Log, ""},
+	{ShowIndex, Configuration, ""},
+	{RotateIndex, Configuration, ""},
 }
 
 // Actions lists every action, for tables that must miss none.

@@ -122,10 +122,7 @@ func (w *writing) replace(f fieldValues, h held, old record, n int) error {
 		return err
 	}
 	entered, isEntered := h.indexed[old.slot]
-	if f.Searchable {
-		row.Entry = f.lookups[n].entry[:]
-	}
-	stays := f.Searchable && isEntered && bytes.Equal(entered.Value, encodeIndexed(f.lookups[n].entry, f.Unique))
+	stays := f.Searchable && isEntered && f.lookups[n].is(entered) && (entered.Value[0] == 1) == f.Unique
 	if isEntered && !stays {
 		w.unindex(w.change, entered, f.Name, old.slot)
 	}

@@ -3,75 +3,170 @@ package vault
 import (
 	"bytes"
 	"context"
-	"sync"
+	"errors"
+	"sync/atomic"
 
 	"github.com/sandyq/sandyq/crypto/blind"
-	"github.com/sandyq/sandyq/crypto/secret"
 	"github.com/sandyq/sandyq/vault/store"
 )
 
-// metaEpoch names the key of the index's one epoch.
-const metaEpoch = "index-epoch-1"
-
-// index makes blind index entries: the provider MACs, the epoch's key encrypts.
+// index makes blind index entries: the provider MACs, an epoch's key encrypts. Which epoch that is can change at any time and
+// on any node (see indexRow), so what is looked up or entered holds only while the row stands as it was: whoever looks up
+// checks that in the same snapshot, and whoever enters in the same Update.
 type index struct {
 	service *Service
-	mu      sync.Mutex
-	epoch   *blind.Epoch // once opened
+	state   atomic.Pointer[epochs] // as last read; nil: to be read
+	kick    chan struct{}          // holds one when there is something to tend
 }
 
-// lookup is a value to be looked up: the entry is filled in by entries.
+func (x *index) init(s *Service) { x.service, x.kick = s, make(chan struct{}, 1) }
+
+// lookup is a value to be looked up: what it is found under is filled in by entries.
 type lookup struct {
-	field string
-	value string // the normalised key of the value
-	entry blind.Entry
+	field  string
+	value  string // the normalised key of the value
+	mac    []byte
+	under  *epochs
+	entry  blind.Entry  // what it is entered under
+	former *blind.Entry // what it may still stand under, while a rotation runs
 }
 
-// entries fills in the entry of every lookup, with one batch of MACs.
+// all is what the value may stand under.
+func (l *lookup) all() []blind.Entry {
+	if l.former == nil {
+		return []blind.Entry{l.entry}
+	}
+	return []blind.Entry{l.entry, *l.former}
+}
+
+// is reports whether an indexed row says that the value is this one.
+func (l *lookup) is(row store.Pair) bool {
+	for _, e := range l.all() {
+		if bytes.Equal(row.Value[1:], e[:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// entries fills in what every lookup is found under, with one batch of MACs for those that have none yet.
 func (x *index) entries(ctx context.Context, lookups ...*lookup) error {
 	if len(lookups) == 0 {
 		return nil
 	}
-	epoch, err := x.current(ctx)
+	under, err := x.epochs(ctx)
 	if err != nil {
 		return err
 	}
-	inputs := make([][]byte, len(lookups))
-	for i, l := range lookups {
-		inputs[i] = blind.Input(x.service.Tenant, l.field, l.value)
+	var inputs [][]byte
+	var lacking []*lookup
+	for _, l := range lookups {
+		if l.mac == nil {
+			lacking, inputs = append(lacking, l), append(inputs, blind.Input(x.service.Tenant, l.field, l.value))
+		}
 	}
-	macs, err := x.service.keyring.MAC(ctx, inputs...)
-	if err != nil {
-		return err
+	if len(lacking) > 0 {
+		macs, err := x.service.keyring.MAC(ctx, inputs...)
+		if err != nil {
+			return err
+		}
+		for i, l := range lacking {
+			l.mac = macs[i]
+		}
 	}
-	for i, l := range lookups {
-		if l.entry, err = epoch.Entry(macs[i]); err != nil {
+	for _, l := range lookups {
+		if err := l.enter(under); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// current returns the epoch, opening its key the first time.
-func (x *index) current(ctx context.Context) (*blind.Epoch, error) {
-	x.mu.Lock()
-	epoch := x.epoch
-	x.mu.Unlock()
-	if epoch != nil {
-		return epoch, nil
-	}
-	err := x.service.names.use(ctx, metaEpoch, func(key secret.Bytes) error {
-		var err error
-		epoch, err = blind.NewEpoch(1, key)
+// enter fills in what the lookup is found under in some epochs.
+func (l *lookup) enter(under *epochs) (err error) {
+	if l.entry, err = under.current.Entry(l.mac); err != nil {
 		return err
-	})
+	}
+	l.under, l.former = under, nil
+	if under.leaving == nil {
+		return nil
+	}
+	former, err := under.leaving.Entry(l.mac)
+	l.former = &former
+	return err
+}
+
+// errEpoch tells that lookups were made under other epochs than a snapshot shows.
+var errEpoch = errors.New("the index is in other epochs")
+
+// stands fails with errEpoch when the epochs are not those that lookups were made under.
+func (x *index) stands(r store.Reader, lookups ...*lookup) error {
+	if len(lookups) == 0 {
+		return nil
+	}
+	rows, err := r.Get(x.service.rows.meta(metaIndex))
+	if err != nil {
+		return err
+	}
+	for _, l := range lookups {
+		if l.under == nil || !bytes.Equal(l.under.raw, rows[0]) {
+			return errEpoch
+		}
+	}
+	return nil
+}
+
+// again fills in lookups anew after errEpoch.
+func (x *index) again(ctx context.Context, lookups ...*lookup) error {
+	x.state.Store(nil)
+	return x.entries(ctx, lookups...)
+}
+
+// owners reads the row of kindUnique of each lookup, nil for a value that nobody has.
+func (s *Service) owners(r store.Reader, lookups []*lookup) ([][]byte, error) {
+	var keys [][]byte
+	for _, l := range lookups {
+		for _, e := range l.all() {
+			keys = append(keys, s.rows.unique(l.field, e))
+		}
+	}
+	rows, err := r.Get(keys...)
 	if err != nil {
 		return nil, err
 	}
-	x.mu.Lock()
-	x.epoch = epoch
-	x.mu.Unlock()
-	return epoch, nil
+	found, next := make([][]byte, len(lookups)), 0
+	for i, l := range lookups {
+		for range l.all() {
+			if rows[next] != nil {
+				found[i] = rows[next]
+			}
+			next++
+		}
+	}
+	return found, nil
+}
+
+// owner is what a row of kindUnique says: who has the value, and in which slot.
+func owner(id SubjectID, slot uint16) []byte { return append(id[:], slotBytes(slot)...) }
+
+func ownerOf(row []byte) (SubjectID, uint16) { return SubjectID(row[:16]), slotOf(row) }
+
+// index enters a value into the blind index, and into the list of what must leave it with the person. A value that one
+// person has must be nobody's, in whatever epoch it would stand. The row of the list is returned.
+func (w *writing) index(l *lookup, unique bool, slot uint16) (indexed store.Pair) {
+	w.expect(w.rows.meta(metaIndex), l.under.raw)
+	if unique {
+		for _, e := range l.all() {
+			w.expect(w.rows.unique(l.field, e), nil)
+		}
+		w.set(w.rows.unique(l.field, l.entry), owner(w.id, slot))
+	} else {
+		w.set(w.rows.lookup(l.field, l.entry, w.id, slot), nil)
+	}
+	w.row.Counts.Index++
+	indexed = store.Pair{Key: w.rows.indexed(w.id, l.field, slot), Value: encodeIndexed(l.entry, unique)}
+	w.set(indexed.Key, indexed.Value)
+	return indexed
 }
 
 // encodeIndexed is the value of an indexed row: whether the entry belongs to one person, and the entry.
@@ -83,8 +178,10 @@ func encodeIndexed(e blind.Entry, unique bool) []byte {
 	return append(b, e[:]...)
 }
 
-// unindex has a change take a value out of the blind index. The row is one of kindIndexed.
+// unindex has a change take a value out of the blind index. The row is one of kindIndexed; it must still say the same, for a
+// rotation rewrites it without a word to the person's row.
 func (s *Service) unindex(c *change, row store.Pair, field string, slot uint16) {
+	c.expect(row.Key, row.Value)
 	e := blind.Entry(row.Value[1:])
 	if row.Value[0] == 1 {
 		c.delete(s.rows.unique(field, e))
@@ -108,11 +205,10 @@ func (s *Service) loadIndexed(r store.Reader, id SubjectID, field string) (map[u
 
 // unindexAll takes everything of a person out of the blind index.
 func (s *Service) unindexAll(r store.Reader, c *change) error {
-	prefix := s.rows.of(kindIndexed, c.id)
-	return scanAll(r, prefix, func(p store.Pair) error {
-		field := string(p.Key[len(prefix) : len(p.Key)-3]) // before the zero byte and the slot
-		p.Key = append([]byte(nil), p.Key...)
-		s.unindex(c, p, field, slotOf(p.Key))
+	return scanAll(r, s.rows.of(kindIndexed, c.id), func(p store.Pair) error {
+		p = store.Pair{Key: bytes.Clone(p.Key), Value: bytes.Clone(p.Value)}
+		_, field, slot := s.rows.indexedParts(p.Key)
+		s.unindex(c, p, field, slot)
 		return nil
 	})
 }

@@ -190,7 +190,7 @@ func (it *item) succeed(p *plan, consent *api.Consent) {
 type held struct {
 	records []record               // in the order of slots
 	tokens  map[uint16]token.Token // slot → the calling system's token
-	indexed map[uint16]store.Pair  // slot → its row of kindIndexed, for a correction
+	indexed map[uint16]store.Pair  // slot → its row of kindIndexed
 }
 
 // freeSlot is the lowest slot without a record: as many lie below it as stand before it.
@@ -205,21 +205,22 @@ func (h *held) freeSlot() uint16 {
 
 // plan is an item against one snapshot: whose it is, and what is to be written.
 type plan struct {
-	item     *item
-	call     Call
-	person   *person
-	provider string       // who gave the data, if another: the vault-wide id
-	held     []held       // beside item.fields; empty for somebody new
-	issued   []store.Pair // every system\'s tokens of the person, for a correction
-	lacks    []string     // slices that the person has no key for
-	fresh    []int        // which of the fresh keys are the plan's: one for each of lacks, and one for the proof of a consent
-	refusal  *fault.Error // what forbids it
-	adds     *fault.Error // what forbids a correction to add a value to those that are held
-	consent  *newConsent  // what the item's consent becomes
-	footing  footing      // what the use of the data rests on
-	replayed bool         // the answer is that of an earlier try: nothing is written
-	met      string       // the field whose value has found somebody, if one has
-	alerts   []api.Alert  // of canaries that the item names or finds without being about them
+	item       *item
+	call       Call
+	person     *person
+	provider   string                // who gave the data, if another: the vault-wide id
+	held       []held                // beside item.fields; empty for somebody new
+	refEntered map[uint16]store.Pair // how the external_ref stands in the index, under slot 0
+	issued     []store.Pair          // every system\'s tokens of the person, for a correction
+	lacks      []string              // slices that the person has no key for
+	fresh      []int                 // which of the fresh keys are the plan's: one for each of lacks, and one for the proof of a consent
+	refusal    *fault.Error          // what forbids it
+	adds       *fault.Error          // what forbids a correction to add a value to those that are held
+	consent    *newConsent           // what the item's consent becomes
+	footing    footing               // what the use of the data rests on
+	replayed   bool                  // the answer is that of an earlier try: nothing is written
+	met        string                // the field whose value has found somebody, if one has
+	alerts     []api.Alert           // of canaries that the item names or finds without being about them
 
 	created bool // the person is new to the calling system
 	tokens  map[string]api.OneOrMany[string]
@@ -244,7 +245,7 @@ func (p *plan) texts() map[string][]string {
 // heldIn is what the person has in the i-th field.
 func (p *plan) heldIn(i int) held {
 	if p.held == nil {
-		return held{tokens: map[uint16]token.Token{}}
+		return held{tokens: map[uint16]token.Token{}, indexed: map[uint16]store.Pair{}}
 	}
 	return p.held[i]
 }

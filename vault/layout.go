@@ -176,6 +176,12 @@ func (l layout) indexed(s SubjectID, field string, slot uint16) []byte {
 	return l.key(kindIndexed, s[:], name(field), slotBytes(slot))
 }
 
+// indexedParts takes apart the key of an indexed row.
+func (l layout) indexedParts(key []byte) (s SubjectID, field string, slot uint16) {
+	rest := key[2+len(l.tenant):]
+	return SubjectID(rest), string(rest[16 : len(rest)-3]), slotOf(key) // before the zero byte and the slot
+}
+
 func (l layout) document(s SubjectID, d DocumentID) []byte {
 	return l.key(kindDocument, s[:], d[:])
 }

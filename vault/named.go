@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/sandyq/sandyq/crypto/keyring"
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/crypto/secret"
 	"github.com/sandyq/sandyq/vault/store"
@@ -42,7 +43,24 @@ func (n *namedKeys) use(ctx context.Context, name string, f func(secret.Bytes) e
 	if row == nil {
 		return errContended
 	}
-	opened, err := s.keyring.Open(ctx, permit, row.Key)
+	return n.with(ctx, permit, name, row, f)
+}
+
+// open calls f with the key of a name, which it does not make: the error is keyring.ErrMissing when there is none.
+func (n *namedKeys) open(ctx context.Context, name string, f func(secret.Bytes) error) error {
+	permit := n.service.keyring.Permit()
+	row, err := n.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	if row == nil {
+		return fmt.Errorf("open the key %q: %w", name, keyring.ErrMissing)
+	}
+	return n.with(ctx, permit, name, row, f)
+}
+
+func (n *namedKeys) with(ctx context.Context, permit permit, name string, row *namedRow, f func(secret.Bytes) error) error {
+	opened, err := n.service.keyring.Open(ctx, permit, row.Key)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,6 @@ type recordRow struct {
 	Key        kms.ID `cbor:"1,keyasint"` // the slice's key
 	Version    uint64 `cbor:"2,keyasint"` // the person's revision that wrote it: it never comes again
 	Sealed     []byte `cbor:"3,keyasint"`
-	Entry      []byte `cbor:"4,keyasint,omitempty"` // blind index entry, of a searchable field
 	Updated    stamp  `cbor:"5,keyasint"`
 	Source     string `cbor:"6,keyasint,omitempty"` // how it came: a short code
 	ProvidedBy string `cbor:"7,keyasint,omitempty"` // the person who gave it, if another (vault-wide id)

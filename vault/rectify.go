@@ -40,6 +40,12 @@ func (s *Service) rectify(ctx context.Context, call Call, subject string, req *a
 		it.once, it.earlier = o, o.earlier(0)
 		for round := range maxRounds {
 			p, stale, err := s.rectifyRound(ctx, call, r, subject, it, req.Evidence)
+			if errors.Is(err, errEpoch) {
+				if err := s.index.again(ctx, it.lookups...); err != nil {
+					return err
+				}
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -151,14 +157,21 @@ func (s *Service) replayRectify(r store.Reader, p *plan) error {
 
 // rectifiable reads what is to be replaced, and finds out whether a unique value is somebody else's.
 func (s *Service) rectifiable(r store.Reader, p *plan) error {
-	for _, l := range p.item.finders() {
-		rows, err := r.Get(s.rows.unique(l.field, l.entry))
-		if err != nil {
-			return err
+	if err := s.index.stands(r, p.item.lookups...); err != nil {
+		return err
+	}
+	finders := p.item.finders()
+	rows, err := s.owners(r, finders)
+	if err != nil {
+		return err
+	}
+	for i, l := range finders {
+		if rows[i] == nil {
+			continue
 		}
-		if rows[0] != nil && SubjectID(rows[0][:16]) != p.person.id {
+		if who, _ := ownerOf(rows[i]); who != p.person.id {
 			p.refusal = conflict(l.field, "belongs to another person")
-			p.alerts = p.call.rules.canaries.person(SubjectID(rows[0][:16]).String())
+			p.alerts = p.call.rules.canaries.person(who.String())
 			return nil
 		}
 	}

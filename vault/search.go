@@ -7,7 +7,6 @@ import (
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/access/budget"
-	"github.com/sandyq/sandyq/crypto/blind"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/purpose"
@@ -47,7 +46,7 @@ func (s *Service) search(ctx context.Context, call Call, req *api.SearchRequest)
 	}
 	ctx = store.With(ctx, store.Reading)
 	search := &finding{Service: s, call: call, request: r, purpose: p, field: f}
-	return search.searched(ctx, l.entry)
+	return search.searched(ctx, l)
 }
 
 // finding is a search on its way: what is asked, and what one snapshot answers.
@@ -62,17 +61,26 @@ type finding struct {
 	hidden  []api.Alert // of canaries that have the value and are not shown
 }
 
-// searched looks the entry up and answers with what has not changed once the search is recorded: one entry for each person
+// searched looks the value up and answers with what has not changed once the search is recorded: one entry for each person
 // found, one about nobody for a miss.
-func (f *finding) searched(ctx context.Context, e blind.Entry) (*api.SearchResponse, error) {
+func (f *finding) searched(ctx context.Context, l *lookup) (*api.SearchResponse, error) {
 	for range maxRounds {
 		err := f.Store.View(ctx, func(r store.Reader) error {
 			f.results, f.deeds, f.hidden = []api.SearchResult{}, nil, nil
-			return f.eachFound(r, f.field, e, func(id SubjectID, slot uint16) (enough bool, err error) {
+			if err := f.index.stands(r, l); err != nil {
+				return err
+			}
+			return f.eachFound(r, f.field, l, func(id SubjectID, slot uint16) (enough bool, err error) {
 				err = f.look(r, id, slot)
 				return len(f.results) == maxFound, err
 			})
 		})
+		if errors.Is(err, errEpoch) {
+			if err := f.index.again(ctx, l); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -102,27 +110,32 @@ func (f *finding) searched(ctx context.Context, e blind.Entry) (*api.SearchRespo
 }
 
 // eachFound tells who has a value, and in which slot, until enough are told.
-func (s *Service) eachFound(r store.Reader, f *schema.Field, e blind.Entry, tell func(SubjectID, uint16) (enough bool, err error)) error {
+func (s *Service) eachFound(r store.Reader, f *schema.Field, l *lookup, tell func(SubjectID, uint16) (enough bool, err error)) error {
 	if f.Unique {
-		rows, err := r.Get(s.rows.unique(f.Name, e))
+		rows, err := s.owners(r, []*lookup{l})
 		if err != nil || rows[0] == nil {
 			return err
 		}
-		_, err = tell(SubjectID(rows[0][:16]), slotOf(rows[0]))
+		_, err = tell(ownerOf(rows[0]))
 		return err
 	}
-	prefix := s.rows.lookups(f.Name, e)
-	err := scanAll(r, prefix, func(p store.Pair) error {
-		enough, err := tell(SubjectID(p.Key[len(prefix):]), slotOf(p.Key))
-		if err == nil && enough {
-			err = errEnough
+	for _, e := range l.all() {
+		prefix := s.rows.lookups(f.Name, e)
+		err := scanAll(r, prefix, func(p store.Pair) error {
+			enough, err := tell(SubjectID(p.Key[len(prefix):]), slotOf(p.Key))
+			if err == nil && enough {
+				err = errEnough
+			}
+			return err
+		})
+		if errors.Is(err, errEnough) {
+			return nil
 		}
-		return err
-	})
-	if errors.Is(err, errEnough) {
-		return nil
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // errEnough ends a scan that has found what it needs.

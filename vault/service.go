@@ -53,6 +53,8 @@ type Options struct {
 	SweepEvery  time.Duration // how often unfinished work is taken up again; default 5 s
 	UploadLife  time.Duration // how long an upload that has stopped moving keeps its blob; default 5 min
 
+	RotateIndexEvery time.Duration // how long an epoch of the search index lasts; 0: until it is rotated by hand
+
 	Keyring  keyring.Options // sizes and times only; the rest is filled in
 	Observer Observer        // may be nil
 }
@@ -128,7 +130,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	}
 	s.title.init(s)
 	s.names.init(s)
-	s.index.service = s
+	s.index.init(s)
 	s.rulebook.service = s
 	s.handles.init(o.HandleLife)
 	s.inFlight.init()
@@ -157,6 +159,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s.stop = stop
 	s.work.Go(func() { s.keyring.Run(background) })
 	s.work.Go(func() { s.sweepUntil(background) })
+	s.work.Go(func() { s.index.tendUntil(background) })
 	if s.Messenger != nil {
 		s.work.Go(func() { s.tellUntil(background) })
 	}

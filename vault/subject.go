@@ -143,7 +143,6 @@ type holdingRow struct {
 	Pairwise PairwiseID `cbor:"1,keyasint"`
 	Since    stamp      `cbor:"2,keyasint"`
 	Ref      []byte     `cbor:"3,keyasint,omitempty"` // the system's own key for the person, sealed
-	RefEntry []byte     `cbor:"4,keyasint,omitempty"` // and its index entry
 	Purposes []string   `cbor:"5,keyasint,omitempty"` // for which this system collected
 }
 

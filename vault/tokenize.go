@@ -114,6 +114,12 @@ func (s *Service) tokenizeChunk(ctx context.Context, call Call, r access.Request
 			return nil
 		}
 		contended, err := s.tokenizeRound(ctx, call, r, left)
+		if errors.Is(err, errEpoch) {
+			s.index.state.Store(nil)
+			s.lookUp(ctx, left)
+			lost++
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -142,6 +148,11 @@ func (s *Service) tokenizeChunk(ctx context.Context, call Call, r access.Request
 func (s *Service) plans(ctx context.Context, call Call, items []*item) (plans []*plan, err error) {
 	err = s.Store.View(ctx, func(rd store.Reader) error {
 		plans = plans[:0]
+		for _, it := range items {
+			if err := s.index.stands(rd, it.lookups...); err != nil {
+				return err
+			}
+		}
 		taken := make(map[string]bool, len(items))
 		for _, it := range items {
 			p := &plan{item: it, call: call}
@@ -323,11 +334,7 @@ func (s *Service) identify(r store.Reader, p *plan) error {
 		return err
 	}
 	finders := p.item.finders()
-	keys := make([][]byte, len(finders))
-	for i, l := range finders {
-		keys[i] = s.rows.unique(l.field, l.entry)
-	}
-	rows, err := r.Get(keys...)
+	rows, err := s.owners(r, finders)
 	if err != nil {
 		return err
 	}
@@ -335,7 +342,7 @@ func (s *Service) identify(r store.Reader, p *plan) error {
 		if rows[i] == nil {
 			continue
 		}
-		owner := SubjectID(rows[i][:16])
+		owner, _ := ownerOf(rows[i])
 		if l != p.item.ref {
 			p.met = l.field
 		}
@@ -409,7 +416,10 @@ func (s *Service) loadHeld(r store.Reader, p *plan) (err error) {
 		}
 		p.held = append(p.held, h)
 	}
-	return nil
+	if ref := p.item.ref; ref != nil {
+		p.refEntered, err = s.loadIndexed(r, p.person.id, ref.field)
+	}
+	return err
 }
 
 // prepare normalises an item. An item that breaks a rule, or leaves the purpose, is settled at once.

@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -162,8 +161,8 @@ func (w *writing) ref() error {
 		return nil
 	}
 	h := w.plan.person.holding
-	if h.RefEntry != nil {
-		if !bytes.Equal(h.RefEntry, ref.entry[:]) {
+	if h.Ref != nil {
+		if entered, ok := w.plan.refEntered[0]; !ok || !ref.is(entered) {
 			return conflict("external_ref", "this person has another")
 		}
 		return nil
@@ -176,7 +175,6 @@ func (w *writing) ref() error {
 	if err != nil {
 		return err
 	}
-	h.RefEntry = ref.entry[:]
 	w.index(ref, true, 0)
 	return nil
 }
@@ -185,19 +183,6 @@ func conflict(field, rule string) *fault.Error {
 	return &fault.Error{
 		Code: fault.Conflict, Detail: "this contradicts what is held", Fields: []fault.Field{{Field: field, Rule: rule}},
 	}
-}
-
-// index enters a value into the blind index, and into the list of what must leave it with the person.
-func (w *writing) index(l *lookup, unique bool, slot uint16) {
-	if unique {
-		at := w.rows.unique(l.field, l.entry)
-		w.expect(at, nil)
-		w.set(at, append(w.id[:], slotBytes(slot)...))
-	} else {
-		w.set(w.rows.lookup(l.field, l.entry, w.id, slot), nil)
-	}
-	w.set(w.rows.indexed(w.id, l.field, slot), encodeIndexed(l.entry, unique))
-	w.row.Counts.Index++
 }
 
 // field brings in the values of one field.
@@ -251,8 +236,8 @@ func (w *writing) name(f fieldValues, h held, slots []uint16) error {
 // same finds the slot that already has the n-th value.
 func (w *writing) same(f fieldValues, h held, n int) (slot uint16, found bool, err error) {
 	for _, r := range h.records {
-		if f.Searchable && r.Entry != nil {
-			if bytes.Equal(r.Entry, f.lookups[n].entry[:]) {
+		if entered, ok := h.indexed[r.slot]; ok && f.Searchable {
+			if f.lookups[n].is(entered) {
 				return r.slot, true, nil
 			}
 			continue
@@ -287,8 +272,7 @@ func (w *writing) add(f fieldValues, h *held, n int, v schema.Value) (uint16, er
 		return 0, err
 	}
 	if f.Searchable {
-		row.Entry = f.lookups[n].entry[:]
-		w.index(f.lookups[n], f.Unique, slot)
+		h.indexed[slot] = w.index(f.lookups[n], f.Unique, slot)
 	}
 	w.set(w.rows.record(w.id, f.Name, slot), encodeRow(row))
 	w.row.Counts.Fields++

@@ -29,6 +29,7 @@ func clientCommands(e *env) []*cobra.Command {
 		remotely(e, newApprovalsCmd),
 		remotely(e, newBreakGlassCmd),
 		remotely(e, newCanaryCmd),
+		remotely(e, newIndexCmd),
 		remotely(e, newPurposeCmd),
 		remotely(e, newChangeCmd),
 		remotely(e, newApplyCmd),

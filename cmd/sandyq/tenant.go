@@ -71,6 +71,9 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 		Consents:    vault.ConsentMode(c.Consents),
 		Texts:       texts,
 		ProofYears:  c.ProofYears,
+
+		RotateIndexEvery: c.Index.RotateEvery,
+
 		MaxDocument: c.MaxDocument,
 		Keyring:     keyring.Options{Observer: keyringObserver{reg, log}},
 		Observer:    t.observed,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -35,7 +36,21 @@ type tenantConfig struct {
 	Budgets budget.Config `yaml:"budgets"`
 	// Alerts says who is told of alerts.
 	Alerts alertsConfig `yaml:"alerts"`
+	// Index says how often the search index goes over to a new epoch.
+	Index indexConfig `yaml:"index"`
 }
+
+// indexConfig is about the search index.
+type indexConfig struct {
+	// RotateEvery is how long an epoch lasts; 0: until it is rotated by hand.
+	RotateEvery time.Duration `yaml:"rotate_every"`
+}
+
+// How long an epoch of the search index lasts.
+const (
+	defaultIndexEpoch = 30 * 24 * time.Hour
+	minIndexEpoch     = time.Hour
+)
 
 // How long proofs of consent are kept, in years.
 const (
@@ -52,6 +67,7 @@ func defaultTenant() tenantConfig {
 		Budgets:     budget.Config{Mode: budget.Observe},
 		Consents:    string(vault.ConsentsObserved),
 		ProofYears:  defaultProofYears,
+		Index:       indexConfig{RotateEvery: defaultIndexEpoch},
 	}
 }
 
@@ -65,6 +81,9 @@ func (t tenantConfig) check() error {
 	}
 	if t.ProofYears < 1 || t.ProofYears > maxProofYears {
 		return settingError{"consents_proof_years", fmt.Sprintf("is 1 to %d", maxProofYears)}
+	}
+	if every := t.Index.RotateEvery; every != 0 && every < minIndexEpoch {
+		return settingError{"index.rotate_every", fmt.Sprintf("is 0 or at least %s", minIndexEpoch)}
 	}
 	if err := t.Approvals.check(); err != nil {
 		return err

@@ -45,6 +45,7 @@ type Service interface {
 	Emergencies
 	Budgets
 	Canaries
+	Indexes
 	Disclosures
 	Consents
 	Reviews

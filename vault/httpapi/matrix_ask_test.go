@@ -209,6 +209,8 @@ func asks() map[string]ask {
 			}
 			return request{body: object(`"subject":%q`, name)}
 		}},
+		"index.show":    plainly("", ""),
+		"index.rotate":  plainly("", ""),
 		"canary.list":   plainly("", ""),
 		"canary.unmark": aboutThing("cny_", "", (*world).canary),
 
