@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/sandyq/sandyq/crypto/blind"
 	"github.com/sandyq/sandyq/vault/store"
@@ -80,11 +81,12 @@ func (x *index) move(ctx context.Context, e *epochs, atOnce int, leave bool) err
 		if err != nil {
 			return err
 		}
+		writes := make([]store.Pair, 0, 3*len(pairs))
 		for _, p := range pairs {
 			switch old := blind.Entry(p.Value[1:]); {
 			case old.Epoch() == e.row.Current:
 			case e.leaving != nil && old.Epoch() == e.row.Leaving:
-				if err := x.remap(w, e, p, old); err != nil {
+				if writes, err = x.remap(writes, e, p, old); err != nil {
 					return err
 				}
 				c.Moved, c.InPass = c.Moved+1, c.InPass+1
@@ -96,6 +98,11 @@ func (x *index) move(ctx context.Context, e *epochs, atOnce int, leave bool) err
 		}
 		if len(pairs) > 0 {
 			c.After = pairs[len(pairs)-1].Key
+		}
+		// In the order of keys, in which stores insert fastest.
+		slices.SortFunc(writes, func(a, b store.Pair) int { return bytes.Compare(a.Key, b.Key) })
+		if err := (&draft{writes: writes}).write(w); err != nil {
+			return err
 		}
 		return x.advance(w, e, c, len(pairs) < atOnce)
 	})
@@ -126,11 +133,11 @@ func (x *index) unchanged(r store.Reader, e *epochs) error {
 	return err
 }
 
-// remap carries one entry over to the current epoch: its row and the one that leads to it.
-func (x *index) remap(w store.Writer, e *epochs, indexed store.Pair, old blind.Entry) error {
+// remap adds the writes that carry one entry over to the current epoch: its row and the one that leads to it.
+func (x *index) remap(writes []store.Pair, e *epochs, indexed store.Pair, old blind.Entry) ([]store.Pair, error) {
 	entry, err := e.current.Remap(e.leaving, old)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	l := x.service.rows
 	id, field, slot := l.indexedParts(indexed.Key)
@@ -139,11 +146,7 @@ func (x *index) remap(w store.Writer, e *epochs, indexed store.Pair, old blind.E
 	if unique {
 		was, is, value = l.unique(field, old), l.unique(field, entry), owner(id, slot)
 	}
-	if err := w.Delete(was); err != nil {
-		return err
-	}
-	if err := w.Set(is, value); err != nil {
-		return err
-	}
-	return w.Set(bytes.Clone(indexed.Key), encodeIndexed(entry, unique))
+	return append(writes,
+		store.Pair{Key: was}, store.Pair{Key: is, Value: value},
+		store.Pair{Key: bytes.Clone(indexed.Key), Value: encodeIndexed(entry, unique)}), nil
 }

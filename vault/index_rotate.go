@@ -19,7 +19,7 @@ func (s *Service) Index(ctx context.Context, call Call) (*api.Index, error) {
 }
 
 // RotateIndex begins a rotation of the search index. It goes on by itself: every entry is carried over to a new epoch, and the
-// key of the old one is destroyed, so that entries in older backups become noise.
+// key of the old one is destroyed, so that entries in older backups become noise. While one runs no other begins.
 func (s *Service) RotateIndex(ctx context.Context, call Call) (*api.Index, error) {
 	return underRules(ctx, s, call, func(call Call) (*api.Index, error) { return s.rotateIndex(ctx, call) })
 }
@@ -52,7 +52,7 @@ func (s *Service) rotateIndex(ctx context.Context, call Call) (*api.Index, error
 	return s.indexWire(ctx)
 }
 
-// indexRotation is the start of a rotation, or why none can start.
+// indexRotation is the start of a rotation; of none, without an effect, while one runs.
 func (s *Service) indexRotation(ctx context.Context, r access.Request) (d deed, err error) {
 	d = deed{request: r}
 	s.index.state.Store(nil)
@@ -60,11 +60,10 @@ func (s *Service) indexRotation(ctx context.Context, r access.Request) (d deed, 
 	if err != nil {
 		return d, err
 	}
-	d.entry.Objects = []string{epochName(e.row.Current), epochName(e.row.Current + 1)}
 	if e.row.Phase != indexWhole {
-		d.request.Refusal = conflict("index", "a rotation is running")
 		return d, nil
 	}
+	d.entry.Objects = []string{epochName(e.row.Current), epochName(e.row.Current + 1)}
 	d.effect, err = s.index.begin(ctx, e)
 	return d, err
 }

@@ -416,4 +416,3 @@ func TestEveryStepOfARotationMayFail(t *testing.T) {
 		t.Error("the rotation has hardly begun")
 	}
 }
-

@@ -1,0 +1,107 @@
+package vault
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sandyq/sandyq/crypto/blind"
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/crypto/secret"
+	"github.com/sandyq/sandyq/vault/store"
+	"github.com/sandyq/sandyq/vault/store/badgerdb"
+)
+
+// syncs counts what commits take, which is mostly the disk.
+type syncs struct{ took atomic.Int64 }
+
+func (s *syncs) Committed(g badgerdb.Group) { s.took.Add(int64(g.Commit)) }
+
+// BenchmarkMoveIndex carries a million entries, or -benchtime=Nx of them, over to another epoch in Badger.
+func BenchmarkMoveIndex(b *testing.B) {
+	const entries = 200_000
+	ctx := context.Background()
+	observed := &syncs{}
+	disk, err := badgerdb.Open(badgerdb.Options{Dir: filepath.Join(b.TempDir(), "store"), Observer: observed})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer disk.Close()
+	s := &Service{Options: Options{Tenant: "bench", Store: disk, Log: slog.New(slog.DiscardHandler), Clock: time.Now}, rows: layout{"bench"}}
+	s.index.init(s)
+	epoch := func(number uint32) *blind.Epoch {
+		key := kms.NewID()
+		e, err := blind.NewEpoch(number, secret.New(append(key[:], key[:]...)))
+		if err != nil {
+			b.Fatal(err)
+		}
+		return e
+	}
+	current := epoch(1)
+	for from := 0; from < entries; from += moveAtOnce {
+		err := disk.Update(ctx, func(w store.Writer) error {
+			for n := range moveAtOnce {
+				mac := kms.NewID()
+				id := SubjectID(kms.NewID())
+				entry, err := current.Entry(append(mac[:], mac[:]...))
+				if err != nil {
+					return err
+				}
+				if n%2 == 0 {
+					err = w.Set(s.rows.unique("iin", entry), owner(id, 0))
+					_ = w.Set(s.rows.indexed(id, "iin", 0), encodeIndexed(entry, true))
+				} else {
+					err = w.Set(s.rows.lookup("phone", entry, id, 0), nil)
+					_ = w.Set(s.rows.indexed(id, "phone", 0), encodeIndexed(entry, false))
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	observed.took.Store(0)
+	var most uint64
+	moved := 0
+	b.ResetTimer()
+	for range b.N {
+		e := &epochs{row: indexRow{Current: current.Number() + 1, Leaving: current.Number(), Phase: indexMoving}, current: epoch(current.Number() + 1), leaving: current}
+		e.raw = encodeRow(e.row)
+		if err := disk.Update(ctx, func(w store.Writer) error {
+			_ = w.Delete(s.rows.meta(metaCursor))
+			return w.Set(s.rows.meta(metaIndex), e.raw)
+		}); err != nil {
+			b.Fatal(err)
+		}
+		for {
+			if err := s.index.pass(ctx, e); err != nil {
+				b.Fatal(err)
+			}
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			most = max(most, m.HeapAlloc)
+			c, err := s.index.cursor(ctx)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if c.After == nil { // the pass is over
+				moved += c.Moved
+				break
+			}
+		}
+		current = e.current
+	}
+	b.StopTimer()
+	took := b.Elapsed()
+	b.ReportMetric(float64(moved)/took.Seconds(), "entries/s")
+	b.ReportMetric(float64(moved)/(took-time.Duration(observed.took.Load())).Seconds(), "entries/s-without-commits")
+	b.ReportMetric(float64(most)/(1<<20), "MiB-heap")
+}
