@@ -55,7 +55,7 @@ type tlsConfig struct {
 	TerminatedUpstream bool `yaml:"terminated_upstream"`
 }
 
-// storeConfig says where rows are kept. This version knows badger.
+// storeConfig says where rows are kept: badger (a folder, for one process) or postgres (a server, for many).
 type storeConfig struct {
 	Engine   string         `yaml:"engine"`
 	Badger   badgerConfig   `yaml:"badger"`
@@ -66,9 +66,15 @@ type badgerConfig struct {
 	Dir string `yaml:"dir"` // default: store under home
 }
 
+// postgresConfig is a database on a server. The keys are those of postgres.Options, which says more.
 type postgresConfig struct {
-	DSNFile string `yaml:"dsn_file"`
+	DSNFile        string `yaml:"dsn_file"` // its first line says where the database is, with the password
+	MaxConnections int    `yaml:"max_connections"`
+	Migrate        bool   `yaml:"migrate"`
+	AcceptLoss     bool   `yaml:"accept_loss"`
 }
+
+func defaultPostgres() postgresConfig { return postgresConfig{MaxConnections: 32, Migrate: true} }
 
 // blobsConfig says where documents are kept. This version knows file.
 type blobsConfig struct {
@@ -144,7 +150,7 @@ func defaultConfig() config {
 		Ops:             defaultOps,
 		Tenant:          "main",
 		tenantConfig:    defaultTenant(),
-		Store:           storeConfig{Engine: "badger"},
+		Store:           storeConfig{Engine: engineBadger, Postgres: defaultPostgres()},
 		Blobs:           blobsConfig{Engine: "file"},
 		MaxDocument:     64 << 20,
 		ShutdownTimeout: 30 * time.Second,

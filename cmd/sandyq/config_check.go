@@ -25,9 +25,6 @@ func (c config) check() error {
 		key, rule string
 	}{
 		{c.Home == "", "home", "is the folder of everything and may not be empty"},
-		{c.Store.Engine == "postgres", "store.engine", "postgres is not in this version; use badger"},
-		{c.Store.Engine != "badger", "store.engine", "is badger"},
-		{c.Store.Postgres != postgresConfig{}, "store.postgres", "is not in this version; use store: {engine: badger}"},
 		{c.Blobs.Engine == "s3", "blobs.engine", "s3 is not in this version; use file"},
 		{c.Blobs.Engine != "file", "blobs.engine", "is file"},
 		{c.Blobs.S3 != s3Config{}, "blobs.s3", "is not in this version; use blobs: {engine: file}"},
@@ -40,6 +37,9 @@ func (c config) check() error {
 		if r.broken {
 			return settingError{r.key, r.rule}
 		}
+	}
+	if err := c.Store.check(); err != nil {
+		return err
 	}
 	if err := c.checkTenants(); err != nil {
 		return err

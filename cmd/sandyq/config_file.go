@@ -84,7 +84,7 @@ func (c *config) resolve(dir string) {
 // paths are the settings that name files and folders.
 func (c *config) paths() []*string {
 	paths := []*string{
-		&c.Home, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile, &c.Store.Badger.Dir, &c.Blobs.File.Dir, &c.Ledger.Path,
+		&c.Home, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile, &c.Store.Badger.Dir, &c.Store.Postgres.DSNFile, &c.Blobs.File.Dir, &c.Ledger.Path,
 	}
 	paths = append(paths, c.tenantConfig.paths()...)
 	for i := range c.Tenants {

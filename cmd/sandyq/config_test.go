@@ -86,9 +86,11 @@ func TestConfigRefusals(t *testing.T) {
 		{"wrong type", "max_document: many", "line 1"},
 		{"no unit", "shutdown_timeout: 30", "line 1"},
 		{"empty home", `home: ""`, "home: "},
-		{"postgres", "store: {engine: postgres}", "store.engine: postgres is not in this version"},
-		{"postgres section", "store: {postgres: {dsn_file: x}}", "store.postgres: is not in this version"},
-		{"unknown engine", "store: {engine: sqlite}", "store.engine: is badger"},
+		{"postgres without dsn", "store: {engine: postgres}", "store.postgres.dsn_file: is required"},
+		{"postgres beside badger", "store: {postgres: {dsn_file: x}}", "store.postgres: is configured"},
+		{"badger beside postgres", "store: {engine: postgres, badger: {dir: x}, postgres: {dsn_file: x}}", "store.badger: is configured"},
+		{"no connections", "store: {engine: postgres, postgres: {dsn_file: x, max_connections: 0}}", "store.postgres.max_connections: is 1 to"},
+		{"unknown engine", "store: {engine: sqlite}", "store.engine: is badger or postgres"},
 		{"s3", "blobs: {engine: s3}", "blobs.engine: s3 is not in this version"},
 		{"s3 section", "blobs: {s3: {bucket: x}}", "blobs.s3: is not in this version"},
 		{"s3 ledger", "ledger: {s3: {bucket: x}}", "ledger.s3: is not in this version"},
@@ -135,6 +137,7 @@ func TestConfigAccepts(t *testing.T) {
 		"", "# nothing\n", "log: {level: debug}", "listen: '[::1]:0'", "listen: localhost:7440",
 		"listen: 0.0.0.0:7440\ntls: {terminated_upstream: true}", "listen: :7440\ntls: {cert_file: x, key_file: y}",
 		"keys: {provider: vault, vault: {address: 'https://v', auth: {method: token, token_file: x}}}",
+		"store: {engine: postgres, postgres: {dsn_file: x}}",
 	} {
 		c, err := parseConfig([]byte(text))
 		if err == nil {

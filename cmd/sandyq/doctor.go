@@ -86,7 +86,7 @@ func checkPermissions(found *findings, c config) (ours bool) {
 
 // secretFiles are the files that hold secrets, as configured.
 func (c config) secretFiles() []string {
-	files := []string{c.TLS.KeyFile}
+	files := []string{c.TLS.KeyFile, c.Store.Postgres.DSNFile}
 	for _, of := range c.tenants() {
 		v := of.Keys.Vault
 		files = append(files, of.Keys.Local.PassphraseFile, v.Auth.SecretIDFile, v.Auth.TokenFile)
@@ -108,7 +108,7 @@ func checkPlaces(found *findings, c config) {
 	for _, of := range c.tenants() {
 		aparts = append(aparts, of.keyringDir())
 	}
-	for _, data := range []string{c.storeDir(), c.documentsDir()} {
+	for _, data := range c.dataDirs() {
 		for _, apart := range aparts {
 			if within(apart, data) {
 				errs = append(errs, fmt.Errorf("%s lies in %s", apart, data))
@@ -174,7 +174,7 @@ func askKeys(ctx context.Context, c config) (err error) {
 // checkStanding opens the store and sees what it is to the keys of tenants. It does not start their vaults: that would make
 // a cloned disk's store the live one.
 func checkStanding(ctx context.Context, found *findings, e *env, c config, tenants []config) {
-	n, err := openParts(c, e.log(c), newMetrics())
+	n, err := openParts(ctx, c, e.log(c), newMetrics())
 	if errors.Is(err, badgerdb.ErrDamaged) {
 		found.add("store", wrong, err.Error(), "restore the store from a backup, then `sandyq promote`")
 		return

@@ -19,7 +19,7 @@ func checkSpace(found *findings, c config) {
 	least := uint64(2 * (reserve.NewData + reserve.Reading + reserve.Vital))
 	var errs []error
 	lowest := ^uint64(0)
-	for _, dir := range []string{c.storeDir(), c.documentsDir()} {
+	for _, dir := range c.dataDirs() {
 		free, err := freeSpace(dir)
 		lowest = min(lowest, free)
 		if err == nil && free < least {

@@ -46,19 +46,19 @@ func or(s, otherwise string) string {
 
 // isSetUp reports whether there is a store: whether init, or serve --dev, got that far once.
 func (c config) isSetUp() (bool, error) {
-	entries, err := os.ReadDir(c.storeDir())
+	entries, err := os.ReadDir(c.dataDirs()[0])
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("look for a store: %w", err)
 	}
-	return len(entries) > 0, nil
+	return len(entries) > 0 || c.Store.Engine == enginePostgres, nil // documents may be none
 }
 
 // errNotSetUp is the answer to whoever runs a vault in a home that has none.
 func (c config) errNotSetUp() error {
-	return hinted(fmt.Errorf("%s was never set up: there is no store in %s", c.Home, c.storeDir()),
+	return hinted(fmt.Errorf("%s was never set up: there is no store in %s", c.Home, c.dataDirs()[0]),
 		"run `sandyq init` with the same --config or --home once")
 }
 
@@ -77,7 +77,7 @@ func (c config) ready() error {
 // checkFolders sees that the home and its folders are as setUp makes them; nil stands for each that is. A restored vault
 // may do without a ledger.
 func (c config) checkFolders() []error {
-	dirs := []string{c.storeDir(), c.documentsDir()}
+	dirs := c.dataDirs()
 	if _, err := os.Stat(c.ledgerDir()); !errors.Is(err, fs.ErrNotExist) {
 		dirs = append(dirs, c.ledgerDir())
 	}
@@ -98,7 +98,7 @@ func setUp(c config) error {
 	if err := homeDir(c.Home); err != nil {
 		return fmt.Errorf("set up: %w", err)
 	}
-	for _, dir := range []string{c.storeDir(), c.documentsDir(), c.ledgerDir()} {
+	for _, dir := range append(c.dataDirs(), c.ledgerDir()) {
 		if err := privateDir(dir); err != nil {
 			return fmt.Errorf("set up: %w", err)
 		}

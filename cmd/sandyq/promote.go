@@ -80,7 +80,7 @@ func promote(ctx context.Context, e *env, c config, name string, yes bool) (err 
 		if standsBack {
 			said = "is the live one now"
 		}
-		_, err := fmt.Fprintf(w, "the store in %s %s\n", c.storeDir(), said)
+		_, err := fmt.Fprintf(w, "the store in %s %s\n", c.storeName(), said)
 		return err
 	})
 }

@@ -26,10 +26,10 @@ const (
 type node struct {
 	Tenants []*tenant // in the configuration's order, the first one first
 	Blobs   *file.Store
-	Store   *badgerdb.Store
+	Store   engine
 	Place   string // where the store lies
 
-	maintenance *maintenance // of the store
+	maintenance *maintenance // of a store that looks after its files itself
 	issuers     *authn.Issuers
 }
 
@@ -41,7 +41,7 @@ func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Regi
 			return nil, ofTenant(c, of, err)
 		}
 	}
-	n, err := openParts(c, log, reg)
+	n, err := openParts(ctx, c, log, reg)
 	if err != nil {
 		return nil, err
 	}
@@ -60,24 +60,22 @@ func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Regi
 			return nil, ofTenant(c, of, err)
 		}
 	}
-	n.maintenance = startMaintenance(ctx, n.Store, log, maintainFirst, maintainEvery)
+	if files, ok := n.Store.(*badgerdb.Store); ok {
+		n.maintenance = startMaintenance(ctx, files, log, maintainFirst, maintainEvery)
+	}
 	return n, nil
 }
 
 // openParts opens what all tenants share. Whoever calls it closes it.
-func openParts(c config, log *slog.Logger, reg *metrics.Registry) (_ *node, err error) {
+func openParts(ctx context.Context, c config, log *slog.Logger, reg *metrics.Registry) (_ *node, err error) {
 	n := &node{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
 		}
 	}()
-	if n.Store, err = badgerdb.Open(badgerdb.Options{Dir: c.storeDir(), Logger: log, Observer: reg}); err != nil {
-		err = fmt.Errorf("open the store: %w", err)
-		if errors.Is(err, badgerdb.ErrInUse) {
-			return nil, hinted(err, "stop the server that runs on it, or the other command, first")
-		}
-		return nil, hinted(err, "see docs/operations.md")
+	if n.Store, err = openEngine(ctx, c, log, reg); err != nil {
+		return nil, err
 	}
 	if n.Place, err = n.Store.Place(); err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)

@@ -136,10 +136,9 @@ func (t *tx) commit(writes []overlay.Entry) (verdict, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), commitLimit)
 	defer cancel()
 	clearWarning(t.conn)
-	tag, err := last(t.conn.SendBatch(ctx, &batch), batch.Len())
+	tag, refused, err := last(t.conn.SendBatch(ctx, &batch), batch.Len())
 	if err != nil {
-		t.begun = true // for all that is known
-		return judge(err, len(writes) > 0)
+		return judge(err, len(writes) > 0 && !refused)
 	}
 	t.begun = false
 	if tag.String() != "COMMIT" { // the server rolled back what had failed before
@@ -171,15 +170,17 @@ func queueWrites(batch *pgx.Batch, writes []overlay.Entry) {
 }
 
 // last reads the answers to n statements and returns that of the last. Once it is there, what happens to the connection
-// afterwards does not matter.
-func last(answers pgx.BatchResults, n int) (tag pgconn.CommandTag, err error) {
+// afterwards does not matter. When the server itself answers an earlier one with an error, even with its last word (FATAL), it
+// has refused the last one: answers come in order.
+func last(answers pgx.BatchResults, n int) (tag pgconn.CommandTag, refused bool, err error) {
 	defer func() { _ = answers.Close() }()
-	for range n {
+	for i := range n {
 		if tag, err = answers.Exec(); err != nil {
-			return tag, err
+			_, said := errors.AsType[*pgconn.PgError](err)
+			return tag, said && i < n-1, err
 		}
 	}
-	return tag, nil
+	return tag, false, nil
 }
 
 // end rolls back what was not committed and gives the connection back.

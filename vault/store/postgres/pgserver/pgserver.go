@@ -47,23 +47,33 @@ const (
 	pollEvery  = 20 * time.Millisecond // while waiting for the server
 )
 
-// Find returns the folder of the server's programs: $SANDYQ_POSTGRES_BIN, else what pg_config says. The error is ErrNotFound
-// when there is none.
+// Find returns the folder of the server's programs: $SANDYQ_POSTGRES_BIN, else what pg_config says, else where Debian puts the
+// newest. The error is ErrNotFound when there is none.
 func Find() (string, error) {
-	dir := os.Getenv(BinaryVariable)
-	if dir == "" {
-		out, err := exec.Command("pg_config", "--bindir").Output()
-		if err != nil {
-			return "", ErrNotFound
-		}
-		dir = strings.TrimSpace(string(out))
+	if dir := os.Getenv(BinaryVariable); dir != "" {
+		return dir, complete(dir)
 	}
+	if out, err := exec.Command("pg_config", "--bindir").Output(); err == nil {
+		if dir := strings.TrimSpace(string(out)); complete(dir) == nil {
+			return dir, nil
+		}
+	}
+	dirs, err := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if err != nil || len(dirs) == 0 {
+		return "", ErrNotFound
+	}
+	dir := dirs[len(dirs)-1]
+	return dir, complete(dir)
+}
+
+// complete reports whether a folder has what a server takes.
+func complete(dir string) error {
 	for _, program := range []string{"initdb", "postgres"} {
 		if _, err := exec.LookPath(filepath.Join(dir, program)); err != nil {
-			return "", ErrNotFound
+			return ErrNotFound
 		}
 	}
-	return dir, nil
+	return nil
 }
 
 // Server is a running server. The methods that change its state are for one goroutine at a time; other goroutines may talk

@@ -105,19 +105,21 @@ func (s *Server) launchOnce(ctx context.Context) (output []byte, err error) {
 	if s.process, err = spawn(cmd); err != nil {
 		return nil, fmt.Errorf("start postgres: %w", err)
 	}
-	for {
+	for ended := false; ; {
 		if output, err = io.ReadAll(io.NewSectionReader(log, 0, 1<<20)); err != nil {
 			return nil, fmt.Errorf("read the server's log: %w", err)
 		}
-		if bytes.Contains(output, []byte("ready to accept")) { // connections, or read-only connections
+		switch {
+		case ended && bytes.Contains(output, []byte("Address already in use")):
+			return output, errAddressInUse
+		case ended:
+			return output, fmt.Errorf("postgres ended at start (%s):\n%s", cmd.ProcessState, output)
+		case bytes.Contains(output, []byte("ready to accept")): // connections, or read-only connections
 			return output, nil
 		}
 		select {
 		case <-s.process.done:
-			if bytes.Contains(output, []byte("Address already in use")) {
-				return output, errAddressInUse
-			}
-			return output, fmt.Errorf("postgres ended at start (%s):\n%s", cmd.ProcessState, output)
+			ended = true // and has said why
 		case <-ctx.Done():
 			s.process.kill()
 			return output, fmt.Errorf("postgres did not start: %w\n%s", ctx.Err(), output)
