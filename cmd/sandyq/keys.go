@@ -17,14 +17,14 @@ import (
 func newKeysCmd(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "keys",
-		Short:   "Prepare the key provider",
+		Short:   "Prepare the key provider, and keep snapshots of it",
 		Example: `  sandyq keys setup`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return hinted(usagef("keys needs a command"), "see: sandyq keys --help")
 		},
 	}
-	cmd.AddCommand(newKeysSetupCmd(e))
+	cmd.AddCommand(newKeysSetupCmd(e), newKeysSnapshotCmd(e))
 	return cmd
 }
 
@@ -89,19 +89,19 @@ func (s *keysSetup) run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if os.Getenv("VAULT_ADDR") == "" || os.Getenv("VAULT_TOKEN") == "" {
-		return hinted(errors.New("VAULT_ADDR and VAULT_TOKEN name no server and no token"),
-			"set both: VAULT_ADDR=https://vault.example:8200 VAULT_TOKEN=… sandyq keys setup")
+	operator, err := operatorOf(c, "sandyq keys setup")
+	if err != nil {
+		return err
 	}
 	made, err := s.roles(c)
 	if err != nil {
 		return fmt.Errorf("credentials: %w", err)
 	}
 	setup := hashicorp.SetupConfig{
-		Address:   os.Getenv("VAULT_ADDR"),
-		Token:     secret.NewString(os.Getenv("VAULT_TOKEN")),
-		CAFile:    or(os.Getenv("VAULT_CACERT"), c.Keys.Vault.CAFile),
-		Namespace: or(os.Getenv("VAULT_NAMESPACE"), c.Keys.Vault.Namespace),
+		Address:   operator.Address,
+		Token:     operator.Token,
+		CAFile:    operator.CAFile,
+		Namespace: operator.Namespace,
 		Mount:     c.Keys.Vault.Mount,
 		Tenant:    c.Tenant,
 		Serve:     hashicorp.Credentials(made.Auth),
@@ -113,6 +113,21 @@ func (s *keysSetup) run(ctx context.Context, e *env) error {
 	}
 	made.Done = err == nil
 	return errors.Join(e.answer(made, made.text), err)
+}
+
+// operatorOf is who the environment says runs the server; what it leaves out the configuration says.
+func operatorOf(c config, command string) (hashicorp.Operator, error) {
+	o := hashicorp.Operator{
+		Address:   os.Getenv("VAULT_ADDR"),
+		Token:     secret.NewString(os.Getenv("VAULT_TOKEN")),
+		CAFile:    or(os.Getenv("VAULT_CACERT"), c.Keys.Vault.CAFile),
+		Namespace: or(os.Getenv("VAULT_NAMESPACE"), c.Keys.Vault.Namespace),
+	}
+	if o.Address == "" || o.Token.Expose() == "" {
+		return o, hinted(errors.New("VAULT_ADDR and VAULT_TOKEN name no server and no token"),
+			"set both: VAULT_ADDR=https://vault.example:8200 VAULT_TOKEN=… %s", command)
+	}
+	return o, nil
 }
 
 // roles says where the credentials of the roles go: to where the configuration reads them, otherwise to the folder. It

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/crypto/smallfile"
 )
 
 // Sentinel implements [kms.Anchor]. It is read from the disk each time.
@@ -87,7 +88,7 @@ func (k *Keyring) generation() (kms.Generation, error) {
 	if err != nil || generationPath(number) != path.Join(generationName, last) {
 		return kms.Generation{}, fmt.Errorf("%w: folder generation holds another file", kms.ErrCorrupt)
 	}
-	entry, err := readSmall(k.dir, generationPath(number), generationFileLength)
+	entry, err := smallfile.Read(k.dir, generationPath(number), generationFileLength)
 	if err != nil {
 		return kms.Generation{}, failed(err)
 	}
@@ -125,7 +126,7 @@ func (k *Keyring) advance(from, next kms.Generation) error {
 			return err
 		}
 	}
-	return failed(syncDir(k.dir, generationName)) // of a repeated call too: the first may have failed here
+	return failed(smallfile.SyncDir(k.dir, generationName)) // of a repeated call too: the first may have failed here
 }
 
 func (k *Keyring) writeGeneration(next kms.Generation) error {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/crypto/secret"
+	"github.com/sandyq/sandyq/crypto/smallfile"
 )
 
 // The keyring file, 151 bytes:
@@ -102,7 +103,7 @@ func parseKeyring(b []byte) (keyringFile, error) {
 }
 
 func readKeyring(dir *os.Root) (keyringFile, error) {
-	b, err := readSmall(dir, keyringName, keyringFileSize)
+	b, err := smallfile.Read(dir, keyringName, keyringFileSize)
 	if err != nil {
 		return keyringFile{}, err
 	}
@@ -165,14 +166,14 @@ func create(path string, unlock Unlock) (err error) {
 	if err := writeOnce(dir, kms.NewID().String(), keyringName, append(header, sealed...)); err != nil {
 		return failed(err)
 	}
-	if err := syncDir(dir, "."); err != nil {
+	if err := smallfile.SyncDir(dir, "."); err != nil {
 		return err
 	}
 	parent, err := os.OpenRoot(filepath.Dir(filepath.Clean(path)))
 	if err != nil {
 		return err
 	}
-	return errors.Join(syncDir(parent, "."), parent.Close())
+	return errors.Join(smallfile.SyncDir(parent, "."), parent.Close())
 }
 
 // vacant refuses a directory that holds anything but the beginnings of a keyring.
@@ -204,5 +205,5 @@ func layOut(dir *os.Root) error {
 			return err
 		}
 	}
-	return syncDir(dir, keysName)
+	return smallfile.SyncDir(dir, keysName)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/crypto/secret"
+	"github.com/sandyq/sandyq/crypto/smallfile"
 )
 
 // parallel is how many files of a batch are under way at once: enough for the file system to join their syncs.
@@ -82,7 +83,7 @@ func (k *Keyring) Open(ctx context.Context, ids ...kms.ID) ([]kms.Key, error) {
 }
 
 func (k *Keyring) openOne(id kms.ID) (kms.Key, error) {
-	entry, err := readSmall(k.dir, keyPath(id), keyFileLength)
+	entry, err := smallfile.Read(k.dir, keyPath(id), keyFileLength)
 	if errors.Is(err, fs.ErrNotExist) {
 		return kms.Key{ID: id}, nil
 	}
@@ -118,15 +119,15 @@ func (k *Keyring) destroy(ctx context.Context, claim kms.Claim, ids []kms.ID) er
 	}
 	err := each(ctx, len(ids), func(i int) error {
 		// The name in tmp first: a Create cannot link from there any more, and what it linked goes next.
-		if err := erase(k.dir, asidePath(ids[i])); err != nil {
+		if err := smallfile.Erase(k.dir, asidePath(ids[i])); err != nil {
 			return err
 		}
-		return erase(k.dir, keyPath(ids[i]))
+		return smallfile.Erase(k.dir, keyPath(ids[i]))
 	})
 	if err != nil {
 		return err
 	}
-	if err := failed(syncDir(k.dir, tmpName)); err != nil {
+	if err := failed(smallfile.SyncDir(k.dir, tmpName)); err != nil {
 		return err
 	}
 	if err := k.syncFolders(ctx, ids); err != nil {
@@ -164,7 +165,7 @@ func (k *Keyring) syncFolders(ctx context.Context, ids []kms.ID) error {
 			folders = append(folders, shard(id))
 		}
 	}
-	return each(ctx, len(folders), func(i int) error { return syncDir(k.dir, folders[i]) })
+	return each(ctx, len(folders), func(i int) error { return smallfile.SyncDir(k.dir, folders[i]) })
 }
 
 // each calls f for 0 … n-1, several at once, until one fails or ctx ends, and waits for all that it called.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/crypto/smallfile"
 )
 
 const markSize = 8 + 32 // entries and head
@@ -31,7 +32,7 @@ func (k *Keyring) Mark(ctx context.Context) (kms.Mark, error) {
 }
 
 func (k *Keyring) mark() (kms.Mark, error) {
-	entry, err := readSmall(k.dir, markName, markFileLength)
+	entry, err := smallfile.Read(k.dir, markName, markFileLength)
 	if errors.Is(err, fs.ErrNotExist) {
 		return kms.Mark{}, nil
 	}
@@ -77,7 +78,7 @@ func (k *Keyring) setMark(ctx context.Context, from, next kms.Mark) (err error) 
 			return err
 		}
 	}
-	return failed(syncDir(k.dir, ".")) // of a repeated call too: the first may have failed here
+	return failed(smallfile.SyncDir(k.dir, ".")) // of a repeated call too: the first may have failed here
 }
 
 // writeMark puts the mark in the place of the one before. The caller holds the lock, so that one name aside is enough,
@@ -88,15 +89,7 @@ func (k *Keyring) writeMark(m kms.Mark) error {
 	if err != nil {
 		return err
 	}
-	aside := path.Join(tmpName, markName)
-	f, err := k.dir.OpenFile(aside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return failed(err)
-	}
-	if err := writeAndClose(f, entry); err != nil {
-		return failed(err)
-	}
-	return failed(k.dir.Rename(aside, markName))
+	return failed(smallfile.Replace(k.dir, path.Join(tmpName, markName), markName, entry))
 }
 
 // lockEvery is how often a lock that another holds is tried: one holds it for two syncs.

@@ -10,6 +10,7 @@ import (
 	"path"
 
 	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/crypto/smallfile"
 )
 
 // PublicKeys implements [kms.Signer].
@@ -41,7 +42,7 @@ func (k *Keyring) publicKeys() ([]ed25519.PublicKey, error) {
 		clear(key)
 	}
 	// Another process may have written the newest a moment ago: what is named must outlast a loss of power.
-	return public, failed(syncDir(k.dir, signingName))
+	return public, failed(smallfile.SyncDir(k.dir, signingName))
 }
 
 // SignAs implements [kms.Signer].
@@ -132,13 +133,13 @@ func (k *Keyring) firstSigning() error {
 	if err := k.dir.Mkdir(signingName, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return failed(err)
 	}
-	if err := syncDir(k.dir, "."); err != nil {
+	if err := smallfile.SyncDir(k.dir, "."); err != nil {
 		return failed(err)
 	}
 	if err := k.writeSigning(1); err != nil && !errors.Is(err, kms.ErrExists) {
 		return err
 	}
-	return failed(syncDir(k.dir, signingName)) // of another's file too
+	return failed(smallfile.SyncDir(k.dir, signingName)) // of another's file too
 }
 
 // writeSigning makes the key of a version. It fails with [kms.ErrExists] when the version is there.
@@ -153,12 +154,12 @@ func (k *Keyring) writeSigning(version int) error {
 	if err := writeOnce(k.dir, kms.NewID().String(), signingPath(version), entry); err != nil {
 		return failed(err)
 	}
-	return failed(syncDir(k.dir, signingName))
+	return failed(smallfile.SyncDir(k.dir, signingName))
 }
 
 // signingKey opens the key of a version, which the caller clears.
 func (k *Keyring) signingKey(version int) (ed25519.PrivateKey, error) {
-	entry, err := readSmall(k.dir, signingPath(version), signingFileLength)
+	entry, err := smallfile.Read(k.dir, signingPath(version), signingFileLength)
 	if err != nil {
 		return nil, failed(err)
 	}

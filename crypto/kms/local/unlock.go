@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/argon2"
 
 	"github.com/sandyq/sandyq/crypto/secret"
+	"github.com/sandyq/sandyq/crypto/smallfile"
 )
 
 // ErrUnlock: the passphrase or key file is not the one that the keyring was set up with, or the keyring file is damaged;
@@ -104,7 +105,7 @@ func newKeyFile(path string) (err error) {
 	defer clear(key[:])
 	text := append(hex.AppendEncode([]byte(keyFilePrefix), key[:]), '\n')
 	defer clear(text)
-	if err := writeAndClose(f, text); err != nil {
+	if err := smallfile.WriteAndClose(f, text); err != nil {
 		return err
 	}
 	parent, err := os.Open(filepath.Dir(path))
