@@ -286,12 +286,16 @@ func plain(text string) bool {
 	return text != "" && len(text) <= maxText
 }
 
-// Whole reports whether a text without line feed may be a line that lacks nothing but that: a line as a whole ends in "} and
-// has these two bytes nowhere else.
-func Whole(tail []byte) bool { return bytes.HasSuffix(tail, []byte(`"}`)) }
+// Whole reports whether a text without line feed is a line that lacks nothing but that. It is not verified.
+func Whole(tail []byte) bool {
+	_, header := ParseHeader(tail)
+	_, entry := Parse(tail)
+	return header == nil || entry == nil
+}
 
 // Torn reports whether what follows the last line feed is what a write that was cut short leaves: a proper beginning of the
-// line that follows on head, or, where the file system had made room already, zeros from some byte on to the end.
+// line that follows on head, or, where the file system had made room already, zeros from some byte on to the end. A line
+// ends in "} and has these two bytes nowhere else.
 func Torn(tail []byte, after Head) bool {
 	text := bytes.TrimRight(tail, "\x00")
 	begins := `{"v":1,"n":` + strconv.FormatUint(after.Entries+1, 10) + `,"prev":"` + hex.EncodeToString(after.Hash[:]) + `","at":"`
