@@ -11,16 +11,20 @@ FUZZTIME ?= 10s
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sandyq
 LINTER := $(CACHE)/golangci-lint-$(shell cat .ci/tools/go.mod .ci/tools/go.sum | sha256sum | cut -c1-16)
 
-.PHONY: test lint vault fips bench fuzz generate
+.PHONY: test lint vault s3 fips bench fuzz generate
 
-test: lint vault
-	@echo "==> the tests, on real Badger, real files and a real HashiCorp Vault server"
+test: lint vault s3
+	@echo "==> the tests, on real Badger, real files, a real HashiCorp Vault server and a real S3 server"
 	SANDYQ_REQUIRE_SERVERS=1 $(GO) test -timeout $(TIMEOUT) ./...
 	@$(MAKE) --no-print-directory fips
 
 # A HashiCorp Vault server: an installed one, or one built once from its pinned module into the cache.
 vault:
 	@$(GO) run ./crypto/kms/hashicorp/vaultserver/ensure >/dev/null
+
+# An S3 server, likewise.
+s3:
+	@$(GO) run ./vault/blob/s3server/ensure >/dev/null
 
 fips:
 	@echo "==> the formats again, under FIPS 140-3 mode"
