@@ -59,6 +59,8 @@ const (
 
 	ShowIndex   Action = "index.show"
 	RotateIndex Action = "index.rotate"
+
+	TakeBackup Action = "backup.take"
 )
 
 // Resource is what an action is on.
@@ -124,6 +126,7 @@ var actions = []struct {
 	{ReadBudgets, Log, ""},
 	{ShowIndex, Configuration, ""},
 	{RotateIndex, Configuration, ""},
+	{TakeBackup, Configuration, ""},
 }
 
 // Actions lists every action, for tables that must miss none.

@@ -87,6 +87,22 @@ func (p *poolRows) Reclaim(ctx context.Context) ([]kms.ID, error) {
 	return doomed, nil
 }
 
+// abandon removes the rows that other processes left ready, and lets their keys be. In a store that was copied they name keys
+// that the store which went on may have given to people since.
+func (p *poolRows) abandon(ctx context.Context) error {
+	_, left, err := p.list(ctx)
+	if err != nil {
+		return err
+	}
+	const most = 1000 // rows removed in one Update
+	for some := range slices.Chunk(left, most) {
+		if err := p.Forget(ctx, some...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // list tells flipped rows from those that another process left ready.
 func (p *poolRows) list(ctx context.Context) (doomed, left []kms.ID, err error) {
 	prefix := p.rows.key(kindPool)

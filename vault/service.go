@@ -44,6 +44,8 @@ type Options struct {
 	Texts     *consent.Registry   // that people consent to; default: the built-in ones
 	Approvals map[string]Approval // what needs the word of others, by name; nil: DefaultApprovals; what it does not name needs none
 
+	Backups *Backups // nil: this service takes none
+
 	Budget budget.Config // default: budget.Default; without limits, its limits
 
 	Environment byte          // letter in every token, a–z; default 'p'
@@ -95,6 +97,7 @@ type Service struct {
 	meter     *budget.Meter
 	overdrawn overdrawn
 	keyring   *keyring.Keyring
+	pool      *poolRows
 	title     title
 	names     namedKeys
 	index     index
@@ -105,6 +108,7 @@ type Service struct {
 	removals  removals
 	uses      uses
 	reviewing chan struct{} // holds one; who puts it there makes an access review
+	backingUp chan struct{} // holds one; who puts it there takes a backup
 	kick      chan struct{} // holds one when the sweeper should look at once
 	told      chan struct{} // holds one when there is something to tell
 
@@ -127,6 +131,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s := &Service{
 		Options: o, rows: layout{o.Tenant}, kick: make(chan struct{}, 1),
 		told: make(chan struct{}, 1), reviewing: make(chan struct{}, 1),
+		backingUp: make(chan struct{}, 1),
 	}
 	s.title.init(s)
 	s.names.init(s)
@@ -142,7 +147,8 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
 	k := o.Keyring
-	k.KMS, k.MAC, k.Pool, k.Claim, k.Now = o.Keys, o.Keys, &poolRows{s, kms.NewID()}, s.title.claim, o.Clock
+	s.pool = &poolRows{s, kms.NewID()}
+	k.KMS, k.MAC, k.Pool, k.Claim, k.Now = o.Keys, o.Keys, s.pool, s.title.claim, o.Clock
 	err := s.rulebook.load(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("vault: open: %w", err)

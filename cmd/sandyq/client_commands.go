@@ -34,6 +34,7 @@ func clientCommands(e *env) []*cobra.Command {
 		remotely(e, newChangeCmd),
 		remotely(e, newApplyCmd),
 		remotely(e, newAuditCmd),
+		remotely(e, newBackupCmd),
 		remotely(e, newWhoamiCmd),
 	}
 }

@@ -33,6 +33,8 @@ type config struct {
 	Store   storeConfig     `yaml:"store"`
 	Blobs   blobsConfig     `yaml:"blobs"`
 	Ledger  ledgerConfig    `yaml:"ledger"`
+	// Backups says to whom backups may be encrypted.
+	Backups backupsConfig `yaml:"backups"`
 	// MaxDocument is the size of a document part at most, in bytes.
 	MaxDocument int64 `yaml:"max_document"`
 	// ShutdownTimeout is how long requests that run may take to end when the process is told to stop.

@@ -44,6 +44,9 @@ func (c config) check() error {
 	if err := c.checkTenants(); err != nil {
 		return err
 	}
+	if err := c.Backups.check(); err != nil {
+		return err
+	}
 	if err := c.checkListeners(); err != nil {
 		return err
 	}

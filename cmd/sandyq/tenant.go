@@ -68,6 +68,7 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 		Approvals:   c.approvals(),
 		Budget:      c.Budgets,
 		Messenger:   t.messenger(),
+		Backups:     n.backups(c),
 		Consents:    vault.ConsentMode(c.Consents),
 		Texts:       texts,
 		ProofYears:  c.ProofYears,

@@ -29,6 +29,7 @@ type node struct {
 	Store   engine
 	Place   string // where the store lies
 
+	names       []string     // of the tenants, of those too that are not open yet
 	maintenance *maintenance // of a store that looks after its files itself
 	issuers     *authn.Issuers
 }
@@ -53,6 +54,9 @@ func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Regi
 	var certificates *authn.Certificates
 	if n.issuers, certificates, err = c.authenticators(log); err != nil {
 		return nil, err
+	}
+	for _, of := range c.tenants() {
+		n.names = append(n.names, of.Tenant)
 	}
 	for _, of := range c.tenants() {
 		who := identities{tenant: of.Tenant, issuers: n.issuers, certificates: certificates}

@@ -106,6 +106,12 @@ func (h *hostility) request(t *testing.T, r httpapi.Route, example any) (body io
 			header[spoilt+1] = []string{canary, "image/png", "marketing", "scanned_from_paper"}[h.IntN(4)]
 		}
 		return strings.NewReader("%PDF-1.7\n" + canary), header
+	case r.Operation == "backup.take":
+		asked := askForBackup(nil, caller{}, nil)
+		if h.IntN(3) == 0 {
+			asked.body = strings.Replace(asked.body, "age1", "age1"+canary, 1)
+		}
+		return strings.NewReader(asked.body), asked.header
 	default:
 		return nil, nil
 	}

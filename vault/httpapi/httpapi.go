@@ -50,6 +50,7 @@ type Service interface {
 	Consents
 	Reviews
 	Configuration
+	Backups
 	Administration
 }
 

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/sandyq/sandyq/deploy/policies"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/backup"
 	"github.com/sandyq/sandyq/vault/id"
 )
 
@@ -192,6 +194,7 @@ func asks() map[string]ask {
 		"audit.read":        plainly("limit=1", ""),
 		"access.review":     plainly("", ""),
 		"budget.read":       plainly("", ""),
+		"backup.take":       {request: askForBackup},
 		"breakglass.list":   plainly("", ""),
 		"breakglass.start":  {request: startEmergency},
 		"breakglass.end":    aboutThing("brk_", "", (*world).emergencyOf),
@@ -340,4 +343,17 @@ func (q request) segments(pattern string) string {
 		path += "?" + q.query
 	}
 	return path
+}
+
+// askForBackup asks for a backup to a new repository.
+func askForBackup(_ *world, _ caller, _ *figure) request {
+	_, recipient, err := backup.Generate()
+	if err != nil {
+		panic(err)
+	}
+	ask := fmt.Sprintf(`{"recipients":[%q]}`, recipient)
+	return request{
+		body:   "q" + string(binary.BigEndian.AppendUint32(nil, uint32(len(ask)))) + ask,
+		header: []string{"Content-Type", backup.MediaType},
+	}
 }

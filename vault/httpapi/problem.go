@@ -83,16 +83,21 @@ func (x *exchange) problem(status int, e *fault.Error) {
 	if e.Code == fault.Unauthenticated {
 		h.Set("WWW-Authenticate", "Bearer")
 	}
-	p := api.Problem{
+	if err := x.write(status, typeProblem, x.problemOf(status, e)); err != nil {
+		x.fault = fault.Wrap(fault.Internal, err, "")
+	}
+}
+
+// problemOf is what the client is told of e.
+func (x *exchange) problemOf(status int, e *fault.Error) *api.Problem {
+	p := &api.Problem{
 		Type: problemType + string(e.Code), Title: classOf(e.Code).title, Status: status, Code: e.Code,
 		Detail: e.Detail, RequestID: x.id, Errors: e.Fields,
 	}
 	if _, known := classes[e.Code]; !known || e.Code == fault.Internal {
 		p.Type, p.Code, p.Detail = problemType+string(fault.Internal), fault.Internal, ""
 	}
-	if err := x.write(status, typeProblem, &p); err != nil {
-		x.fault = fault.Wrap(fault.Internal, err, "")
-	}
+	return p
 }
 
 // translate answers a request that the mux or the standard library refused in its own way.

@@ -72,6 +72,7 @@ func At(t testing.TB, home string, options ...Option) *Vault {
 		Tenant: "test", Clock: v.Clock.Now, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
 		SweepEvery: 50 * time.Millisecond, Approvals: map[string]vault.Approval{},
 	}
+	v.options.Backups = &vault.Backups{Engine: "badger", Tenants: []string{v.options.Tenant}}
 	v.options.Keyring.PoolSize, v.options.Keyring.Settle = 64, 100*time.Millisecond
 	for _, o := range options {
 		o(&v.options)
@@ -128,7 +129,7 @@ func (v *Vault) Beside(tenant string, options ...Option) *Vault {
 	home := filepath.Join(v.Home, "tenants", tenant)
 	check(v.t, os.MkdirAll(home, 0o700))
 	shared := func(o *vault.Options) {
-		o.Tenant, o.Store, o.Place, o.Blobs = tenant, v.Store, v.parts.Place, v.parts.Blobs
+		o.Tenant, o.Store, o.Place, o.Blobs, o.Backups = tenant, v.Store, v.parts.Place, v.parts.Blobs, nil
 	}
 	return At(v.t, home, append([]Option{shared}, options...)...)
 }

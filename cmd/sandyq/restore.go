@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/backup"
+)
+
+func newRestoreCmd(e *env) *cobra.Command {
+	var flags configFlags
+	var from source
+	var live bool
+	cmd := &cobra.Command{
+		Use:   "restore --from DIR --identity FILE --home DIR",
+		Short: "Restore a backup into a home that has no store",
+		Long: `Restore a backup into a home that has no store. Everything is read and checked first: when anything is not what was backed
+up, nothing is restored. The keys are in no backup; they are where they were, or in a backup of their own.
+
+What was restored is a copy: it can be read and nothing else. sandyq promote, or --promote here, makes it the live one, and
+whatever was live before a copy: see that it is stopped for good.`,
+		Example: `  sandyq restore --from /srv/backups --identity backup.key --config /etc/sandyq/sandyq.yaml`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := flags.load()
+			if err != nil {
+				return err
+			}
+			return restore(cmd.Context(), e, c, from, live)
+		},
+	}
+	flags.bind(cmd.Flags())
+	from.bind(cmd.Flags())
+	cmd.Flags().StringVar(&from.dir, "from", "", "folder of the repository")
+	cmd.Flags().BoolVar(&live, "promote", false, "make it the live one for its keys at once: what was live before is stopped for good")
+	return requiring(cmd, "from", "identity")
+}
+
+// restored is what restore answers.
+type restored struct {
+	Home     string         `json:"home"`
+	Snapshot *backup.Header `json:"snapshot"`
+	Holds    *vault.Census  `json:"holds"`
+	Promoted bool           `json:"promoted"`
+}
+
+func restore(ctx context.Context, e *env, c config, from source, live bool) (err error) {
+	if err := c.vacant(); err != nil {
+		return err
+	}
+	s, done, err := from.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	if err := homeDir(c.Home); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	for _, dir := range []string{filepath.Dir(c.storeDir()), filepath.Dir(c.documentsDir())} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("restore: %w", err)
+		}
+	}
+	b := e.bar("restoring", s.Header.Bytes+s.Header.BlobBytes)
+	r := &restoring{snapshot: s, store: c.storeDir(), documents: c.documentsDir(), log: e.log(c), progress: b.add}
+	census, err := r.run(ctx)
+	b.end()
+	if err != nil {
+		return explained(err)
+	}
+	if live {
+		if err := promoteAll(ctx, e, c); err != nil {
+			return err
+		}
+	}
+	out := restored{c.Home, s.Header, census, live}
+	err = e.answer(out, func(w io.Writer) error {
+		is := "it is a copy: it can be read and nothing else, until `sandyq promote`"
+		if live {
+			is = "it is the live one now"
+		}
+		_, err := fmt.Fprintf(w, "restored %s of %s: %d people, %d documents; %s\n",
+			s.Header.ID, moment(s.Header.TakenAt), census.People, census.Documents, is)
+		return err
+	})
+	return errors.Join(err, sound(census, s.Header))
+}
+
+// vacant refuses a home that has a store or documents.
+func (c config) vacant() error {
+	for _, dir := range []string{c.storeDir(), c.documentsDir()} {
+		entries, err := os.ReadDir(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return fmt.Errorf("look for a store: %w", err)
+		case len(entries) > 0:
+			return hinted(fmt.Errorf("%s is not empty: a backup is restored over nothing", dir), "move it away, or name another --home")
+		}
+	}
+	return nil
+}
+
+// sound is nil for what has no fault and lacks nothing.
+func sound(c *vault.Census, h *backup.Header) error {
+	if c.Faults == 0 && h.Lost == 0 && c.Blobs == h.Blobs+h.Gone {
+		return nil
+	}
+	return hinted(fmt.Errorf("%d rows do not fit the others, and %d blobs were lost before the backup", c.Faults, h.Lost),
+		"all that was backed up was restored; what is missing was missing in the vault: see `sandyq backup --verify --json`")
+}
+
+// promoteAll makes what lies in a home the live vault of every tenant.
+func promoteAll(ctx context.Context, e *env, c config) (err error) {
+	if err := c.ready(); err != nil {
+		return err
+	}
+	n, err := openNode(ctx, c, e.log(c), newMetrics())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	for _, t := range n.Tenants {
+		if err := t.Service.Promote(ctx); err != nil {
+			return n.of(t, fmt.Errorf("promote: %w", err))
+		}
+	}
+	return nil
+}

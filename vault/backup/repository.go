@@ -1,0 +1,96 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Repository is the backups of one vault.
+type Repository struct {
+	objects Objects
+	config  config
+}
+
+// config is the object that says whose backups a repository holds.
+type config struct {
+	Version int       `json:"version"`
+	Vault   string    `json:"vault"`
+	Created time.Time `json:"created_at"`
+}
+
+// Open opens a repository. One without a config is new, and its vault empty.
+func Open(ctx context.Context, objects Objects) (*Repository, error) {
+	r := &Repository{objects: objects}
+	b, err := r.read(ctx, configObject, maxManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if json.Unmarshal(b, &r.config, json.RejectUnknownMembers(true)) != nil || r.config.Vault == "" {
+		return nil, damaged("its config cannot be read")
+	}
+	if r.config.Version != Version {
+		return nil, fmt.Errorf("the repository has version %d of its format, and this program knows %d", r.config.Version, Version)
+	}
+	return r, nil
+}
+
+// Vault is the id of the vault whose backups these are; empty in a new repository.
+func (r *Repository) Vault() string { return r.config.Vault }
+
+// claim writes the config of a new repository, or sees that the one that is there is of this vault.
+func (r *Repository) claim(ctx context.Context, vault string, now time.Time) error {
+	if r.config.Vault != "" {
+		if r.config.Vault != vault {
+			return ErrForeign
+		}
+		return nil
+	}
+	made := config{Version: Version, Vault: vault, Created: now.UTC()}
+	b, err := json.Marshal(made)
+	if err != nil {
+		return err
+	}
+	if err := r.write(ctx, configObject, append(b, '\n')); err != nil {
+		return err
+	}
+	r.config = made
+	return r.objects.Flush(ctx)
+}
+
+// read reads a small object whole.
+func (r *Repository) read(ctx context.Context, name string, most int64) (_ []byte, err error) {
+	f, err := r.objects.Open(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("read the repository: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the repository: %w", err)
+	}
+	if int64(len(b)) > most {
+		return nil, damaged("%s is too long", name)
+	}
+	return b, nil
+}
+
+func (r *Repository) write(ctx context.Context, name string, content []byte) error {
+	o, err := r.objects.Create(ctx)
+	if err != nil {
+		return err
+	}
+	defer o.Abort()
+	if _, err := o.Write(content); err != nil {
+		return fmt.Errorf("write into the repository: %w", err)
+	}
+	return o.Commit(name)
+}
