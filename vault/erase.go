@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sandyq/sandyq/crypto/kms"
@@ -56,7 +58,11 @@ func (s *Service) destroyKeys(ctx context.Context, id ErasureID, row *erasureRow
 			return err
 		}
 	}
-	return s.advanceErasure(ctx, id, row, api.ErasureKeyDestroyed, &draft{})
+	gone, err := s.countGone(ctx, row)
+	if err != nil {
+		return err
+	}
+	return s.stampErasure(ctx, id, row, api.ErasureKeyDestroyed, string(api.ErasureKeyDestroyed), gone, &draft{})
 }
 
 // finishErasure leaves of the person a row that says erased.
@@ -83,27 +89,40 @@ func (s *Service) finishErasure(ctx context.Context, id ErasureID, row *erasureR
 	if _, measures := s.Store.(store.Residual); measures {
 		d.set(s.rows.removal(id), nil)
 	}
-	return s.advanceErasure(ctx, id, row, api.ErasureErased, &d)
+	return s.stampErasure(ctx, id, row, api.ErasureErased, string(api.ErasureErased), nil, &d)
 }
 
-// advanceErasure writes the next state.
-func (s *Service) advanceErasure(ctx context.Context, id ErasureID, row *erasureRow, to api.ErasureState, d *draft) error {
-	return s.stampErasure(ctx, id, row, to, string(to), d)
-}
-
-// stampErasure writes what became of an erasure and when, if it still stands where it was read, with an entry in the log.
-func (s *Service) stampErasure(ctx context.Context, id ErasureID, row *erasureRow, to api.ErasureState, what string, d *draft) error {
+// stampErasure writes what became of an erasure and when, if it still stands where it was read, with an entry in the log. The
+// entry of the destruction commits to the keys and to what they sealed, which is gone. Times do not go back, whatever the
+// clock does: the certificate has them in order.
+func (s *Service) stampErasure(ctx context.Context, id ErasureID, row *erasureRow, to api.ErasureState, what string, gone map[string]goneRow, d *draft) error {
 	d.expect(s.rows.erasure(id), encodeRow(row))
-	row.State = to
-	row.At[what] = stampOf(s.Clock())
-	d.set(s.rows.erasure(id), encodeRow(row))
-	err := s.log(d, &audit.Entry{
-		System: itself, Operation: "erasure." + what, Subject: row.Subject.String(), Objects: []string{id.String()},
-		Decision: audit.Allow, Reason: row.Reason, Kind: row.Ground,
-	})
+	at := max(stampOf(s.Clock()), slices.Max(slices.Collect(maps.Values(row.At))))
+	entry := &audit.Entry{
+		At: at.time(), System: itself, Operation: "erasure." + what, Subject: row.Subject.String(),
+		Objects: []string{id.String()}, Decision: audit.Allow, Reason: row.Reason, Kind: row.Ground,
+	}
+	row.State, row.At[what] = to, at
+	if gone != nil {
+		row.Gone = gone
+		digest, err := row.destroyed().Digest()
+		if err != nil {
+			return err
+		}
+		entry.Digest = digest
+	}
+	if err := s.log(d, entry); err != nil {
+		return err
+	}
+	logged, err := audit.ParseID(entry.ID)
 	if err != nil {
 		return err
 	}
+	if row.Logged == nil {
+		row.Logged = map[string]audit.ID{}
+	}
+	row.Logged[what] = logged
+	d.set(s.rows.erasure(id), encodeRow(row))
 	written, err := commit(ctx, s.Store, d)
 	if err == nil && !written[0] {
 		err = errors.New("somebody else carried it on")

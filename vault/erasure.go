@@ -8,6 +8,7 @@ import (
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/audit"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/id"
 	"github.com/sandyq/sandyq/vault/store"
@@ -27,13 +28,15 @@ type erasureRow struct {
 	State    api.ErasureState    `cbor:"2,keyasint"`
 	Ground   string              `cbor:"3,keyasint"`
 	Reason   string              `cbor:"4,keyasint"`
-	Ballot   ballot              `cbor:"5,keyasint"`           // who requested, and who has agreed
-	Keys     map[string]kms.ID   `cbor:"6,keyasint,omitempty"` // slice → key, as of erasing
-	Destroys counts              `cbor:"7,keyasint"`           // as counted at the request, then as of erasing
-	At       map[string]stamp    `cbor:"8,keyasint"`           // state → when it was entered; and stampRemoved
-	Pairwise map[string][16]byte `cbor:"9,keyasint,omitempty"` // system → its id of the person, to answer by
-	Own      api.Counts          `cbor:"10,keyasint"`          // what the requesting system may know of Destroys
-	Proofs   keptProofs          `cbor:"11,keyasint"`          // what stays of the person's consents
+	Ballot   ballot              `cbor:"5,keyasint"`            // who requested, and who has agreed
+	Keys     map[string]kms.ID   `cbor:"6,keyasint,omitempty"`  // slice → key, as of erasing
+	Destroys counts              `cbor:"7,keyasint"`            // as counted at the request, then as of erasing
+	At       map[string]stamp    `cbor:"8,keyasint"`            // state → when it was entered; and stampRemoved
+	Pairwise map[string][16]byte `cbor:"9,keyasint,omitempty"`  // system → its id of the person, to answer by
+	Own      api.Counts          `cbor:"10,keyasint"`           // what the requesting system may know of Destroys
+	Proofs   keptProofs          `cbor:"11,keyasint"`           // what stays of the person's consents
+	Gone     map[string]goneRow  `cbor:"12,keyasint,omitempty"` // slice → what its key sealed, as of key_destroyed
+	Logged   map[string]audit.ID `cbor:"13,keyasint,omitempty"` // what At has, from key_destroyed on → its entry in the log
 }
 
 // likeErasure is such a row as there could be, for seekRow.
@@ -250,6 +253,7 @@ func (s *Service) beginErasure(call Call, who *person, req *api.ErasureRequest, 
 func (s *Service) enterErasing(w store.Writer, c *change, id ErasureID, row erasureRow) error {
 	row.State = api.ErasureErasing
 	row.Keys, row.Destroys = c.row.Keys, c.row.Counts
+	row.At[string(api.ErasureErasing)] = max(row.At[string(api.ErasureErasing)], row.At[string(api.ErasureRequested)])
 	c.row.state = stateErasing
 	c.row.Blocks = nil
 	c.decided()

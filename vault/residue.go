@@ -129,5 +129,5 @@ func (s *Service) finishRemoval(ctx context.Context, id ErasureID) error {
 	}
 	var d draft
 	d.delete(s.rows.removal(id))
-	return s.stampErasure(ctx, id, row, row.State, stampRemoved, &d)
+	return s.stampErasure(ctx, id, row, row.State, stampRemoved, nil, &d)
 }
