@@ -84,6 +84,9 @@ func rolledBack(t *testing.T, p place) {
 	if public, err := v.PublicKeys(t.Context()); err != nil || len(public) != 1 {
 		t.Errorf("%d versions of the signing key, want the snapshot's 1 (%v)", len(public), err)
 	}
+	if _, err := v.SignAs(t.Context(), 2, []byte("message")); !errors.Is(err, kms.ErrVersion) {
+		t.Errorf("sign as a version that was lost: %v, want ErrVersion", err)
+	}
 	after, err := v.Open(t.Context(), kept, destroyed, lost)
 	if err != nil {
 		t.Fatal(err)

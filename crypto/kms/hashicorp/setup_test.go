@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/sandyq/sandyq/crypto/kms/hashicorp"
 	"github.com/sandyq/sandyq/crypto/kms/hashicorp/vaultserver"
 	"github.com/sandyq/sandyq/crypto/secret"
+	hashicorpvault "github.com/sandyq/sandyq/deploy/hashicorp-vault"
 )
 
 func TestSetupAgain(t *testing.T) {
@@ -48,7 +50,14 @@ func TestSetupBringsUpToDate(t *testing.T) {
 		path := p.config.Mount + "-transit/keys/log-acme"
 		write(t, p.server, path+"/config", map[string]any{"deletion_allowed": true})
 		remove(t, p.server, path)
+		p.forget(t, two)
 		v := p.open(t)
+		if m, err := v.Mark(t.Context()); !errors.Is(err, kms.ErrUnavailable) || !strings.Contains(err.Error(), "sandyq keys setup") {
+			t.Errorf("mark %s without the right to it: %v, want ErrUnavailable that says what to do", m, err)
+		}
+		if err := v.SetMark(t.Context(), kms.Mark{}, kms.Mark{Entries: 1}); !errors.Is(err, kms.ErrUnavailable) {
+			t.Errorf("set the mark without the right to: %v, want ErrUnavailable", err)
+		}
 		_, keysErr := v.PublicKeys(t.Context())
 		_, signErr := v.SignAs(t.Context(), 1, []byte("message"))
 		for what, err := range map[string]error{"public keys": keysErr, "sign": signErr} {
@@ -74,6 +83,33 @@ func TestSetupBringsUpToDate(t *testing.T) {
 		if version, err := v.RotateSigning(t.Context()); err != nil || version != 2 {
 			t.Errorf("rotate: version %d, want 2 (%v)", version, err)
 		}
+		if m, err := v.Mark(t.Context()); err != nil || m != (kms.Mark{}) {
+			t.Errorf("mark %s, want the first (%v)", m, err)
+		}
+		if err := v.SetMark(t.Context(), kms.Mark{}, kms.Mark{Entries: 1}); err != nil {
+			t.Errorf("set the mark: %v", err)
+		}
+	}
+}
+
+// forget takes the signing key and the mark out of the server's policies.
+func (p place) forget(t *testing.T, two bool) {
+	t.Helper()
+	roles := map[string]hashicorpvault.Policy{"": hashicorpvault.All}
+	if two {
+		roles = map[string]hashicorpvault.Policy{"-read": hashicorpvault.Read, "-erase": hashicorpvault.Erase}
+	}
+	newer := regexp.MustCompile(`path "[^"]*/(log-acme|mark|log-acme/rotate)" \{[^}]*\}`)
+	for suffix, policy := range roles {
+		hcl, err := policy.Render(p.config.Mount, "acme")
+		if err != nil {
+			t.Fatal(err)
+		}
+		older := newer.ReplaceAllString(hcl, "")
+		if older == hcl {
+			t.Fatalf("policy %s has nothing to forget", policy)
+		}
+		write(t, p.server, "sys/policies/acl/"+p.config.Mount+"-acme"+suffix, map[string]any{"policy": older})
 	}
 }
 
@@ -305,5 +341,12 @@ func BenchmarkVault(b *testing.B) {
 			}
 		}
 		b.ReportMetric(float64(len(inputs)*b.N)/b.Elapsed().Seconds(), "MACs/s")
+	})
+	b.Run("sign", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := v.SignAs(b.Context(), 1, inputs[0]); err != nil {
+				b.Fatal(err)
+			}
+		}
 	})
 }

@@ -38,7 +38,7 @@ func whole(state []byte) []file {
 	return []file{{"meta.json", meta}, {"state.bin", state}, {"SHA256SUMS", sums}, {"SHA256SUMS.sealed", []byte("sealed")}}
 }
 
-func archive(t *testing.T, files []file) []byte {
+func archive(t testing.TB, files []file) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	zipped := gzip.NewWriter(&b)
@@ -181,6 +181,33 @@ func TestCutOrDamaged(t *testing.T) {
 		}
 	}
 }
+
+// TestOnTheWay looks at the folders while the archive streams: what a kill at this moment would leave opens nothing and has
+// not the snapshot's name, and the outer key was there before the first byte.
+func TestOnTheWay(t *testing.T) {
+	dir, outer := folders(t)
+	content := archive(t, whole(state()))
+	reads := 0
+	source := iotest.OneByteReader(bytes.NewReader(content[:64]))
+	watched := readerFunc(func(b []byte) (int, error) {
+		reads++
+		if keys := keysOf(t, outer); len(keys) != 1 {
+			t.Errorf("%d outer keys while the archive streams", len(keys))
+		}
+		if left := names(t, dir); len(left) != 1 || !strings.HasSuffix(left[0], ".part") {
+			t.Errorf("the files %v while the archive streams", left)
+		}
+		return source.Read(b)
+	})
+	_, err := snapshot.Take(t.Context(), io.MultiReader(watched, bytes.NewReader(content[64:])), filepath.Join(dir, "a"), outer, snapshot.Day(now, 1))
+	if err != nil || reads < 64 {
+		t.Errorf("%d reads: %v", reads, err)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 func TestTakeFails(t *testing.T) {
 	content := archive(t, whole(state()))
@@ -405,5 +432,32 @@ func TestOuterIsPrivate(t *testing.T) {
 	}
 	if _, err := snapshot.OpenOuter(filepath.Join(dir, "gone")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a folder that is not there: %v", err)
+	}
+}
+
+// BenchmarkTake takes a snapshot whose state does not compress.
+func BenchmarkTake(b *testing.B) {
+	base := b.TempDir()
+	for _, dir := range []string{"snapshots", "outer"} {
+		if err := os.Mkdir(filepath.Join(base, dir), 0o700); err != nil {
+			b.Fatal(err)
+		}
+	}
+	outer, err := snapshot.OpenOuter(filepath.Join(base, "outer"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = outer.Close() }()
+	content := archive(b, whole(bytes.Repeat(state(), 300)))
+	b.SetBytes(int64(len(content)))
+	b.ReportAllocs()
+	for b.Loop() {
+		path := filepath.Join(base, "snapshots", "a")
+		if _, err := snapshot.Take(b.Context(), bytes.NewReader(content), path, outer, snapshot.Day(now, 1)); err != nil {
+			b.Fatal(err)
+		}
+		if err := os.Remove(path); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
