@@ -21,7 +21,7 @@ type syncs struct{ took atomic.Int64 }
 
 func (s *syncs) Committed(g badgerdb.Group) { s.took.Add(int64(g.Commit)) }
 
-// BenchmarkMoveIndex carries a million entries, or -benchtime=Nx of them, over to another epoch in Badger.
+// BenchmarkMoveIndex carries 200,000 entries over to another epoch in Badger.
 func BenchmarkMoveIndex(b *testing.B) {
 	const entries = 200_000
 	ctx := context.Background()

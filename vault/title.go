@@ -253,6 +253,8 @@ func (s *Service) Promote(ctx context.Context) error {
 		return err
 	}
 	t.set(StandingLive, kms.Claim{Sentinel: row.Sentinel, Generation: row.Generation.generation()})
+	s.index.state.Store(nil) // whoever was live may have destroyed the key of an epoch that this one has open
+	s.index.wake()
 	s.wake()
 	return nil
 }
