@@ -1,0 +1,303 @@
+package translog
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/audit/checkpoint"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// signer signs with a version of the provider's key under an origin.
+type signer struct {
+	keys   kms.Signer
+	origin string
+	key    keyRow
+}
+
+func (s signer) Key() checkpoint.Key {
+	return checkpoint.Key{Name: s.origin, Public: ed25519.PublicKey(s.key.Public)}
+}
+
+func (s signer) Sign(ctx context.Context, msg []byte) ([]byte, error) {
+	return s.keys.SignAs(ctx, s.key.Version, msg)
+}
+
+// signers are those who sign for a tree now, the current key first.
+func (l *Log) signers(state *stateRow) []checkpoint.Signer {
+	now := l.Clock().UnixMilli()
+	var all []checkpoint.Signer
+	for _, k := range slices.Backward(state.Keys) {
+		if k.Until == 0 || now < k.Until {
+			all = append(all, signer{l.Keys, state.Origin, k})
+		}
+	}
+	return all
+}
+
+// sign has the tree as it is in the store signed, and the origin renewed first when it is to be.
+func (l *Log) sign(ctx context.Context) error {
+	for range maxMoved {
+		var state *stateRow
+		var row []byte
+		var head *headRow
+		err := l.Store.View(ctx, func(r store.Reader) (err error) {
+			if state, row, err = l.state(r); err != nil {
+				return err
+			}
+			head, err = l.head(r)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		switch {
+		case state == nil:
+			return damaged("it has no state")
+		case !bytes.Equal(row, l.durable):
+			// What a View shows may yet be lost with the power, and the tree of this size be another after it. An Update that
+			// is acknowledged has all before it durable.
+			err = l.swap(ctx, row, row, nil)
+		case len(state.Keys) == 0:
+			err = l.adopt(ctx, state, row)
+		case state.Next != "":
+			err = l.goOn(ctx, state, row)
+		case head != nil && head.Origin == state.Origin && head.Size == state.Size && head.Keys == state.Keys[len(state.Keys)-1].Version:
+			return nil
+		default:
+			return l.issue(ctx, state)
+		}
+		if err != nil && !errors.Is(err, errMoved) {
+			return err
+		}
+	}
+	return errMoved
+}
+
+// issue signs a checkpoint of a tree that is durable and keeps it, unless there is one of a larger tree already.
+func (l *Log) issue(ctx context.Context, state *stateRow) error {
+	text, err := state.tree().Marshal()
+	if err != nil {
+		return err
+	}
+	note, err := checkpoint.Sign(ctx, text, l.signers(state)...)
+	if err != nil {
+		return err
+	}
+	at := l.Clock().UnixMilli()
+	row, err := encodeRow(&headRow{state.Origin, state.Size, note, at, state.Keys[len(state.Keys)-1].Version})
+	if err != nil {
+		return err
+	}
+	return l.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+		now, _, err := l.state(w)
+		if err != nil {
+			return err
+		}
+		head, err := l.head(w)
+		if err != nil {
+			return err
+		}
+		switch {
+		case now == nil || now.Size < state.Size:
+			return damaged("it shrank")
+		case now.Origin != state.Origin, head != nil && head.Origin == state.Origin && head.Size > state.Size:
+			return nil // another node was faster
+		}
+		return w.Set(l.key(kindHead), slices.Clone(row))
+	})
+}
+
+// adopt has the newest version of the provider's key sign from now on.
+func (l *Log) adopt(ctx context.Context, state *stateRow, row []byte) error {
+	newest, err := l.newest(ctx)
+	if err != nil {
+		return err
+	}
+	next := *state
+	next.Keys = []keyRow{newest}
+	return l.become(ctx, row, &next, nil)
+}
+
+func (l *Log) newest(ctx context.Context) (keyRow, error) {
+	all, err := l.Keys.PublicKeys(ctx)
+	if err != nil {
+		return keyRow{}, fmt.Errorf("translog: the keys of the log: %w", err)
+	}
+	if len(all) == 0 {
+		return keyRow{}, errors.New("translog: the provider has no key for the log")
+	}
+	return keyRow{Version: len(all), Public: all[len(all)-1]}, nil
+}
+
+// become changes the state, and adds a succession unless it is nil.
+func (l *Log) become(ctx context.Context, row []byte, next *stateRow, succession []byte) error {
+	if succession != nil {
+		next.Successions++
+	}
+	after, err := encodeRow(next)
+	if err != nil {
+		return err
+	}
+	return l.swap(ctx, row, after, func(w store.Writer) error {
+		if succession == nil {
+			return nil
+		}
+		return w.Set(l.successionKey(next.Successions-1), slices.Clone(succession))
+	})
+}
+
+// Renew has the same tree go on under another origin, as a store must that is made the live one and may lack what was signed:
+// from its Update on, nothing is signed under the old origin but the word that the new one follows. It is to be called before
+// the store is made the live one; the next Flush signs. more may write something in the same Update; it may be nil.
+func (l *Log) Renew(ctx context.Context, more func(store.Writer) error) error {
+	next := l.newOrigin()
+	return l.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+		if more != nil {
+			if err := more(w); err != nil {
+				return err
+			}
+		}
+		state, _, err := l.state(w)
+		if err != nil || state == nil {
+			return err // a log that was not begun begins under an origin of its own
+		}
+		state.Next = next
+		row, err := encodeRow(state)
+		if err != nil {
+			return err
+		}
+		return w.Set(l.key(kindState), row)
+	})
+}
+
+// goOn takes up the next origin, with the current key's word under the old one.
+func (l *Log) goOn(ctx context.Context, state *stateRow, row []byte) error {
+	current := state.Keys[len(state.Keys)-1]
+	next := *state
+	next.Origin, next.Next, next.Keys = state.Next, "", []keyRow{current}
+	return l.succeed(ctx, state, row, &next)
+}
+
+// succeed signs the succession from the current key of a state to that of the next, and makes that the state.
+func (l *Log) succeed(ctx context.Context, state *stateRow, row []byte, next *stateRow) error {
+	from := signer{l.Keys, state.Origin, state.Keys[len(state.Keys)-1]}
+	to := signer{l.Keys, next.Origin, next.Keys[len(next.Keys)-1]}
+	note, err := checkpoint.SignSuccession(ctx, checkpoint.Succession{
+		From: from.Key(), To: to.Key(), Size: state.Size, Root: state.Root,
+	}, from)
+	if err != nil {
+		return err
+	}
+	return l.become(ctx, row, next, note)
+}
+
+// RotateKey has a new version of the key sign, beside the one until now for the overlap, and returns it. A version that the
+// provider has beyond the current one, because an earlier call did not come to its end, is taken up instead.
+func (l *Log) RotateKey(ctx context.Context) (checkpoint.Key, error) {
+	if _, err := l.Flush(ctx); err != nil { // the log is begun, has a key, and is under the origin it should be
+		return checkpoint.Key{}, err
+	}
+	end, err := l.take(ctx)
+	if err != nil {
+		return checkpoint.Key{}, err
+	}
+	defer end()
+	newest, err := l.newest(ctx)
+	if err != nil {
+		return checkpoint.Key{}, err
+	}
+	var made checkpoint.Key
+	for range maxMoved {
+		if made, err = l.rotateTo(ctx, newest); !errors.Is(err, errCurrent) && !errors.Is(err, errMoved) {
+			break
+		}
+		if errors.Is(err, errCurrent) {
+			if _, err = l.Keys.RotateSigning(ctx); err != nil {
+				return checkpoint.Key{}, fmt.Errorf("translog: rotate the key: %w", err)
+			}
+			if newest, err = l.newest(ctx); err != nil {
+				return checkpoint.Key{}, err
+			}
+		}
+	}
+	if err != nil {
+		return checkpoint.Key{}, err
+	}
+	return made, l.sign(ctx)
+}
+
+// errCurrent reports that a key is the current one already.
+var errCurrent = errors.New("translog: this key signs already")
+
+func (l *Log) rotateTo(ctx context.Context, newest keyRow) (checkpoint.Key, error) {
+	var state *stateRow
+	var row []byte
+	err := l.Store.View(ctx, func(r store.Reader) (err error) {
+		state, row, err = l.state(r)
+		return err
+	})
+	if err != nil {
+		return checkpoint.Key{}, err
+	}
+	if state == nil || len(state.Keys) == 0 {
+		return checkpoint.Key{}, damaged("it has no key")
+	}
+	current := len(state.Keys) - 1
+	if state.Keys[current].Version >= newest.Version {
+		return checkpoint.Key{}, errCurrent
+	}
+	now := l.Clock()
+	next := *state
+	next.Keys = slices.DeleteFunc(slices.Clone(state.Keys), func(k keyRow) bool { return k.Until != 0 && k.Until <= now.UnixMilli() })
+	next.Keys[len(next.Keys)-1].Until = now.Add(l.Overlap).UnixMilli()
+	next.Keys = append(next.Keys, newest)
+	if err := l.succeed(ctx, state, row, &next); err != nil {
+		return checkpoint.Key{}, err
+	}
+	return signer{l.Keys, next.Origin, newest}.Key(), nil
+}
+
+// status reads how the log stands.
+func (l *Log) status(ctx context.Context) (s Status, err error) {
+	err = l.Store.View(ctx, func(r store.Reader) error {
+		state, _, err := l.state(r)
+		if err != nil || state == nil {
+			return err
+		}
+		head, err := l.head(r)
+		if err != nil {
+			return err
+		}
+		s = Status{Size: state.Size}
+		if head != nil {
+			s.Signed = time.UnixMilli(head.At).UTC()
+		}
+		first, waits, err := l.firstStaged(r)
+		if err != nil {
+			return err
+		}
+		if signed := head != nil && head.Size == state.Size; !waits && !signed && state.Size > 0 {
+			first, err = l.idAt(r, sizeOf(head))
+			waits = err == nil
+		}
+		if waits {
+			s.Waiting = max(l.Clock().Sub(first.Time()), 0)
+		}
+		return err
+	})
+	return s, err
+}
+
+func sizeOf(head *headRow) int64 {
+	if head == nil {
+		return 0
+	}
+	return head.Size
+}
