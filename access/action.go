@@ -34,6 +34,7 @@ const (
 	ShowErasure    Action = "erasure.show"
 
 	ReadAudit    Action = "audit.read"
+	RotateLogKey Action = "log.rotate_key"
 	ReviewAccess Action = "access.review"
 
 	CreateCredential Action = "credential.create"
@@ -107,6 +108,7 @@ var actions = []struct {
 	{CancelErasure, Person, "destruction"},
 	{ShowErasure, Person, "systematisation"},
 	{ReadAudit, Log, ""},
+	{RotateLogKey, Configuration, ""},
 	{ReviewAccess, Log, ""},
 	{CreateCredential, Configuration, ""},
 	{ListCredentials, Configuration, ""},

@@ -73,6 +73,7 @@ func use(t *testing.T, r *metrics.Registry) *metrics.Vault {
 	v.MissingKey()
 	v.NoBasis()
 	v.Alert("canary")
+	v.Log(12, time.Second, time.UnixMilli(1_772_366_400_500))
 	v.Live(true)
 	_, err := r.Keys(broken{err: kms.ErrCorrupt}, clock.System).Open(t.Context())
 	if !errors.Is(err, kms.ErrCorrupt) {

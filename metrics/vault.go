@@ -38,6 +38,7 @@ type Vault struct {
 	removing      int
 	removingSince time.Duration
 	live          bool
+	log           logFigures
 	stats         func() keyring.Stats // nil until there is a keyring
 }
 
@@ -72,6 +73,30 @@ func (v *Vault) Removals(pending int, oldest time.Duration) {
 	v.removing, v.removingSince = pending, oldest
 }
 
+// logFigures is how the transparency log stands.
+type logFigures struct {
+	size    int64
+	waiting time.Duration
+	signed  time.Time // of the last checkpoint; zero: never
+}
+
+// and is two logs together: sizes added up, the longest wait, and the checkpoint that is the oldest.
+func (f logFigures) and(other logFigures) logFigures {
+	f.size += other.size
+	f.waiting = max(f.waiting, other.waiting)
+	if f.signed.IsZero() || !other.signed.IsZero() && other.signed.Before(f.signed) {
+		f.signed = other.signed
+	}
+	return f
+}
+
+// Log shows how the transparency log stands.
+func (v *Vault) Log(size int64, waiting time.Duration, signed time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.log = logFigures{size, waiting, signed}
+}
+
 // Live shows whether the store is the live one for its keys.
 func (v *Vault) Live(live bool) {
 	v.mu.Lock()
@@ -99,6 +124,7 @@ type together struct {
 	removing      int
 	removingSince time.Duration
 	live          bool
+	log           logFigures
 	keys          *keyring.Stats // nil before there is a keyring
 }
 
@@ -111,6 +137,7 @@ func (vs *vaults) together() together {
 		v.mu.Lock()
 		open, oldest, live, stats := v.open, v.oldest, v.live, v.stats
 		now.removing += v.removing
+		now.log = now.log.and(v.log)
 		now.removingSince = max(now.removingSince, v.removingSince)
 		v.mu.Unlock()
 		now.open += open
@@ -135,6 +162,9 @@ var (
 	oldestDesc        = vaultDesc("erasures_oldest_seconds", "Age of the oldest unfinished erasure.")
 	removingDesc      = vaultDesc("erasures_removal_pending", "Erasures that are finished while the store's files may still hold ciphertext of theirs.")
 	removingSinceDesc = vaultDesc("erasures_removal_oldest_seconds", "Age of the oldest of them, from the end of the erasure.")
+	logSizeDesc       = vaultDesc("log_entries", "Audit entries in the transparency log.")
+	waitingDesc       = vaultDesc("log_waiting_seconds", "Age of the oldest audit entry that no checkpoint covers yet; 0 when all are covered.")
+	signedDesc        = vaultDesc("log_checkpoint_timestamp_seconds", "When the last checkpoint was signed, in seconds since 1970; of several tenants, the oldest.")
 	liveDesc          = vaultDesc("live", "1 when the store is the live one for its keys, 0 when it is a copy or that is not known yet; of several tenants, when it is for those of all.")
 )
 
@@ -144,7 +174,7 @@ func vaultDesc(name, help string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (vaultCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{erasuresDesc, oldestDesc, removingDesc, removingSinceDesc, liveDesc} {
+	for _, d := range []*prometheus.Desc{erasuresDesc, oldestDesc, removingDesc, removingSinceDesc, logSizeDesc, waitingDesc, signedDesc, liveDesc} {
 		descs <- d
 	}
 	for _, f := range keyringFigures {
@@ -163,6 +193,11 @@ func (c vaultCollector) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, now.oldest.Seconds())
 	out <- prometheus.MustNewConstMetric(removingDesc, prometheus.GaugeValue, float64(now.removing))
 	out <- prometheus.MustNewConstMetric(removingSinceDesc, prometheus.GaugeValue, now.removingSince.Seconds())
+	out <- prometheus.MustNewConstMetric(logSizeDesc, prometheus.GaugeValue, float64(now.log.size))
+	out <- prometheus.MustNewConstMetric(waitingDesc, prometheus.GaugeValue, now.log.waiting.Seconds())
+	if !now.log.signed.IsZero() {
+		out <- prometheus.MustNewConstMetric(signedDesc, prometheus.GaugeValue, float64(now.log.signed.UnixMilli())/1000)
+	}
 	out <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, live)
 	if now.keys == nil {
 		return

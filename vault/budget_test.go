@@ -41,11 +41,12 @@ func (b *bell) of(kind string) int {
 	return b.rung[kind]
 }
 
-func (*bell) Backlog(int, time.Duration)  {}
-func (*bell) Removals(int, time.Duration) {}
-func (*bell) MissingKey()                 {}
-func (*bell) NoBasis()                    {}
-func (*bell) Live(bool)                   {}
+func (*bell) Backlog(int, time.Duration)          {}
+func (*bell) Removals(int, time.Duration)         {}
+func (*bell) MissingKey()                         {}
+func (*bell) NoBasis()                            {}
+func (*bell) Log(int64, time.Duration, time.Time) {}
+func (*bell) Live(bool)                           {}
 
 // budgeted gives a vault budgets, and a bell.
 func budgeted(b *bell, mode budget.Mode, limits ...budget.Limit) vaulttest.Option {

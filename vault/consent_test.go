@@ -482,10 +482,11 @@ type countsNoBasis struct {
 	n int
 }
 
-func (c *countsNoBasis) NoBasis()                   { c.n++ }
-func (c *countsNoBasis) Backlog(int, time.Duration) {}
-func (*countsNoBasis) Removals(int, time.Duration)  {}
-func (c *countsNoBasis) Live(bool)                  {}
+func (c *countsNoBasis) NoBasis()                            { c.n++ }
+func (c *countsNoBasis) Backlog(int, time.Duration)          {}
+func (*countsNoBasis) Removals(int, time.Duration)           {}
+func (c *countsNoBasis) Log(int64, time.Duration, time.Time) {}
+func (c *countsNoBasis) Live(bool)                           {}
 
 func TestObserveCounts(t *testing.T) {
 	seen := &countsNoBasis{}

@@ -183,8 +183,9 @@ func (h *kindsHeard) count(kind string) int {
 	return h.kinds[kind]
 }
 
-func (*kindsHeard) Backlog(int, time.Duration)  {}
-func (*kindsHeard) Removals(int, time.Duration) {}
-func (*kindsHeard) MissingKey()                 {}
-func (*kindsHeard) NoBasis()                    {}
-func (*kindsHeard) Live(bool)                   {}
+func (*kindsHeard) Backlog(int, time.Duration)          {}
+func (*kindsHeard) Removals(int, time.Duration)         {}
+func (*kindsHeard) MissingKey()                         {}
+func (*kindsHeard) NoBasis()                            {}
+func (*kindsHeard) Log(int64, time.Duration, time.Time) {}
+func (*kindsHeard) Live(bool)                           {}

@@ -104,7 +104,7 @@ func (s *Service) alertsOf(call Call, d *deed) []api.Alert {
 func (s *Service) recorded(call Call, d *deed, decision access.Decision) (written *draft, entry string, err error) {
 	written = &draft{}
 	if decision.Allowed() && d.effect != nil {
-		written = &draft{expects: d.effect.expects, writes: slices.Clip(d.effect.writes), late: d.effect.late}
+		written = &draft{expects: d.effect.expects, writes: slices.Clip(d.effect.writes), leaves: slices.Clip(d.effect.leaves), late: d.effect.late}
 	}
 	r := d.request
 	e := d.entry
@@ -137,6 +137,7 @@ func (s *Service) log(d *draft, e *audit.Entry) error {
 		return err
 	}
 	d.set(s.rows.audit(id), b)
+	d.leaves = append(d.leaves, s.leafOf(id, e.Operation, b))
 	if e.Subject != "" {
 		subject, err := parseID(subjectPrefix, e.Subject)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/sandyq/sandyq/vault/audit/translog"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/store"
 )
@@ -14,6 +15,7 @@ import (
 type draft struct {
 	expects []expectation
 	writes  []store.Pair             // a nil value deletes
+	leaves  []leaf                   // of the audit entries among the writes
 	late    func(store.Writer) error // what is decided inside the Update; it comes first
 }
 
@@ -107,7 +109,7 @@ func (d *draft) size() (writes, bytes int) {
 	for _, p := range d.writes {
 		bytes += len(p.Key) + len(p.Value)
 	}
-	return len(d.writes), bytes
+	return len(d.writes) + 1, bytes + len(d.leaves)*translog.LeafSize
 }
 
 // fits refuses a draft that no Update could hold.
@@ -148,7 +150,9 @@ func commit(ctx context.Context, s store.Store, drafts ...*draft) ([]bool, error
 
 func commitOn(ctx context.Context, s store.Store, ground *draft, drafts ...*draft) ([]bool, error) {
 	written := make([]bool, len(drafts))
+	done := make([]*draft, 0, len(drafts))
 	err := s.Update(ctx, func(w store.Writer) error {
+		done = done[:0]
 		if stands, err := ground.holds(w); err != nil || !stands {
 			return errors.Join(err, errRules)
 		}
@@ -165,11 +169,31 @@ func commitOn(ctx context.Context, s store.Store, ground *draft, drafts ...*draf
 			if written[i] = !errors.Is(err, errStale); err != nil && written[i] {
 				return err
 			}
+			if written[i] {
+				done = append(done, d)
+			}
 		}
-		return nil
+		return stage(w, done...)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return written, nil
+}
+
+// stage leaves the entries that drafts wrote for the transparency log to take up: one row for the whole Update.
+func stage(w store.Writer, drafts ...*draft) error {
+	var key, leaves []byte
+	for _, d := range drafts {
+		for _, l := range d.leaves {
+			if key == nil {
+				key = bytes.Clone(l.key)
+			}
+			leaves = l.Append(leaves)
+		}
+	}
+	if key == nil {
+		return nil
+	}
+	return w.Set(key, leaves)
 }

@@ -48,6 +48,7 @@ const (
 	kindProof       = 'P' // receipt → proofRow: what outlives the person; nothing leads from it to them
 	kindProofDue    = 'D' // day, receipt → nothing: the proof is destroyed on that day
 	kindOutdated    = 'O' // receipt → outdatedRow: a withdrawal that the proof lacks
+	kindLog         = 'T' // what the transparency log keeps: see vault/audit/translog
 	kindOnce        = 'y' // day, MAC of the idempotency key[, item] → onceRow or what an item came to
 )
 

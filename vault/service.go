@@ -14,6 +14,7 @@ import (
 	"github.com/sandyq/sandyq/crypto/keyring"
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/audit/translog"
 	"github.com/sandyq/sandyq/vault/blob"
 	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/consent"
@@ -48,6 +49,10 @@ type Options struct {
 
 	Budget budget.Config // default: budget.Default; without limits, its limits
 
+	Origin    string        // begins the origin of the transparency log; default sandyq
+	LogEvery  time.Duration // how often new entries are taken into it and it is signed; default 1 s
+	Retention time.Duration // how long audit entries are kept; 0: without end
+
 	Environment byte          // letter in every token, a–z; default 'p'
 	ProofYears  int           // how long the proof of a consent is kept after its end; default 5, at most 100
 	MaxDocument int64         // bytes of a document part; default api.MaxDocument
@@ -74,6 +79,9 @@ type Observer interface {
 	Alert(kind string)
 	// NoBasis reports a permitted use that rests on nothing on record.
 	NoBasis()
+	// Log reports the entries in the transparency log, for how long the oldest has waited that is not under a checkpoint, and
+	// when the last one was signed (zero: never).
+	Log(size int64, waiting time.Duration, signed time.Time)
 	// Live reports whether the store is the live one for its keys.
 	Live(bool)
 }
@@ -99,6 +107,7 @@ type Service struct {
 	keyring   *keyring.Keyring
 	pool      *poolRows
 	title     title
+	translog  *translog.Log
 	names     namedKeys
 	index     index
 	handles   handles
@@ -149,6 +158,9 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	k := o.Keyring
 	s.pool = &poolRows{s, kms.NewID()}
 	k.KMS, k.MAC, k.Pool, k.Claim, k.Now = o.Keys, o.Keys, s.pool, s.title.claim, o.Clock
+	if err := s.openLog(); err != nil {
+		return nil, fmt.Errorf("vault: %w", err)
+	}
 	err := s.rulebook.load(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("vault: open: %w", err)
@@ -166,6 +178,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s.work.Go(func() { s.keyring.Run(background) })
 	s.work.Go(func() { s.sweepUntil(background) })
 	s.work.Go(func() { s.index.tendUntil(background) })
+	s.work.Go(func() { s.logUntil(background) })
 	if s.Messenger != nil {
 		s.work.Go(func() { s.tellUntil(background) })
 	}
@@ -196,6 +209,12 @@ func (o *Options) defaults() {
 	}
 	if o.ProofYears == 0 {
 		o.ProofYears = 5
+	}
+	if o.Origin == "" {
+		o.Origin = "sandyq"
+	}
+	if o.LogEvery == 0 {
+		o.LogEvery = time.Second
 	}
 	if o.Environment == 0 {
 		o.Environment = 'p'
@@ -252,9 +271,10 @@ func (s *Service) Ready(ctx context.Context) api.Readiness {
 // nobody is the Observer of those who have none.
 type nobody struct{}
 
-func (nobody) Backlog(int, time.Duration)  {}
-func (nobody) Removals(int, time.Duration) {}
-func (nobody) MissingKey()                 {}
-func (nobody) NoBasis()                    {}
-func (nobody) Alert(string)                {}
-func (nobody) Live(bool)                   {}
+func (nobody) Backlog(int, time.Duration)          {}
+func (nobody) Removals(int, time.Duration)         {}
+func (nobody) MissingKey()                         {}
+func (nobody) NoBasis()                            {}
+func (nobody) Alert(string)                        {}
+func (nobody) Log(int64, time.Duration, time.Time) {}
+func (nobody) Live(bool)                           {}

@@ -62,6 +62,7 @@ func (s *Service) sweep(ctx context.Context) {
 		{"destroy proofs of consent whose term is over", s.endProofs},
 		{"remove handoffs that have run out", s.sweepHandoffs},
 		{"forget old budgets", s.expireBudgets},
+		{"remove audit entries whose time is over", s.pruneLog},
 		{"write down when service tokens were used", s.writeUses},
 	} {
 		if err := step.do(ctx); err != nil {

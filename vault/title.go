@@ -244,6 +244,9 @@ func (s *Service) Promote(ctx context.Context) error {
 	if err := s.pool.abandon(ctx); err != nil { // before anything reclaims: from here on the store may be live
 		return fmt.Errorf("vault: promote: %w", err)
 	}
+	if err := s.renewLog(ctx); err != nil {
+		return fmt.Errorf("vault: promote: %w", err)
+	}
 	row.Pending = generationRow{} // whoever has a copy of this row must not find itself told
 	if err := t.advance(ctx, row, current); err != nil {
 		return fmt.Errorf("vault: promote: %w", err)

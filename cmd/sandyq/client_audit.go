@@ -16,7 +16,7 @@ import (
 )
 
 func newAuditCmd(r *remote) *cobra.Command {
-	return group("audit", "Read the audit log", newEntriesCmd(r))
+	return group("audit", "Read the audit log", newEntriesCmd(r), newExportCmd(r), newRotateLogKeyCmd(r))
 }
 
 func newEntriesCmd(r *remote) *cobra.Command {

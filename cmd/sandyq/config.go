@@ -35,6 +35,7 @@ type config struct {
 	Ledger  ledgerConfig    `yaml:"ledger"`
 	// Backups says to whom backups may be encrypted.
 	Backups backupsConfig `yaml:"backups"`
+	Audit   auditConfig   `yaml:"audit"`
 	// MaxDocument is the size of a document part at most, in bytes.
 	MaxDocument int64 `yaml:"max_document"`
 	// ShutdownTimeout is how long requests that run may take to end when the process is told to stop.
@@ -44,6 +45,14 @@ type config struct {
 	dev bool // of serve --dev and the demo: administrators may do everything, and erasures wait for nobody
 	// folder, under the home, holds what is a further tenant's own; empty for the first. See tenants.
 	folder string
+}
+
+// auditConfig is about the audit log.
+type auditConfig struct {
+	// Origin begins the name of the transparency log in everything that it signs: a domain, by convention.
+	Origin string `yaml:"origin"`
+	// Retention is how long entries are kept; 0 is without end. Their hashes stay.
+	Retention time.Duration `yaml:"retention"`
 }
 
 // tlsConfig says how the listeners are protected: by a certificate, or by whoever forwards to them.
@@ -156,5 +165,6 @@ func defaultConfig() config {
 		Blobs:           blobsConfig{Engine: "file"},
 		MaxDocument:     64 << 20,
 		ShutdownTimeout: 30 * time.Second,
+		Audit:           auditConfig{Origin: "sandyq"},
 	}
 }

@@ -15,6 +15,7 @@ func (e settingError) Error() string { return e.key + ": " + e.rule }
 
 var (
 	tenantName      = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
+	logOrigin       = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9./-]{0,99}$`)
 	environmentName = regexp.MustCompile(`^[a-z]$`)
 )
 
@@ -30,6 +31,8 @@ func (c config) check() error {
 		{c.Blobs.S3 != s3Config{}, "blobs.s3", "is not in this version; use blobs: {engine: file}"},
 		{c.Ledger.S3 != s3Config{}, "ledger.s3", "is not in this version; use ledger: {path: …}"},
 		{c.MaxDocument < 1 || c.MaxDocument > maxMaxDocument, "max_document", fmt.Sprintf("is 1 to %d bytes", int64(maxMaxDocument))},
+		{!logOrigin.MatchString(c.Audit.Origin), "audit.origin", "is up to 100 letters, digits, dots, dashes and slashes, such as sandyq.example.kz"},
+		{c.Audit.Retention < 0, "audit.retention", "is a duration, such as 43800h for five years, or 0s for none"},
 		{c.ShutdownTimeout <= 0, "shutdown_timeout", "is a duration above 0, such as 30s"},
 		{c.Log.Level < slog.LevelDebug || c.Log.Level > slog.LevelError, "log.level", "is debug, info, warn or error"},
 	}

@@ -64,6 +64,8 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 		Compile:     func(files map[string][]byte) (access.Decider, error) { return cedar.Compile(files, decides(fields)) },
 		Identities:  who,
 		Agents:      who,
+		Origin:      c.Audit.Origin,
+		Retention:   c.Audit.Retention,
 		Environment: c.Environment[0],
 		Approvals:   c.approvals(),
 		Budget:      c.Budgets,

@@ -11,7 +11,7 @@ import (
 )
 
 func newVerifyCmd(e *env) *cobra.Command {
-	return group("verify", "Check, offline, what a vault has signed", newVerifyCertificateCmd(e))
+	return group("verify", "Check, offline, what a vault has signed", newVerifyCertificateCmd(e), newVerifyLogCmd(e))
 }
 
 const keyUsage = "public key of the log, or a file with one a line"

@@ -49,6 +49,7 @@ type Service interface {
 	Disclosures
 	Consents
 	Reviews
+	TransparencyLog
 	Configuration
 	Backups
 	Administration

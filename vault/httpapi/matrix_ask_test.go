@@ -192,6 +192,10 @@ func asks() map[string]ask {
 
 		"approval.list":     plainly("", ""),
 		"audit.read":        plainly("limit=1", ""),
+		"log.checkpoint":    plainly("", ""),
+		"log.tile":          {request: func(*world, caller, *figure) request { return request{path: []string{"0/000.p/1"}} }},
+		"log.keys":          plainly("", ""),
+		"log.rotate_key":    plainly("", ""),
 		"access.review":     plainly("", ""),
 		"budget.read":       plainly("", ""),
 		"backup.take":       {request: askForBackup},
@@ -334,6 +338,9 @@ func (w *world) change(caller, string) string {
 // segments fills a pattern.
 func (q request) segments(pattern string) string {
 	rest := slices.Clone(q.path)
+	if before, ok := strings.CutSuffix(pattern, "{path...}"); ok {
+		return before + rest[0]
+	}
 	path := anySegment.ReplaceAllStringFunc(pattern, func(string) string {
 		next := rest[0]
 		rest = rest[1:]

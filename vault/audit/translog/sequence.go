@@ -8,6 +8,7 @@ import (
 
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/audit"
+	"github.com/sandyq/sandyq/vault/audit/checkpoint"
 	"github.com/sandyq/sandyq/vault/store"
 )
 
@@ -68,7 +69,8 @@ func (l *Log) round(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	before := f.row
-	if f.state.Root, err = f.root(); err != nil {
+	f.state.Size = f.edge.Size
+	if f.state.Root, err = f.edge.Root(); err != nil {
 		return false, err
 	}
 	if f.row, err = encodeRow(&f.state); err != nil {
@@ -91,7 +93,7 @@ func (l *Log) round(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	f.gained, f.from = nil, f.state.Size
+	f.gained, f.from = nil, f.edge.Size
 	l.known = f
 	return more, nil
 }
@@ -100,13 +102,13 @@ func (l *Log) round(ctx context.Context) (more bool, err error) {
 func (l *Log) collect(r store.Reader, f *frontier) (taken [][]byte, more bool, err error) {
 	const page = 250
 	after := l.StagedKey(l.oldest)
-	for f.state.Size-f.from < perRound {
+	for f.edge.Size-f.from < perRound {
 		pairs, err := r.Scan(l.key(kindStaged), after, page)
 		if err != nil {
 			return nil, false, err
 		}
 		for _, p := range pairs {
-			if f.state.Size-f.from >= perRound {
+			if f.edge.Size-f.from >= perRound {
 				return taken, true, nil
 			}
 			leaves, err := parseLeaves(p.Value)
@@ -131,7 +133,7 @@ func (l *Log) collect(r store.Reader, f *frontier) (taken [][]byte, more bool, e
 // begin writes the state of an empty log under an origin of its own.
 func (l *Log) begin(ctx context.Context) error {
 	state := stateRow{Origin: l.newOrigin()}
-	root, err := (&frontier{}).root()
+	root, err := (&checkpoint.Edge{}).Root()
 	if err != nil {
 		return err
 	}
