@@ -130,6 +130,7 @@ func (h *hostility) path(r httpapi.Route) string {
 		}
 		path = strings.Replace(path, segment, url.PathEscape(value), 1)
 	}
+	path = strings.Replace(path, "{path...}", []string{"0/000.p/1", "entries/000.p/1", "0/x000/000", "9/000", "entries/000.p/256"}[h.IntN(5)], 1)
 	good := map[string]string{
 		"kind": "identity_card", "side": "front", "limit": "3", "from": "2026-01-01T00:00:00Z", "operation": "detokenize",
 	}
