@@ -12,6 +12,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sandyq
 LINTER := $(CACHE)/golangci-lint-$(shell cat .ci/tools/go.mod .ci/tools/go.sum | sha256sum | cut -c1-16)
 
 .PHONY: test lint vault s3 fips bench fuzz generate
+.PHONY: test lint vault fips bench fuzz generate test-store
 
 test: lint vault s3
 	@echo "==> the tests, on real Badger, real files, a real HashiCorp Vault server and a real S3 server"
@@ -43,6 +44,12 @@ $(LINTER):
 
 bench:
 	$(GO) test -run "^$$" -bench . -benchtime 2s ./vault/store/badgerdb ./vault ./cmd/sandyq/endtoend
+
+# The conformance suite of stores on the server of a DSN, in databases that it makes and drops:
+# make test-store DSN=postgres://USER:PASSWORD@HOST/postgres
+test-store:
+	@[ -n "$(DSN)" ] || { echo "say where: make test-store DSN=postgres://…"; exit 2; }
+	@SANDYQ_TEST_DSN="$(DSN)" $(GO) test -count=1 -run Conformance ./vault/store/postgres
 
 fuzz:
 	@for p in $$($(GO) list ./...); do \

@@ -13,10 +13,17 @@ import (
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/store/postgres/pgserver"
 	"github.com/sandyq/sandyq/vault/vaulttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(served{m}) }
+
+// served are the tests, and the PostgreSQL server that they share when SANDYQ_TEST_STORE asks for it.
+type served struct{ *testing.M }
+
+// Run implements goleak.TestingM.
+func (s served) Run() int { return pgserver.Main(s.M) }
 
 var ctx = context.Background()
 

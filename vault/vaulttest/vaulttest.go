@@ -21,7 +21,6 @@ import (
 	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store"
-	"github.com/sandyq/sandyq/vault/store/badgerdb"
 )
 
 // Vault is a running vault and its parts.
@@ -35,7 +34,13 @@ type Vault struct {
 	t       testing.TB
 	options vault.Options
 	parts   vault.Options // options, with what open filled in
-	badger  *badgerdb.Store
+	own     engine        // the store, when it is the vault's own
+}
+
+// engine is a store that knows where it lies.
+type engine interface {
+	store.Store
+	Place() (string, error)
 }
 
 // Clock is the machine's clock with an offset that a test moves.
@@ -86,11 +91,10 @@ func (v *Vault) open() {
 	v.t.Helper()
 	o := v.options
 	if o.Store == nil {
-		badger, err := badgerdb.Open(badgerdb.Options{Dir: filepath.Join(v.Home, "store")})
+		v.own = openEngine(v.t, v.Home)
+		place, err := v.own.Place()
 		check(v.t, err)
-		place, err := badger.Place()
-		check(v.t, err)
-		v.badger, o.Store = badger, badger
+		o.Store = v.own
 		if o.Place == "" {
 			o.Place = place
 		}
@@ -163,8 +167,8 @@ func (v *Vault) Stop() {
 	if v.options.Keys == nil {
 		check(v.t, v.Keys.Close())
 	}
-	if v.badger != nil {
-		check(v.t, v.badger.Close())
+	if v.own != nil {
+		check(v.t, v.own.Close())
 	}
 }
 

@@ -20,6 +20,7 @@ package pgserver
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -153,13 +154,19 @@ func (s *Server) configure(lines []string) error {
 	return nil
 }
 
-// Configure appends lines to the configuration and has the server, which runs, read it again.
+// Configure appends lines to the configuration, has the server, which runs, read it again, and returns when it has.
 func (s *Server) Configure(t testing.TB, lines ...string) {
 	t.Helper()
 	if err := s.configure(lines); err != nil {
 		t.Fatal(err)
 	}
+	configured := rand.Text()
+	if err := s.configure([]string{"sandyq.configured = '" + configured + "'"}); err != nil {
+		t.Fatal(err)
+	}
 	s.Exec(t, "select pg_reload_conf()")
+	// A new connection has what the postmaster has read.
+	s.await(t, s.DSN("postgres"), "select 1 where current_setting('sandyq.configured', true) = '"+configured+"'")
 }
 
 // Exec runs a statement as the superuser in the database postgres.

@@ -1,0 +1,51 @@
+package vaulttest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/sandyq/sandyq/vault/store/badgerdb"
+	"github.com/sandyq/sandyq/vault/store/postgres"
+	"github.com/sandyq/sandyq/vault/store/postgres/pgserver"
+)
+
+// StoreVariable names the environment variable that chooses the engine of every vault without a store of its own: badger, the
+// default, or postgres. With postgres a test binary has one server, on which a home has a database; its TestMain runs
+// pgserver.Main.
+const StoreVariable = "SANDYQ_TEST_STORE"
+
+// databases are those of the homes of this test binary, by home.
+var databases struct {
+	sync.Mutex
+	of map[string]string
+}
+
+// openEngine opens the store of a home, which may have been opened before.
+func openEngine(t testing.TB, home string) engine {
+	t.Helper()
+	if os.Getenv(StoreVariable) != "postgres" {
+		s, err := badgerdb.Open(badgerdb.Options{Dir: filepath.Join(home, "store")})
+		check(t, err)
+		return s
+	}
+	s, err := postgres.Open(context.Background(), postgres.Options{DSN: database(t, home)})
+	check(t, err)
+	return s
+}
+
+func database(t testing.TB, home string) string {
+	databases.Lock()
+	defer databases.Unlock()
+	dsn, ok := databases.of[home]
+	if !ok {
+		dsn = pgserver.Shared(t).Database(t)
+		if databases.of == nil {
+			databases.of = map[string]string{}
+		}
+		databases.of[home] = dsn
+	}
+	return dsn
+}
