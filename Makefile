@@ -11,8 +11,7 @@ FUZZTIME ?= 10s
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sandyq
 LINTER := $(CACHE)/golangci-lint-$(shell cat .ci/tools/go.mod .ci/tools/go.sum | sha256sum | cut -c1-16)
 
-.PHONY: test lint vault s3 fips bench fuzz generate
-.PHONY: test lint vault fips bench fuzz generate test-store
+.PHONY: test lint vault s3 fips bench fuzz generate test-store
 
 test: lint vault s3
 	@echo "==> the tests, on real Badger, real files, a real HashiCorp Vault server and a real S3 server"
