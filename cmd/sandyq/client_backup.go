@@ -16,7 +16,6 @@ import (
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/backup"
 	"github.com/sandyq/sandyq/vault/client"
-	"github.com/sandyq/sandyq/vault/clock"
 )
 
 // backing is what a backup is asked for.
@@ -145,7 +144,7 @@ func receiveBackup(ctx context.Context, r *remote, c *client.Client, objects bac
 	out := &backedUp{}
 	shown := r.bar("backing up", expected)
 	defer shown.end()
-	out.Header, err = repository.Receive(ctx, stream, clock.System(), func(p backup.Progress) {
+	out.Header, err = repository.Receive(ctx, stream, func(p backup.Progress) {
 		out.New, out.Written = p.New, p.Written
 		shown.to(p.Bytes)
 	}, client.BackupProblem)

@@ -53,6 +53,10 @@ type restored struct {
 }
 
 func restore(ctx context.Context, e *env, c config, from source, live bool) (err error) {
+	if c.Store.Engine != engineBadger {
+		return hinted(usagef("restore writes a store of the engine %s, and the configuration names %s", engineBadger, c.Store.Engine),
+			"restore PostgreSQL from its own backup: see docs/backups.md")
+	}
 	if err := c.vacant(); err != nil {
 		return err
 	}

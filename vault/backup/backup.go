@@ -21,7 +21,7 @@
 //
 // # Repository
 //
-//	config                                 JSON: version, vault, when it was made
+//	config                                 JSON: version, vault
 //	chunks/ab/<sha-256>                    age file of a chunk: rows, each as length and key, length and value (uvarint)
 //	blobs/ab/<id>.<sha-256>.<size>         age file of a blob, which is an age file under its person's key itself
 //	listings/<id>                          references: 40 bytes for each chunk, then 56 for each blob

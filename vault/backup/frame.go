@@ -38,6 +38,9 @@ type Ask struct {
 	Recipients []string `json:"recipients"`      // age1…
 }
 
+// WriteAsk writes how a client begins that has nothing.
+func WriteAsk(w io.Writer, a Ask) error { return writeJSON(w, frameAsk, a) }
+
 // Welcome is how the server begins.
 type Welcome struct {
 	Vault string `json:"vault"`

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -84,6 +85,9 @@ func decodeHeader(b []byte) (*Header, error) {
 	const most = 1 << 40 // so that the length of a listing cannot overflow
 	if _, err := ParseID(h.ID); err != nil || h.Chunks < 0 || h.Blobs < 0 || h.Chunks > most || h.Blobs > most {
 		return nil, damaged("a snapshot's header cannot be")
+	}
+	if text, err := json.Marshal(h, json.Deterministic(true)); err != nil || !bytes.Equal(text, b) {
+		return nil, damaged("a snapshot's header is not what was written")
 	}
 	return h, nil
 }

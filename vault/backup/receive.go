@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"time"
 
 	"github.com/go-json-experiment/json"
 )
@@ -17,7 +16,7 @@ import (
 // WriteRequest writes what a client asks: recipients, and all that the repository has.
 func (r *Repository) WriteRequest(ctx context.Context, w io.Writer, recipients []string) error {
 	buffered := bufio.NewWriterSize(w, 64<<10)
-	if err := writeJSON(buffered, frameAsk, Ask{Vault: r.config.Vault, Recipients: recipients}); err != nil {
+	if err := WriteAsk(buffered, Ask{Vault: r.config.Vault, Recipients: recipients}); err != nil {
 		return err
 	}
 	err := r.objects.List(ctx, chunksFolder, func(name string, _ int64) error {
@@ -52,7 +51,7 @@ type Progress struct {
 
 // Receive takes a stream in, until its snapshot is one. progress, unless nil, is told now and then. After an error what
 // came is kept; a problem that the server told of is given to problem to make an error of.
-func (r *Repository) Receive(ctx context.Context, stream io.Reader, now time.Time, progress func(Progress), problem func([]byte) error) (_ *Header, err error) {
+func (r *Repository) Receive(ctx context.Context, stream io.Reader, progress func(Progress), problem func([]byte) error) (_ *Header, err error) {
 	in := &receiving{repository: r, ctx: ctx, listing: sha256.New()}
 	defer in.abort()
 	if in.list, err = r.objects.Create(ctx); err != nil {
@@ -69,7 +68,7 @@ func (r *Repository) Receive(ctx context.Context, stream io.Reader, now time.Tim
 	case kind != frameWelcome || json.Unmarshal(payload, &welcome) != nil || welcome.Vault == "":
 		return nil, errors.New("the answer is no backup")
 	}
-	if err := r.claim(ctx, welcome.Vault, now); err != nil {
+	if err := r.claim(ctx, welcome.Vault); err != nil {
 		return nil, err
 	}
 	for {

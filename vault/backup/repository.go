@@ -1,12 +1,12 @@
 package backup
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"time"
 
 	"github.com/go-json-experiment/json"
 )
@@ -19,9 +19,14 @@ type Repository struct {
 
 // config is the object that says whose backups a repository holds.
 type config struct {
-	Version int       `json:"version"`
-	Vault   string    `json:"vault"`
-	Created time.Time `json:"created_at"`
+	Version int    `json:"version"`
+	Vault   string `json:"vault"`
+}
+
+// encode writes the one text of a config.
+func (c config) encode() ([]byte, error) {
+	b, err := json.Marshal(c, json.Deterministic(true))
+	return append(b, '\n'), err
 }
 
 // Open opens a repository. One without a config is new, and its vault empty.
@@ -37,6 +42,9 @@ func Open(ctx context.Context, objects Objects) (*Repository, error) {
 	if json.Unmarshal(b, &r.config, json.RejectUnknownMembers(true)) != nil || r.config.Vault == "" {
 		return nil, damaged("its config cannot be read")
 	}
+	if text, err := r.config.encode(); err != nil || !bytes.Equal(text, b) {
+		return nil, damaged("its config is not what was written")
+	}
 	if r.config.Version != Version {
 		return nil, fmt.Errorf("the repository has version %d of its format, and this program knows %d", r.config.Version, Version)
 	}
@@ -47,19 +55,19 @@ func Open(ctx context.Context, objects Objects) (*Repository, error) {
 func (r *Repository) Vault() string { return r.config.Vault }
 
 // claim writes the config of a new repository, or sees that the one that is there is of this vault.
-func (r *Repository) claim(ctx context.Context, vault string, now time.Time) error {
+func (r *Repository) claim(ctx context.Context, vault string) error {
 	if r.config.Vault != "" {
 		if r.config.Vault != vault {
 			return ErrForeign
 		}
 		return nil
 	}
-	made := config{Version: Version, Vault: vault, Created: now.UTC()}
-	b, err := json.Marshal(made)
+	made := config{Version: Version, Vault: vault}
+	b, err := made.encode()
 	if err != nil {
 		return err
 	}
-	if err := r.write(ctx, configObject, append(b, '\n')); err != nil {
+	if err := r.write(ctx, configObject, b); err != nil {
 		return err
 	}
 	r.config = made
