@@ -28,7 +28,7 @@ func (s *Service) approveErasure(ctx context.Context, call Call, erasure string,
 		if row.Ballot.missing() > 0 {
 			return func(store.Writer, *change) error { return nil }, nil, nil
 		}
-		if blocked := unerasable(withoutErasure(who.row)); blocked != nil {
+		if blocked := unerasable(withoutErasure(who.row), row.Slices...); blocked != nil {
 			return nil, blocked, nil
 		}
 		now := stampOf(s.Clock())
@@ -95,7 +95,7 @@ func (s *Service) decideErasure(ctx context.Context, call Call, a access.Action,
 			}
 			who = met
 			d = deed{request: r}
-			d.request.Subject, d.entry.Objects, d.entry.Digest = who.id.String(), []string{id.String()}, row.Ballot.digest()
+			d.request.Subject, d.entry.Objects, d.entry.Digest = who.id.String(), row.objects(id), row.Ballot.digest()
 			if e := o.earlier(0); e != nil {
 				if e.Object != id {
 					d.request.Refusal = errAnotherCall()

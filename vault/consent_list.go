@@ -76,7 +76,7 @@ func (s *Service) consents(ctx context.Context, call Call, subject string) (*api
 func (s *Service) showEvidence(ctx context.Context, p permit, g access.Grant, who *person, found []listedConsent, out []api.Consent) error {
 	var things []wanted
 	for _, c := range found {
-		if c.row.Evidence != nil {
+		if c.row.Evidence != nil && !who.row.fades(c.row.Key) {
 			things = append(things, wanted{g, who.id, c.row.Key})
 		}
 	}
@@ -89,7 +89,7 @@ func (s *Service) showEvidence(ctx context.Context, p permit, g access.Grant, wh
 	}
 	defer keys.Close()
 	for i, c := range found {
-		if c.row.Evidence == nil {
+		if c.row.Evidence == nil || who.row.fades(c.row.Key) {
 			continue
 		}
 		shown, err := s.openEvidence(keys, who.id, c)

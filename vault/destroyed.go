@@ -27,13 +27,17 @@ func (s *Service) countGone(ctx context.Context, row *erasureRow) (map[string]go
 	}
 	var gone map[string]goneRow
 	add := func(key kms.ID, category schema.Category, values, parts int) {
-		of := gone[sliceOf[key]]
+		slice, goes := sliceOf[key]
+		if !goes {
+			return // of a slice that stays
+		}
+		of := gone[slice]
 		if of.Values == nil {
 			of.Values = map[string]int{}
 		}
 		of.Values[string(category)] += values
 		of.Parts += parts
-		gone[sliceOf[key]] = of
+		gone[slice] = of
 	}
 	err := s.Store.View(ctx, func(r store.Reader) error {
 		gone = map[string]goneRow{}

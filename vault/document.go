@@ -175,6 +175,9 @@ func (s *Service) locate(ctx context.Context, call Call, r access.Request, u use
 		o.subject, o.status, o.document = who.id, who.row.status.encode(), t.row.Document
 		o.row = row.Parts[o.part-1]
 		o.key, o.token = o.row.Key, t.token
+		if who.row.fades(o.key) {
+			return errSliceErased()
+		}
 		against, err = s.consented(rd, u, who.id, who.row.bases)
 		return err
 	})

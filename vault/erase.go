@@ -12,6 +12,7 @@ import (
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/audit"
+	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/token"
 )
@@ -44,8 +45,10 @@ func (s *Service) proceed(ctx context.Context, id ErasureID) (time.Duration, err
 
 // destroyKeys destroys the person's keys. Only when the provider has shown every one to be gone is that written.
 func (s *Service) destroyKeys(ctx context.Context, id ErasureID, row *erasureRow) error {
-	s.handles.cut(row.Subject)
-	s.uploads.cut(row.Subject)
+	if row.covers(schema.DocumentsSlice) {
+		s.handles.cut(row.Subject)
+		s.uploads.cut(row.Subject)
+	}
 	keys := make([]kms.ID, 0, len(row.Keys))
 	for _, k := range row.Keys {
 		keys = append(keys, k)
@@ -65,8 +68,27 @@ func (s *Service) destroyKeys(ctx context.Context, id ErasureID, row *erasureRow
 	return s.stampErasure(ctx, id, row, api.ErasureKeyDestroyed, string(api.ErasureKeyDestroyed), gone, &draft{})
 }
 
-// finishErasure leaves of the person a row that says erased.
+// finishErasure leaves of the person a row that says erased, or of the slices nothing.
 func (s *Service) finishErasure(ctx context.Context, id ErasureID, row *erasureRow) error {
+	var d *draft
+	var err error
+	if row.Slices != nil {
+		d, err = s.settleSlices(ctx, row)
+	} else {
+		d, err = s.leaveErased(ctx, id, row)
+	}
+	if err != nil {
+		return err
+	}
+	d.delete(s.rows.open(id))
+	if _, measures := s.Store.(store.Residual); measures {
+		d.set(s.rows.removal(id), nil)
+	}
+	return s.stampErasure(ctx, id, row, api.ErasureErased, string(api.ErasureErased), nil, d)
+}
+
+// leaveErased drafts the row that stays of a person.
+func (s *Service) leaveErased(ctx context.Context, id ErasureID, row *erasureRow) (*draft, error) {
 	var d draft
 	var was *subject
 	err := s.Store.View(ctx, func(r store.Reader) error {
@@ -81,15 +103,11 @@ func (s *Service) finishErasure(ctx context.Context, id ErasureID, row *erasureR
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	gone := subject{status: status{state: stateErased, epoch: was.epoch + 1}, subjectRow: subjectRow{Revision: was.Revision + 1, Created: was.Created, Erasure: id}}
 	d.set(s.rows.subject(row.Subject), gone.encode())
-	d.delete(s.rows.open(id))
-	if _, measures := s.Store.(store.Residual); measures {
-		d.set(s.rows.removal(id), nil)
-	}
-	return s.stampErasure(ctx, id, row, api.ErasureErased, string(api.ErasureErased), nil, &d)
+	return &d, nil
 }
 
 // stampErasure writes what became of an erasure and when, if it still stands where it was read, with an entry in the log. The
@@ -100,7 +118,7 @@ func (s *Service) stampErasure(ctx context.Context, id ErasureID, row *erasureRo
 	at := max(stampOf(s.Clock()), slices.Max(slices.Collect(maps.Values(row.At))))
 	entry := &audit.Entry{
 		At: at.time(), System: itself, Operation: "erasure." + what, Subject: row.Subject.String(),
-		Objects: []string{id.String()}, Decision: audit.Allow, Reason: row.Reason, Kind: row.Ground,
+		Objects: row.objects(id), Decision: audit.Allow, Reason: row.Reason, Kind: row.Ground,
 	}
 	row.State, row.At[what] = to, at
 	if gone != nil {
@@ -133,6 +151,9 @@ func (s *Service) stampErasure(ctx context.Context, id ErasureID, row *erasureRo
 // removeAll removes what the destroyed keys sealed, and what points at it. Of a token there remains which system it was
 // given to, so that this system, and no other, is told that the person is erased.
 func (s *Service) removeAll(ctx context.Context, row *erasureRow) error {
+	if row.Slices != nil {
+		return s.removeSlices(ctx, row)
+	}
 	steps := []struct {
 		kind byte
 		drop func(*draft, store.Pair) error
@@ -161,7 +182,7 @@ func (s *Service) removeAll(ctx context.Context, row *erasureRow) error {
 // removeKind deletes all rows under a prefix, in pages, after drop has dealt with what each points at.
 func (s *Service) removeKind(ctx context.Context, prefix []byte, drop func(*draft, store.Pair) error) error {
 	for {
-		pairs, err := s.page(ctx, prefix)
+		pairs, err := s.pageAfter(ctx, prefix, nil)
 		if err != nil || len(pairs) == 0 {
 			return err
 		}
@@ -178,11 +199,11 @@ func (s *Service) removeKind(ctx context.Context, prefix []byte, drop func(*draf
 	}
 }
 
-// page reads the first rows under a prefix.
-func (s *Service) page(ctx context.Context, prefix []byte) (pairs []store.Pair, err error) {
+// pageAfter reads the first rows under a prefix after a key.
+func (s *Service) pageAfter(ctx context.Context, prefix, after []byte) (pairs []store.Pair, err error) {
 	const rows = 200
 	err = s.Store.View(ctx, func(r store.Reader) error {
-		found, err := r.Scan(prefix, nil, rows)
+		found, err := r.Scan(prefix, after, rows)
 		pairs = pairs[:0]
 		for _, p := range found {
 			pairs = append(pairs, store.Pair{Key: bytes.Clone(p.Key), Value: bytes.Clone(p.Value)})

@@ -37,6 +37,7 @@ type erasureRow struct {
 	Proofs   keptProofs          `cbor:"11,keyasint"`           // what stays of the person's consents
 	Gone     map[string]goneRow  `cbor:"12,keyasint,omitempty"` // slice → what its key sealed, as of key_destroyed
 	Logged   map[string]audit.ID `cbor:"13,keyasint,omitempty"` // what At has, from key_destroyed on → its entry in the log
+	Slices   []string            `cbor:"14,keyasint,omitempty"` // sorted; none: the whole person
 }
 
 // likeErasure is such a row as there could be, for seekRow.
@@ -57,7 +58,7 @@ func (s *Service) RequestErasure(ctx context.Context, call Call, req *api.Erasur
 
 func (s *Service) requestErasure(ctx context.Context, call Call, req *api.ErasureRequest) (*api.Erasure, error) {
 	r := access.Request{Action: access.RequestErasure, Reason: req.Reason}
-	if err := checkErasure(req); err != nil {
+	if err := s.checkErasure(req); err != nil {
 		return nil, err
 	}
 	ctx = store.With(ctx, store.Vital)
@@ -70,10 +71,16 @@ func (s *Service) requestErasure(ctx context.Context, call Call, req *api.Erasur
 	var answer *api.Erasure
 	err := s.onceIfPossible(ctx, call, access.RequestErasure, func(o *once) (err error) {
 		var who *person
+		var begun begunErasure
 		tried := false
 		defer func() {
 			if tried {
-				s.cut(who) // whatever the answer: what seems to have failed may have been written
+				// Whatever the answer: what seems to have failed may have been written.
+				if begun.row.Slices == nil || begun.row.State == api.ErasureRequested {
+					s.cut(who)
+				} else {
+					s.cutSlices(who, begun.row.Slices)
+				}
 				s.wake()
 			}
 		}()
@@ -83,39 +90,32 @@ func (s *Service) requestErasure(ctx context.Context, call Call, req *api.Erasur
 		}
 		_, err = s.act(ctx, call, func() (d deed, err error) {
 			permit := s.keyring.Permit()
-			var own api.Counts
+			goes := erasureRow{Slices: slicesOf(req.Scope)}
 			var asked Approval
-			var proofs keptProofs
 			who, err = s.meet(ctx, call, r, req.Subject, func(rd store.Reader, who *person) (err error) {
 				if asked, err = s.erasureApproval(rd, call.Principal, who); err != nil {
 					return err
 				}
-				if proofs, err = s.keptProofs(rd, call.Principal, who.id); err != nil {
-					return err
-				}
-				own, err = s.ownCounts(rd, call.Principal, who)
-				return err
+				return s.foresee(rd, call.Principal, who, &goes)
 			})
 			if err != nil {
 				return d, err
 			}
 			d = deed{request: r}
 			d.request.Subject, d.entry.Kind = who.id.String(), req.Ground
-			if d.request.Refusal = unerasable(who.row); d.request.Refusal != nil {
+			if d.request.Refusal = unerasable(who.row, goes.Slices...); d.request.Refusal != nil {
 				return d, nil
 			}
 			if d.entry.Note, err = s.sealNote(ctx, permit, who, req.Note); err != nil {
 				return d, err
 			}
 			if req.DryRun {
-				answer = s.wouldErase(call.Principal, who, req, own, asked.Needed)
-				answer.Kept = proofs.wire(call.Principal)
+				answer = s.wouldErase(call.Principal, who, req, &goes, asked.Needed)
 				return d, nil
 			}
-			begun := s.beginErasure(call, who, req, own, asked, o)
-			begun.row.Proofs = proofs
+			begun = s.beginErasure(call, who, req, goes, asked, o)
 			d.effect, answer = begun.draft, s.erasureWire(call.Principal, begun.id, begun.row)
-			d.entry.Objects, d.entry.Digest = []string{begun.id.String()}, begun.row.Ballot.digest()
+			d.entry.Objects, d.entry.Digest = begun.row.objects(begun.id), begun.row.Ballot.digest()
 			tried = true
 			return d, nil
 		})
@@ -136,31 +136,33 @@ func (s *Service) requestedBefore(ctx context.Context, call Call, r access.Reque
 	}
 	r.Subject = row.Subject.String()
 	d := deed{request: r}
-	d.entry.Objects, d.entry.Kind = []string{answer.Erasure}, row.Ground
+	d.entry.Objects, d.entry.Kind = row.objects(e.Object), row.Ground
 	_, err = s.act(ctx, call, func() (deed, error) { return d, nil })
 	return answer, err
 }
 
-func checkErasure(req *api.ErasureRequest) error {
+func (s *Service) checkErasure(req *api.ErasureRequest) error {
 	if err := checkOneOf("ground", req.Ground, grounds...); err != nil {
 		return err
 	}
 	if err := checkCode("reason", req.Reason); err != nil {
 		return err
 	}
-	if req.Scope != nil && (req.Scope.Slices != nil || req.Scope.Fields != nil || req.Scope.Documents != nil) {
-		return fault.Bad("scope", "only the whole person can be erased")
+	if err := s.checkScope(req.Scope); err != nil {
+		return err
 	}
 	return checkNote(req.Note)
 }
 
-// unerasable is what forbids that an erasure of the person begins.
-func unerasable(row *subject) *fault.Error {
+// unerasable is what forbids that an erasure of the person, or of slices, begins.
+func unerasable(row *subject, names ...string) *fault.Error {
 	switch {
 	case row.state != stateActive:
 		return fault.New(fault.Erased, "this person is erased")
 	case row.Erasure != (ErasureID{}):
 		return conflict("subject", "an erasure is waiting already")
+	case slices.ContainsFunc(names, row.fadesSlice):
+		return conflict("scope", "it is being erased already")
 	case slices.ContainsFunc(row.Blocks, func(b block) bool { return b.Kind != blockErasure }):
 		return fault.New(fault.Blocked, "a block suspends destruction: lift it first")
 	default:
@@ -169,11 +171,30 @@ func unerasable(row *subject) *fault.Error {
 }
 
 // wouldErase answers a dry run.
-func (s *Service) wouldErase(caller access.Principal, who *person, req *api.ErasureRequest, own api.Counts, needed int) *api.Erasure {
+func (s *Service) wouldErase(caller access.Principal, who *person, req *api.ErasureRequest, goes *erasureRow, needed int) *api.Erasure {
 	return &api.Erasure{
 		Subject: who.name(caller), DryRun: true, Ground: req.Ground, Reason: req.Reason, ApprovalsNeeded: needed,
-		State: api.ErasureRequested, WillDestroy: &own,
+		State: api.ErasureRequested, WillDestroy: &goes.Own, Kept: goes.Proofs.wire(caller), Scope: goes.scope(),
 	}
+}
+
+// foresee fills in what an erasure of the person, or of the slices it names, would destroy and what would stay.
+func (s *Service) foresee(r store.Reader, caller access.Principal, who *person, goes *erasureRow) (err error) {
+	if goes.Slices != nil {
+		goes.Keys = who.row.keysOf(goes.Slices)
+		d, err := s.doom(r, who.id, goes.Keys, caller.System)
+		if err != nil {
+			return err
+		}
+		goes.Destroys, goes.Own = d.counts, d.shown(caller)
+		return nil
+	}
+	goes.Keys, goes.Destroys = who.row.everyKey(), who.row.Counts
+	if goes.Proofs, err = s.keptProofs(r, caller, who.id); err != nil {
+		return err
+	}
+	goes.Own, err = s.ownCounts(r, caller, who)
+	return err
 }
 
 // ownCounts is what the caller may know that an erasure destroys: everything for vault-wide roles, for a system what it has
@@ -210,12 +231,11 @@ type begunErasure struct {
 }
 
 // beginErasure drafts the request, which goes on to erasing at once when nobody has to approve.
-func (s *Service) beginErasure(call Call, who *person, req *api.ErasureRequest, own api.Counts, asked Approval, o *once) begunErasure {
+func (s *Service) beginErasure(call Call, who *person, req *api.ErasureRequest, goes erasureRow, asked Approval, o *once) begunErasure {
 	erasure := ErasureID(id.New())
-	row := &erasureRow{
-		Subject: who.id, State: api.ErasureRequested, Ground: req.Ground, Reason: req.Reason, Own: own,
-		Destroys: who.row.Counts, Keys: who.row.Keys, At: map[string]stamp{string(api.ErasureRequested): stampOf(s.Clock())},
-	}
+	row := &goes
+	row.Subject, row.State, row.Ground, row.Reason = who.id, api.ErasureRequested, req.Ground, req.Reason
+	row.At = map[string]stamp{string(api.ErasureRequested): stampOf(s.Clock())}
 	row.Ballot = s.newBallot(call.Principal, asked, row.digest(erasure))
 	if who.holding != nil {
 		row.Pairwise = map[string][16]byte{call.Principal.System: who.holding.Pairwise}
@@ -252,8 +272,11 @@ func (s *Service) beginErasure(call Call, who *person, req *api.ErasureRequest, 
 // are left to be removed after the keys, so the step costs the same however much there is.
 func (s *Service) enterErasing(w store.Writer, c *change, id ErasureID, row erasureRow) error {
 	row.State = api.ErasureErasing
-	row.Keys, row.Destroys = c.row.Keys, c.row.Counts
 	row.At[string(api.ErasureErasing)] = max(row.At[string(api.ErasureErasing)], row.At[string(api.ErasureRequested)])
+	if row.Slices != nil {
+		return s.enterErasingSlices(w, c, id, row)
+	}
+	row.Keys, row.Destroys = c.row.everyKey(), c.row.Counts
 	c.row.state = stateErasing
 	c.row.Blocks = nil
 	c.decided()
@@ -354,6 +377,7 @@ func (s *Service) erasureWire(caller access.Principal, id ErasureID, row *erasur
 		out.Subject = row.Subject.String()
 		out.Digest, out.Approvals = row.Ballot.digest(), row.Ballot.wire()
 	}
+	out.Scope = row.scope()
 	if row.State == api.ErasureRequested {
 		out.ExpiresAt = row.Ballot.Until.time()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sandyq/sandyq/access"
@@ -26,12 +27,15 @@ func (s *Service) erasureApproval(r store.Reader, caller access.Principal, who *
 	return a, err
 }
 
-// digest is SHA-256 of what is put to the vote: who goes, whole, why, and how much was held when it was requested. What is
+// digest is SHA-256 of what is put to the vote: who goes, whole or which slices, why, and how much was held when it was requested. What is
 // hashed is lines of text, documented in docs/approvals.md, that an approver can write down from what they are shown.
 func (row *erasureRow) digest(id ErasureID) []byte {
-	c := willDestroy(row.Destroys, len(row.Keys))
-	sum := sha256.Sum256(fmt.Appendf(nil, "sandyq erasure 1\n%s\n%s\nperson\n%s\n%s\n%d %d %d %d %d %d\n",
-		id, row.Subject, row.Ground, row.Reason, c.Keys, c.Fields, c.Documents, c.Parts, c.Tokens, c.IndexEntries))
+	c, whole := willDestroy(row.Destroys, len(row.Keys)), "person"
+	if row.Slices != nil {
+		whole = "slices"
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "sandyq erasure 1\n%s\n%s\n%s\n%s\n%s\n%d %d %d %d %d %d\n",
+		id, row.Subject, strings.Join(append([]string{whole}, row.Slices...), " "), row.Ground, row.Reason, c.Keys, c.Fields, c.Documents, c.Parts, c.Tokens, c.IndexEntries))
 	return sum[:]
 }
 
@@ -75,7 +79,7 @@ func (s *Service) lapseErasure(ctx context.Context, thing [16]byte, now time.Tim
 	c.set(s.rows.erasure(id), encodeRow(row))
 	c.delete(s.rows.waiting(waitingErasure, id))
 	err = s.log(&c.draft, &audit.Entry{
-		System: itself, Operation: "erasure." + string(api.ErasureCancelled), Subject: row.Subject.String(), Objects: []string{id.String()},
+		System: itself, Operation: "erasure." + string(api.ErasureCancelled), Subject: row.Subject.String(), Objects: row.objects(id),
 		Decision: audit.Allow, Reason: row.Reason, Kind: row.Ground, Digest: row.Ballot.digest(),
 	})
 	if err != nil {

@@ -81,9 +81,11 @@ type standing struct {
 	status
 	footing
 	refusal *fault.Error
+	slices  *subjectRow // which of them are being erased; nil when none is
 }
 
-// standing reads it from the beginning of a person's row, and no more of the row.
+// standing reads it from the beginning of a person's row, and no more of the row unless slices of the person
+// are being erased.
 func (s *Service) standing(r store.Reader, u use, id SubjectID, raw []byte) (*standing, error) {
 	st, err := decodeStatus(raw)
 	if err != nil {
@@ -93,9 +95,14 @@ func (s *Service) standing(r store.Reader, u use, id SubjectID, raw []byte) (*st
 	if who.refusal != nil {
 		return who, nil
 	}
-	bases, _, err := decodeBases(raw[statusSize:])
+	bases, rest, err := decodeBases(raw[statusSize:])
 	if err != nil {
 		return nil, err
+	}
+	if st.fading {
+		if who.slices, err = decodeRow[subjectRow](rest); err != nil {
+			return nil, err
+		}
 	}
 	if who.footing, who.refusal = s.footing(u.Purpose, bases); who.refusal == nil {
 		who.refusal, err = s.consented(r, u, id, bases)
@@ -131,7 +138,7 @@ func (s *Service) stand(sh *shown, raw []byte, caller access.Principal, u use) e
 	case row.Revoked:
 		sh.refusal = errNoToken()
 	case row.Erased:
-		sh.refusal = fault.New(fault.Erased, "this person is erased")
+		sh.refusal = errSliceErased()
 	case row.Field == documentsField:
 		sh.row, sh.refusal = row, &fault.Error{
 			Code: fault.NotFound, Detail: "this token stands for a document: open it instead",
@@ -155,6 +162,12 @@ func (sh *shown) load(who *standing, recordRaw []byte) error {
 		return errors.New("a token in the store names no record")
 	}
 	row, err := decodeRow[recordRow](recordRaw)
+	if err != nil {
+		return err
+	}
 	sh.record = record{sh.row.Slot, row}
-	return err
+	if who.slices != nil && who.slices.fades(row.Key) {
+		sh.refusal = errSliceErased()
+	}
+	return nil
 }

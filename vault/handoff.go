@@ -322,6 +322,9 @@ func (s *Service) redeemable(now *rules, r *access.Request, t *taking) *fault.Er
 			return conflict("handoff", "the system that made it has no token of "+v.Field+" any more")
 		}
 	}
+	if slices.ContainsFunc(t.fields, func(f *schema.Field) bool { return t.who.row.fadesSlice(f.Slice) }) {
+		return errFading()
+	}
 	return nil
 }
 

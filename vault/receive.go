@@ -173,6 +173,12 @@ func (up *upload) look(ctx context.Context) error {
 		if refusal := up.stands(up.call.rules, &up.request, who.row); refusal != nil {
 			return refusal
 		}
+		switch key := who.row.Keys[schema.DocumentsSlice]; {
+		case who.row.fadesSlice(schema.DocumentsSlice):
+			return errFading()
+		case up.key != (kms.ID{}) && up.key != key:
+			return errUploadCut // it began under a key that was destroyed since
+		}
 		return up.lookAtDocument(r)
 	})
 }
@@ -268,9 +274,13 @@ func (s *Service) uploadedBefore(ctx context.Context, call Call, e *done, in *in
 	}
 	permit := s.keyring.Permit()
 	var row *documentRow
+	var who *person
 	var issued string
 	err := s.Store.View(ctx, func(r store.Reader) (err error) {
 		if row, err = getRow[documentRow](r, s.rows.document(e.Subject, e.Object)); err != nil {
+			return err
+		}
+		if who, err = s.load(r, e.Subject, call.Principal.System); err != nil {
 			return err
 		}
 		rows, err := r.Get(s.rows.issuedDocument(e.Subject, call.Principal.System, e.Object))
@@ -282,8 +292,8 @@ func (s *Service) uploadedBefore(ctx context.Context, call Call, e *done, in *in
 	switch {
 	case err != nil:
 		return nil, err
-	case row == nil:
-		return nil, fault.New(fault.Erased, "this person is erased")
+	case row == nil || who.row.fades(row.Parts[e.Part-1].Key):
+		return nil, errSliceErased()
 	case issued == "":
 		return nil, conflict("token", "the token that the first call answered is retired")
 	}

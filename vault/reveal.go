@@ -112,7 +112,7 @@ func (s *Service) readings(r store.Reader, caller access.Principal, who *person,
 			return nil, err
 		}
 		for _, rec := range records {
-			if any || may[string(issuedPart(f.Name, rec.slot))] {
+			if (any || may[string(issuedPart(f.Name, rec.slot))]) && !who.row.fades(rec.Key) {
 				readings = append(readings, reading{subject: who.id, field: f, record: rec})
 			}
 		}

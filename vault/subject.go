@@ -37,6 +37,7 @@ type status struct {
 	state  state
 	epoch  uint64 // grows with every change that a decision rests on
 	blocks uint8  // how many stand, as far as it can count
+	fading bool   // slices of the person are being erased: see subjectRow.Fading
 }
 
 // subjectRow is what follows the status.
@@ -48,6 +49,7 @@ type subjectRow struct {
 	Erasure  ErasureID         `cbor:"5,keyasint"` // the one that is under way or done
 	Counts   counts            `cbor:"6,keyasint"`
 	Purposes []string          `cbor:"7,keyasint,omitempty"` // for which data was collected
+	Fading   map[string]kms.ID `cbor:"9,keyasint,omitempty"` // slice → key, of slices that are being erased; see erase_slices.go
 }
 
 // counts says how much is held, so that an erasure need not count.
@@ -68,23 +70,30 @@ type block struct {
 	System string `cbor:"4,keyasint"` // who placed it
 }
 
-const statusSize = 1 + 8 + 1 // bytes of state, epoch and number of blocks
+const (
+	statusSize = 1 + 8 + 1 // bytes of state, epoch and number of blocks
+	fadingBit  = 0x80      // of the byte of the state
+)
 
 // encode is the beginning of a person's row.
 func (s status) encode() []byte {
-	b := make([]byte, 0, statusSize)
-	return append(binary.BigEndian.AppendUint64(append(b, byte(s.state)), s.epoch), s.blocks)
+	first := byte(s.state)
+	if s.fading {
+		first |= fadingBit
+	}
+	b := append(make([]byte, 0, statusSize), first)
+	return append(binary.BigEndian.AppendUint64(b, s.epoch), s.blocks)
 }
 
 func decodeStatus(b []byte) (status, error) {
 	if len(b) < statusSize || b[0] == 0 {
 		return status{}, errors.New("a subject in the store is damaged")
 	}
-	return status{state(b[0]), binary.BigEndian.Uint64(b[1:]), b[statusSize-1]}, nil
+	return status{state(b[0] &^ fadingBit), binary.BigEndian.Uint64(b[1:]), b[statusSize-1], b[0]&fadingBit != 0}, nil
 }
 
 func (s *subject) encode() []byte {
-	s.blocks = uint8(min(len(s.Blocks), math.MaxUint8))
+	s.blocks, s.fading = uint8(min(len(s.Blocks), math.MaxUint8)), len(s.Fading) > 0
 	return append(encodeBases(s.status.encode(), s.bases), encodeRow(s.subjectRow)...)
 }
 

@@ -459,6 +459,9 @@ func (s *Service) keysFor(ctx context.Context, permit permit, plans []*plan) (*w
 	wanted := make(map[kms.ID]bool, len(plans))
 	lacking := 0
 	for _, p := range plans {
+		if p.refusal == nil && !p.replayed {
+			p.refusal = p.fading()
+		}
 		if p.refusal != nil || p.replayed {
 			continue
 		}

@@ -150,7 +150,7 @@ func (s *Service) tokenAt(r store.Reader, caller access.Principal, text string) 
 		found.refusal, found.revoked = errNoToken(), row.System == caller.System
 		return found, nil
 	case row.Erased:
-		found.system, found.refusal = row.System, fault.New(fault.Erased, "this person is erased")
+		found.system, found.refusal = row.System, errSliceErased()
 		return found, nil
 	}
 	found.row, found.system = row, row.System

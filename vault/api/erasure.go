@@ -1,6 +1,7 @@
 package api
 
-// Scope narrows an erasure to a part of a person.
+// Scope narrows an erasure to a part of a person. A slice has a key of its own and can be erased alone; fields and documents have
+// none, and are refused.
 type Scope struct {
 	Slices    []string `json:"slices,omitempty"`
 	Fields    []string `json:"fields,omitempty"`
@@ -46,6 +47,7 @@ type Erasure struct {
 	ApprovalsNeeded int          `json:"approvals_needed"`
 	WillDestroy     *Counts      `json:"will_destroy,omitempty"` // as counted when the destruction began, or would now
 	Kept            []Kept       `json:"kept"`
+	Scope           *Scope       `json:"scope,omitempty"`     // what goes when it is not the whole person
 	Digest          string       `json:"digest,omitempty"`    // what an approver is shown, as it was requested; to staff
 	Approvals       []Approval   `json:"approvals,omitempty"` // the words given; to staff
 	ExpiresAt       Time         `json:"expires_at,omitzero"` // when it is cancelled, unless it is approved before
