@@ -452,6 +452,10 @@ func (s *site) live(shop vault.Call, number string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.eraseDocuments(shop, h); err != nil {
+		return err
+	}
+	h.parts = nil
 	if err := s.erase(shop, h); err != nil {
 		return err
 	}
@@ -494,10 +498,29 @@ func (s *site) breakGlass() error {
 // erase carries an erasure to its end.
 func (s *site) erase(shop vault.Call, h holding) error {
 	h.refused = fault.Erased
-	shop.Key = "life-erase"
+	check := func() error { return s.retried("check", func() error { return s.check(shop, h) }) }
+	return s.eraseScope(shop, h.subject, "life-erase", nil, check)
+}
+
+// eraseDocuments erases the documents, of which nothing is read again, while the name stays.
+func (s *site) eraseDocuments(shop vault.Call, h holding) error {
+	document := h.document
+	h.parts = nil
+	return s.eraseScope(shop, h.subject, "life-erase-documents", &api.Scope{Slices: []string{"documents"}}, func() error {
+		return s.retried("check", func() error {
+			if _, err := s.read(shop, document, 1); !errors.Is(err, fault.Erased) {
+				return fmt.Errorf("a document of an erased slice: %w", err)
+			}
+			return s.check(shop, h)
+		})
+	})
+}
+
+func (s *site) eraseScope(shop vault.Call, subject, key string, scope *api.Scope, check func() error) error {
+	shop.Key = key
 	var erasure string
 	err := s.retried("erase", func() error {
-		e, err := s.RequestErasure(ctx, shop, &api.ErasureRequest{Subject: h.subject, Ground: "request", Reason: "asked"})
+		e, err := s.RequestErasure(ctx, shop, &api.ErasureRequest{Subject: subject, Ground: "request", Reason: "asked", Scope: scope})
 		if errors.Is(err, fault.Erased) {
 			return nil // an earlier try did it, and it is at its end already
 		}
@@ -507,9 +530,8 @@ func (s *site) erase(shop vault.Call, h holding) error {
 		return err
 	})
 	if erasure != "" {
-		err = errors.Join(err, s.approve(erasure))
+		err = errors.Join(err, s.approve(erasure, key))
 	}
-	check := func() error { return s.retried("check", func() error { return s.check(shop, h) }) }
 	if err := errors.Join(err, check()); err != nil {
 		return fmt.Errorf("after erase: %w", err)
 	}
@@ -537,9 +559,9 @@ func (s *site) erase(shop vault.Call, h holding) error {
 }
 
 // approve is a second person's word. What an earlier try has done already answers a conflict.
-func (s *site) approve(erasure string) error {
+func (s *site) approve(erasure, key string) error {
 	officer := person("officer", "2", access.PrivacyOfficer)
-	officer.Key = "life-approve"
+	officer.Key = key + "-approve"
 	return s.retried("approve", func() error {
 		_, err := s.ApproveErasure(ctx, officer, erasure, nothingSaid())
 		if errors.Is(err, fault.Conflict) {
