@@ -81,6 +81,7 @@ func (s *Service) finishErasure(ctx context.Context, id ErasureID, row *erasureR
 		return err
 	}
 	d.delete(s.rows.open(id))
+	d.set(s.rows.uncertified(id), nil)
 	if _, measures := s.Store.(store.Residual); measures {
 		d.set(s.rows.removal(id), nil)
 	}

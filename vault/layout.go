@@ -27,6 +27,8 @@ const (
 	kindDocument    = 'd' // subject, document → documentRow
 	kindErasure     = 'e' // erasure → erasureRow
 	kindOpen        = 'o' // erasure → nothing: not yet at its end
+	kindCertificate = 'F' // erasure → its certificate, a document as vault/audit/certificate has it
+	kindUncertified = 'Q' // erasure → nothing: something of its certificate is wanting
 	kindRemoval     = 'G' // erasure → nothing: what it removed is not known to be gone from the engine's files
 	kindWaiting     = 'w' // what sort of thing, its id → nothing: it waits for somebody's word
 	kindAudit       = 'a' // audit id → entry
@@ -77,13 +79,15 @@ func slotBytes(slot uint16) []byte { return binary.BigEndian.AppendUint16(nil, s
 // slotOf reads the slot that a key ends in.
 func slotOf(key []byte) uint16 { return binary.BigEndian.Uint16(key[len(key)-2:]) }
 
-func (l layout) meta(n string) []byte         { return l.key(kindMeta, name(n)) }
-func (l layout) subject(s SubjectID) []byte   { return l.key(kindSubject, s[:]) }
-func (l layout) pairwise(p PairwiseID) []byte { return l.key(kindPairwise, p[:]) }
-func (l layout) token(t token.Token) []byte   { return l.key(kindToken, name(string(t))) }
-func (l layout) erasure(e ErasureID) []byte   { return l.key(kindErasure, e[:]) }
-func (l layout) open(e ErasureID) []byte      { return l.key(kindOpen, e[:]) }
-func (l layout) removal(e ErasureID) []byte   { return l.key(kindRemoval, e[:]) }
+func (l layout) meta(n string) []byte           { return l.key(kindMeta, name(n)) }
+func (l layout) subject(s SubjectID) []byte     { return l.key(kindSubject, s[:]) }
+func (l layout) pairwise(p PairwiseID) []byte   { return l.key(kindPairwise, p[:]) }
+func (l layout) token(t token.Token) []byte     { return l.key(kindToken, name(string(t))) }
+func (l layout) erasure(e ErasureID) []byte     { return l.key(kindErasure, e[:]) }
+func (l layout) open(e ErasureID) []byte        { return l.key(kindOpen, e[:]) }
+func (l layout) removal(e ErasureID) []byte     { return l.key(kindRemoval, e[:]) }
+func (l layout) certificate(e ErasureID) []byte { return l.key(kindCertificate, e[:]) }
+func (l layout) uncertified(e ErasureID) []byte { return l.key(kindUncertified, e[:]) }
 func (l layout) waiting(k waitingKind, thing [16]byte) []byte {
 	return l.key(kindWaiting, []byte{byte(k)}, thing[:])
 }

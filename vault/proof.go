@@ -168,6 +168,9 @@ func (s *Service) keptProofs(r store.Reader, caller access.Principal, subject Su
 	return kept, err
 }
 
+// keptProof is how proofs of consent are cited.
+const keptProof = "proof of consent"
+
 // wire is what a caller may know of them.
 func (k keptProofs) wire(caller access.Principal) []api.Kept {
 	count, until := k.Count, k.Until
@@ -177,7 +180,7 @@ func (k keptProofs) wire(caller access.Principal) []api.Kept {
 	if count == 0 {
 		return []api.Kept{}
 	}
-	return []api.Kept{{Citation: "proof of consent", Count: count, Until: dayTime(until)}}
+	return []api.Kept{{Citation: keptProof, Count: count, Until: dayTime(until)}}
 }
 
 // ConsentProof shows the proof that a receipt finds, whatever has become of the person. The log says that a proof was asked

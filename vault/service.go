@@ -53,6 +53,9 @@ type Options struct {
 	LogEvery  time.Duration // how often new entries are taken into it and it is signed; default 1 s
 	Retention time.Duration // how long audit entries are kept; 0: without end
 
+	Operator     string // the name that certificates show; may be empty
+	SnapshotDays int    // for how long snapshots of a HashiCorp Vault are kept, as certificates say; 0: the keyring is local
+
 	Environment byte          // letter in every token, a–z; default 'p'
 	ProofYears  int           // how long the proof of a consent is kept after its end; default 5, at most 100
 	MaxDocument int64         // bytes of a document part; default api.MaxDocument

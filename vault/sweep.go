@@ -55,6 +55,7 @@ func (s *Service) sweep(ctx context.Context) {
 		{"end the emergencies that have run out", s.sweepEmergencies},
 		{"cancel what was not approved in time", s.sweepLapsed},
 		{"carry on the erasures", s.sweepErasures},
+		{"certify the erasures", s.sweepCertificates},
 		{"remove abandoned uploads", s.sweepUploads},
 		{"see what is left of the erased", s.sweepRemovals},
 		{"forget old idempotency keys", s.expireOnce},

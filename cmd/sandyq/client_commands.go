@@ -26,6 +26,7 @@ func clientCommands(e *env) []*cobra.Command {
 		remotely(e, newHandoffCmd),
 		remotely(e, newEraseCmd),
 		remotely(e, newErasureCmd),
+		remotely(e, newCertificateCmd),
 		remotely(e, newApprovalsCmd),
 		remotely(e, newBreakGlassCmd),
 		remotely(e, newCanaryCmd),

@@ -133,6 +133,8 @@ type vaultConfig struct {
 	Timeout   time.Duration   `yaml:"timeout"`
 	Auth      hashicorp.Auth  `yaml:"auth"`
 	EraseAuth *hashicorp.Auth `yaml:"erase_auth"`
+	// SnapshotDays is for how long snapshots of the server are kept. Certificates of erasure state it; nothing enforces it here.
+	SnapshotDays int `yaml:"snapshot_days"`
 }
 
 // ledgerConfig says where the erasure ledger lies: a folder of its own, on other disks than the store and the keys.
@@ -167,4 +169,18 @@ func defaultConfig() config {
 		ShutdownTimeout: 30 * time.Second,
 		Audit:           auditConfig{Origin: "sandyq"},
 	}
+}
+
+// defaultSnapshotDays is for how long snapshots of a HashiCorp Vault are kept, unless the configuration says otherwise.
+const (
+	defaultSnapshotDays = 30
+	maxSnapshotDays     = 36500
+)
+
+// snapshotDays is for how long a destroyed key may lie in snapshots; 0 for a provider that has none.
+func (k keysConfig) snapshotDays() int {
+	if k.Provider != providerVault {
+		return 0
+	}
+	return k.Vault.SnapshotDays
 }

@@ -79,6 +79,9 @@ func (k keysConfig) check() error {
 		if v.Auth.Method == "" {
 			return settingError{"keys.vault.auth.method", "is required when keys.provider is vault: approle or token"}
 		}
+		if v.SnapshotDays < 1 || v.SnapshotDays > maxSnapshotDays {
+			return settingError{"keys.vault.snapshot_days", "is 1 to 36500 days"}
+		}
 	default:
 		return settingError{"keys.provider", "is local or vault"}
 	}

@@ -19,6 +19,8 @@ type tenantConfig struct {
 	// Environment is the letter, a to z, that every token carries after sdq_: p for production, by convention.
 	Environment string     `yaml:"environment"`
 	Keys        keysConfig `yaml:"keys"`
+	// Operator is the name that certificates of erasure show: the operator's, as people know it.
+	Operator string `yaml:"operator"`
 	// Policies is a folder of *.cedar files, read again when it changes; empty takes the built-in ones.
 	Policies string `yaml:"policies"`
 	// Schema and Purposes are files of fields and purposes; empty takes the built-in ones.
@@ -62,7 +64,7 @@ const (
 func defaultTenant() tenantConfig {
 	return tenantConfig{
 		Environment: "p",
-		Keys:        keysConfig{Provider: providerLocal, Vault: vaultConfig{Mount: hashicorp.DefaultMount, Timeout: hashicorp.DefaultTimeout}},
+		Keys:        keysConfig{Provider: providerLocal, Vault: vaultConfig{Mount: hashicorp.DefaultMount, Timeout: hashicorp.DefaultTimeout, SnapshotDays: defaultSnapshotDays}},
 		Approvals:   defaultApprovals(),
 		Budgets:     budget.Config{Mode: budget.Observe},
 		Consents:    string(vault.ConsentsObserved),

@@ -14,11 +14,15 @@ const maxPublished = 256 * (2 + 1<<16)
 
 // LogFile reads a file of the transparency log as c2sp.org/tlog-tiles names it: checkpoint, tile/0/000, tile/entries/000.p/7. It
 // is what the server says; package vault/audit/archive checks it.
-func (c *Client) LogFile(ctx context.Context, path string) (data []byte, err error) {
-	r := request{operation: "read the log", method: http.MethodGet, path: "/v1/audit/" + path}
+func (c *Client) LogFile(ctx context.Context, path string) ([]byte, error) {
+	return c.bytes(ctx, request{operation: "read the log", method: http.MethodGet, path: "/v1/audit/" + path}, maxPublished)
+}
+
+// bytes sends r and reads an answer of at most so many bytes that is not JSON of the API's.
+func (c *Client) bytes(ctx context.Context, r request, limit int64) (data []byte, err error) {
 	err = c.do(ctx, r, func(resp *http.Response) error {
 		defer func() { _ = resp.Body.Close() }() // it was only read
-		b, err := io.ReadAll(io.LimitReader(resp.Body, maxPublished))
+		b, err := io.ReadAll(io.LimitReader(resp.Body, limit))
 		if err != nil {
 			return fault.Wrap(fault.Unavailable, err, "the answer did not arrive whole")
 		}

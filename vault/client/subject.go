@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net/http"
+	"net/url"
 
 	"github.com/sandyq/sandyq/vault/api"
 )
@@ -60,6 +61,24 @@ func (c *Client) CancelErasure(ctx context.Context, erasure string) (*api.Erasur
 // Erasure shows how far an erasure has come.
 func (c *Client) Erasure(ctx context.Context, erasure string) (*api.Erasure, error) {
 	return call[api.Erasure](ctx, c, request{operation: "show an erasure", method: http.MethodGet, path: erasurePath(erasure)}, nil)
+}
+
+// Certificate reads the certificate of an erasure, as certificate.Parse takes it: JSON. It fails with fault.NotFound until the
+// erasure is at its end.
+func (c *Client) Certificate(ctx context.Context, erasure string) ([]byte, error) {
+	return c.certificate(ctx, erasure, "?format=json")
+}
+
+// CertificatePage reads the certificate of an erasure set on a page of PDF, in kk, ru or en.
+func (c *Client) CertificatePage(ctx context.Context, erasure, lang string) ([]byte, error) {
+	return c.certificate(ctx, erasure, "?format=pdf&lang="+url.QueryEscape(lang))
+}
+
+// maxCertificate bounds a certificate in either form, in bytes.
+const maxCertificate = 4 << 20
+
+func (c *Client) certificate(ctx context.Context, erasure, query string) ([]byte, error) {
+	return c.bytes(ctx, request{operation: "read a certificate", method: http.MethodGet, path: erasurePath(erasure) + "/certificate" + query}, maxCertificate)
 }
 
 func erasurePath(erasure string) string { return "/v1/erasures/" + segment(erasure) }

@@ -87,6 +87,7 @@ type Erasures interface {
 	ApproveErasure(ctx context.Context, call vault.Call, erasure string, in *api.ErasureApproval) (*api.Erasure, error)
 	CancelErasure(ctx context.Context, call vault.Call, erasure string) (*api.Erasure, error)
 	Erasure(ctx context.Context, call vault.Call, erasure string) (*api.Erasure, error)
+	Certificate(ctx context.Context, call vault.Call, erasure string) (*vault.IssuedCertificate, error)
 }
 
 // Administration is the log, the credentials, and what the process was started with.

@@ -186,9 +186,10 @@ func asks() map[string]ask {
 		"erasure.request": {states: anyState, request: func(_ *world, c caller, f *figure) request {
 			return request{body: object(`"subject":%q,"ground":"request","reason":"asked"`, f.nameFor(c))}
 		}},
-		"erasure.show":    aboutErasure(""),
-		"erasure.approve": aboutErasure(""),
-		"erasure.cancel":  aboutErasure(""),
+		"erasure.show":        aboutErasure(""),
+		"erasure.certificate": aboutErasure(""),
+		"erasure.approve":     aboutErasure(""),
+		"erasure.cancel":      aboutErasure(""),
 
 		"approval.list":     plainly("", ""),
 		"audit.read":        plainly("limit=1", ""),

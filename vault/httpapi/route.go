@@ -72,6 +72,7 @@ func Routes() []Route {
 
 		route(post, "/v1/erasures", access.RequestErasure, accepted, changes, bare, body(Service.RequestErasure)),
 		route(get, "/v1/erasures/{erasure}", access.ShowErasure, ok, reads, bare, about("erasure", Service.Erasure)),
+		route(get, "/v1/erasures/{erasure}/certificate", opCertificate, ok, reads, bare, issued()),
 		route(post, "/v1/erasures/{erasure}/approve", access.ApproveErasure, ok, changes, bare, mayBodyAbout("erasure", Service.ApproveErasure)),
 		route(post, "/v1/erasures/{erasure}/cancel", access.CancelErasure, ok, changes, bare, about("erasure", Service.CancelErasure)),
 

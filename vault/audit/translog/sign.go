@@ -301,3 +301,18 @@ func sizeOf(head *headRow) int64 {
 	}
 	return head.Size
 }
+
+// Signer signs other notes in the log's name, with its current key. It fails with ErrAbsent before there is one.
+func (l *Log) Signer(ctx context.Context) (by checkpoint.Signer, err error) {
+	err = l.Store.View(ctx, func(r store.Reader) error {
+		state, _, err := l.state(r)
+		if err == nil && (state == nil || len(state.Keys) == 0) {
+			err = ErrAbsent
+		}
+		if err == nil {
+			by = l.signers(state)[0]
+		}
+		return err
+	})
+	return by, err
+}
