@@ -48,8 +48,8 @@ func (s *Service) certificate(ctx context.Context, call Call, erasure string) (*
 		return nil, err
 	}
 	r.Subject = who.id.String()
-	if row.State != api.ErasureErased || !row.logged() {
-		return nil, s.refuse(ctx, call, r, fault.New(fault.NotFound, "there is no certificate: the erasure is not at its end"))
+	if row.State != api.ErasureErased || !row.logged() { // in the words in which what there is not is refused
+		return nil, s.refuse(ctx, call, r, fault.New(fault.NotFound, "there is no such erasure"))
 	}
 	if row.Slices != nil && !call.Principal.VaultWide() {
 		// The person lives, and the certificate names them by the id that no system is told.

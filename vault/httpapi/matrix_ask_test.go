@@ -85,6 +85,12 @@ func aboutErasure(body string) ask {
 	return ask{states: ofErasures, request: func(_ *world, _ caller, f *figure) request { return request{path: []string{f.erasure}, body: body} }}
 }
 
+// atItsEnd is an ask about an erasure of which there is nothing to be told before its end.
+func atItsEnd(a ask) ask {
+	a.states = []state{erased}
+	return a
+}
+
 // plainly is an ask about nobody.
 func plainly(query, body string) ask {
 	return ask{request: func(*world, caller, *figure) request { return request{query: query, body: body} }}
@@ -187,7 +193,7 @@ func asks() map[string]ask {
 			return request{body: object(`"subject":%q,"ground":"request","reason":"asked"`, f.nameFor(c))}
 		}},
 		"erasure.show":        aboutErasure(""),
-		"erasure.certificate": aboutErasure(""),
+		"erasure.certificate": atItsEnd(aboutErasure("")),
 		"erasure.approve":     aboutErasure(""),
 		"erasure.cancel":      aboutErasure(""),
 

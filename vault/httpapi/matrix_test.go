@@ -269,6 +269,9 @@ func whole(q request, got answer) string {
 func (m *matrix) checkLeaks(a asking, f *figure, q request, got answer, succeeded bool) {
 	m.t.Helper()
 	secrets := []string{f.wide}
+	if succeeded && a.route.Operation == "erasure.certificate" && a.rel == own && a.state == erased {
+		secrets = nil // docs/verify.md: the one system that had the person erased is told it, with the log's own entries
+	}
 	if !succeeded {
 		secrets = append(secrets, f.iin, f.name, f.subject, f.token, f.document, f.consent, f.receipt, f.handoff, a.who.secret)
 	} else if a.who.Principal.VaultWide() {
