@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/audit/certificate"
 	"github.com/sandyq/sandyq/vault/audit/checkpoint"
@@ -26,7 +27,8 @@ const certificatesAtOnce = 200
 var errMoving = errors.New("the transparency log went on meanwhile")
 
 // Certificate is the certificate of an erasure: the document as it was issued, and what it says. Who may see the erasure may have
-// it; until the erasure is at its end there is none.
+// it, but for a system to which it would tell what is not its own: that one is denied. Until the erasure is at its end there is
+// none.
 func (s *Service) Certificate(ctx context.Context, call Call, erasure string) (*IssuedCertificate, error) {
 	return underRules(ctx, s, call, func(call Call) (*IssuedCertificate, error) { return s.certificate(ctx, call, erasure) })
 }
@@ -51,9 +53,8 @@ func (s *Service) certificate(ctx context.Context, call Call, erasure string) (*
 	if row.State != api.ErasureErased || !row.logged() { // in the words in which what there is not is refused
 		return nil, s.refuse(ctx, call, r, fault.New(fault.NotFound, "there is no such erasure"))
 	}
-	if row.Slices != nil && !call.Principal.VaultWide() {
-		// The person lives, and the certificate names them by the id that no system is told.
-		return nil, s.refuse(ctx, call, r, fault.New(fault.Denied, "staff give out the certificate of an erasure of slices"))
+	if !call.Principal.VaultWide() && !row.knownWhole() {
+		return nil, s.refuse(ctx, call, r, fault.New(fault.Denied, "the certificate tells more than this system may know: staff give it out"))
 	}
 	d := deed{request: r}
 	d.entry.Objects, d.entry.Kind = []string{id.String()}, "certificate"
@@ -71,6 +72,15 @@ func (s *Service) certificate(ctx context.Context, call Call, erasure string) (*
 	return &IssuedCertificate{document, v}, nil
 }
 
+// knownWhole reports whether the certificate tells the system that asked for the erasure nothing that is not its own. Of an erasure
+// of slices it does: the person lives, and the certificate names them by the id that no system is told. Of a person whom others
+// held too, or of whom there was more than the system knew when it asked, it counts that.
+func (row *erasureRow) knownWhole() bool {
+	own, all := row.Own, row.Destroys
+	return row.Slices == nil && row.Proofs.Own == row.Proofs.Count &&
+		own.Fields == all.Fields && own.Documents == all.Documents && own.Tokens == all.Tokens
+}
+
 // logged reports whether the entries are known that a certificate rests on.
 func (row *erasureRow) logged() bool {
 	_, destroyed := row.Logged[string(api.ErasureKeyDestroyed)]
@@ -84,12 +94,22 @@ func (s *Service) sweepCertificates(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range ids[:min(len(ids), certificatesAtOnce)] {
-		if _, err := s.certify(ctx, id); err != nil {
-			return fmt.Errorf("erasure %s: %w", id, err)
+	made := 0
+	for _, id := range ids { // one that cannot be made keeps back no other
+		if made == certificatesAtOnce || ctx.Err() != nil {
+			break
 		}
+		_, wrong := s.certify(ctx, id)
+		if errors.Is(wrong, kms.ErrUnavailable) {
+			return errors.Join(err, wrong)
+		}
+		if wrong != nil {
+			err = errors.Join(err, fmt.Errorf("erasure %s: %w", id, wrong))
+			continue
+		}
+		made++
 	}
-	return nil
+	return err
 }
 
 // certify returns the certificate of an erasure that is at its end, and first makes what is wanting of it.

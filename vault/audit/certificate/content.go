@@ -27,6 +27,15 @@ type Content struct {
 	Residue        Residue    `json:"residue"`
 }
 
+// objects is how the entries of the log name the erasure and its scope.
+func (c *Content) objects() []string {
+	all := []string{c.Erasure}
+	for _, slice := range c.Scope.Slices {
+		all = append(all, "slices/"+slice)
+	}
+	return all
+}
+
 // Requester is the system that asked for the erasure.
 type Requester struct {
 	System  string `json:"system"`

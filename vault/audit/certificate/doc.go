@@ -15,7 +15,7 @@
 //
 // There is one certificate of an erasure, whoever asks. It names the person by the vault-wide random id, which the entries
 // have too. No system is told that id of anybody who lives, and of one person at most one system ever is: the one that had
-// them erased. So it joins nothing. What that system called the person stands beside it, because that is what the person
+// them erased, and only when it alone held them. So it joins nothing. What that system called the person stands beside it, because that is what the person
 // and the system can find again. It holds no value of the person, and no token.
 //
 // # Format

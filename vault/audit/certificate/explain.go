@@ -13,8 +13,13 @@ func (v *Verified) Proved() []string {
 	if n := len(c.Destroyed.Slices); n > 0 {
 		keys = fmt.Sprintf("%d key(s), whose ids and counts are those of the certificate", n)
 	}
+	whole := "the whole person"
+	if !c.Scope.Person {
+		whole = "of a person who lives on the slices " + strings.Join(c.Scope.Slices, ", ")
+	}
 	all := []string{
 		fmt.Sprintf("The holder of the log's key %s signed this certificate of the erasure %s.", v.Signer, c.Erasure),
+		fmt.Sprintf("The log says that it erased %s.", whole),
 		fmt.Sprintf("Entry %d of the log %s says that at %s the vault had destroyed %s.", v.KeyDestroyed, v.Tree.Origin, day(c.KeyDestroyedAt), keys),
 		fmt.Sprintf("Entry %d says that the erasure ended at %s.", v.Erased, day(c.ErasedAt)),
 		fmt.Sprintf("Both entries are in the tree of %d entries that the log signed: it cannot take them back or change them without contradicting its own signature.",

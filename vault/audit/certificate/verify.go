@@ -153,8 +153,8 @@ func (v *Verified) says(evidence Evidence, operation string, at time.Time, diges
 		return malformed("its id is not of its time")
 	case e.Operation != operation || e.System != itself || e.Decision != audit.Allow || e.Outcome != "":
 		return mismatch("it tells of something else")
-	case !slices.Equal(e.Objects, []string{c.Erasure}):
-		return mismatch("it tells of another erasure")
+	case !slices.Equal(e.Objects, c.objects()):
+		return mismatch("it tells of another erasure, or of another scope")
 	case e.Subject != c.Subject:
 		return mismatch("it tells of another person")
 	case e.Kind != c.Ground.Code || e.Reason != c.Reason:

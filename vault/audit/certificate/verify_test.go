@@ -167,6 +167,11 @@ func TestRefused(t *testing.T) {
 		"a checkpoint of another key": {func(e *erasure) { e.logSigner = stranger }, checkpoint.ErrUnverified, "erasure.key_destroyed"},
 		"another erasure's entry":     {func(e *erasure) { e.erased.Objects = []string{one(9).content.Erasure} }, certificate.ErrMismatch, "another erasure"},
 		"two erasures' entry":         {func(e *erasure) { e.erased.Objects = append(e.erased.Objects, one(9).content.Erasure) }, certificate.ErrMismatch, "another erasure"},
+		"an entry of slices":          {func(e *erasure) { e.erased.Objects = append(e.erased.Objects, "slices/documents") }, certificate.ErrMismatch, "another scope"},
+		"slices as the whole person":  {func(e *erasure) { e.keyDestroyed.Objects = append(e.keyDestroyed.Objects, "slices/documents") }, certificate.ErrMismatch, "another scope"},
+		"the whole person as slices": {func(e *erasure) {
+			e.content.Scope = certificate.Scope{Slices: []string{"documents", "identity"}}
+		}, certificate.ErrMismatch, "another scope"},
 		"another person's entry":      {func(e *erasure) { e.keyDestroyed.Subject = one(9).content.Subject }, certificate.ErrMismatch, "another person"},
 		"another operation":           {func(e *erasure) { e.erased.Operation = "erasure.show" }, certificate.ErrMismatch, "something else"},
 		"somebody else's deed":        {func(e *erasure) { e.erased.System = "crm" }, certificate.ErrMismatch, "something else"},

@@ -40,6 +40,9 @@ type content struct {
 	KeyDestroyedAt string          `json:"key_destroyed_at"`
 	ErasedAt       string          `json:"erased_at"`
 	Destroyed      json.RawMessage `json:"destroyed"`
+	Scope          struct {
+		Slices []string `json:"slices"`
+	} `json:"scope"`
 }
 
 type entry struct {
@@ -69,11 +72,15 @@ func verifyCertificate(vkey, path string) error {
 		return fmt.Errorf("certificate: %w", err)
 	}
 	digest := sha256.Sum256(c.Destroyed) // the note has it in its canonical form already
-	first, err := verifyEntry(d.KeyDestroyed, &c, keys, entry{c.KeyDestroyedAt, "erasure.key_destroyed", c.Subject, []string{c.Erasure}, hex.EncodeToString(digest[:])})
+	objects := []string{c.Erasure}
+	for _, slice := range c.Scope.Slices {
+		objects = append(objects, "slices/"+slice)
+	}
+	first, err := verifyEntry(d.KeyDestroyed, &c, keys, entry{c.KeyDestroyedAt, "erasure.key_destroyed", c.Subject, objects, hex.EncodeToString(digest[:])})
 	if err != nil {
 		return fmt.Errorf("erasure.key_destroyed: %w", err)
 	}
-	second, err := verifyEntry(d.Erased, &c, keys, entry{c.ErasedAt, "erasure.erased", c.Subject, []string{c.Erasure}, ""})
+	second, err := verifyEntry(d.Erased, &c, keys, entry{c.ErasedAt, "erasure.erased", c.Subject, objects, ""})
 	if err != nil {
 		return fmt.Errorf("erasure.erased: %w", err)
 	}
