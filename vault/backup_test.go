@@ -65,14 +65,20 @@ func (c *cutter) Write(p []byte) (int, error) {
 }
 
 // take takes a backup into the safe, of which at most so many bytes come over.
-func (s *safe) take(t testing.TB, v *vaulttest.Vault, most int64) (out taken, err error) {
+func (s *safe) take(t testing.TB, v *vaulttest.Vault, most int64) (taken, error) {
+	t.Helper()
+	return s.takeThrough(t, v, func(w io.Writer) io.Writer { return &cutter{w, most} })
+}
+
+// takeThrough takes a backup into the safe through a writer of the server's.
+func (s *safe) takeThrough(t testing.TB, v *vaulttest.Vault, through func(io.Writer) io.Writer) (out taken, err error) {
 	t.Helper()
 	objects := must[*backup.Directory](t)(backup.WriteDirectory(s.dir))
 	defer func() { err = errors.Join(err, objects.Close()) }()
 	repository := must[*backup.Repository](t)(backup.Open(ctx, objects))
 	var ask bytes.Buffer
 	if err := repository.WriteRequest(ctx, &ask, []string{s.recipient}); err != nil {
-		t.Fatal(err)
+		return out, err
 	}
 	stream, in := io.Pipe()
 	begun := make(chan struct{})
@@ -81,7 +87,7 @@ func (s *safe) take(t testing.TB, v *vaulttest.Vault, most int64) (out taken, er
 	serving.Go(func() {
 		served = v.TakeBackup(ctx, admin(v), vault.BackupAsked{
 			Request: must[*backup.Request](t)(backup.ReadRequest(&ask)),
-			Begin:   func() io.Writer { close(begun); return &cutter{in, most} },
+			Begin:   func() io.Writer { close(begun); return through(in) },
 		})
 		_ = in.CloseWithError(served)
 	})
@@ -116,7 +122,7 @@ func (s *safe) open(t testing.TB, dir, id string) (*backup.Snapshot, error) {
 }
 
 // restore writes a snapshot into a home, and starts the vault on it over the keys of v.
-func (s *safe) restore(t testing.TB, v *vaulttest.Vault, id string) (*vaulttest.Vault, *vault.Census) {
+func (s *safe) restore(t testing.TB, v *vaulttest.Vault, id string, options ...vaulttest.Option) (*vaulttest.Vault, *vault.Census) {
 	t.Helper()
 	snapshot := must[*backup.Snapshot](t)(s.open(t, s.dir, id))
 	home := t.TempDir()
@@ -153,7 +159,8 @@ func (s *safe) restore(t testing.TB, v *vaulttest.Vault, id string) (*vaulttest.
 	if err := errors.Join(rows.Close(), blobs.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) { o.Keys = v.Keys })), census
+	options = append(options, vaulttest.With(func(o *vault.Options) { o.Keys = v.Keys }))
+	return vaulttest.At(t, home, options...), census
 }
 
 func admin(v *vaulttest.Vault) vault.Call { return v.As("operator", access.Administrator) }

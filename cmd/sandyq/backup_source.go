@@ -65,6 +65,8 @@ func explained(err error) error {
 		return hinted(err, "name the identity of a recipient that the backup was made for")
 	case errors.Is(err, backup.ErrCut):
 		return hinted(err, "run the same command again: it goes on from what has come")
+	case errors.Is(err, backup.ErrRecipients):
+		return hinted(err, "each set of recipients has a repository of its own: name another folder, and keep this one while its backups count")
 	case errors.Is(err, backup.ErrForeign):
 		return hinted(err, "each vault has a repository of its own: name another folder")
 	}

@@ -50,6 +50,41 @@ type restored struct {
 	Snapshot *backup.Header `json:"snapshot"`
 	Holds    *vault.Census  `json:"holds"`
 	Promoted bool           `json:"promoted"`
+	Named    bool           `json:"named"`  // the snapshot's id was given, not taken from the repository
+	Repeat   []string       `json:"repeat"` // what was done since the backup and is undone by restoring it
+}
+
+// undone is what a restore undoes of what was done since its backup, for the operator to do again: the table of
+// docs/backups.md in short.
+var undone = []string{
+	"service tokens revoked since are good again",
+	"consents withdrawn since stand again",
+	"blocks set since are gone, and blocks lifted since are back",
+	"people and slices erased since stand there as living: nobody can read them, for their keys are gone",
+	"tokens retired since answer again, and values corrected since are as they were",
+	"emergencies ended since run until their time",
+	"changes of rules, and approvals and refusals, given since are as if they had never been",
+}
+
+// tell says what was restored, what it is, and what to do again.
+func (r restored) tell(w io.Writer) error {
+	is := "It is a copy: it can be read and nothing else, until `sandyq promote`."
+	if r.Promoted {
+		is = "It is the live one now."
+	}
+	h := r.Snapshot
+	_, err := fmt.Fprintf(w, "restored %s of %s: %d people, %d documents\n%s\n", h.ID, moment(h.TakenAt), r.Holds.People, r.Holds.Documents, is)
+	if !r.Named {
+		_, more := fmt.Fprintln(w, "It is the newest by the repository's own word: see that your record of backups, or the log, has its id.")
+		err = errors.Join(err, more)
+	}
+	_, more := fmt.Fprintf(w, "\nEverything is as it was at %s. Before anybody reaches the server, do again what was done since:\n", moment(h.TakenAt))
+	err = errors.Join(err, more)
+	for _, line := range r.Repeat {
+		_, more := fmt.Fprintln(w, "- "+line)
+		err = errors.Join(err, more)
+	}
+	return err
 }
 
 func restore(ctx context.Context, e *env, c config, from source, live bool) (err error) {
@@ -85,16 +120,8 @@ func restore(ctx context.Context, e *env, c config, from source, live bool) (err
 			return err
 		}
 	}
-	out := restored{c.Home, s.Header, census, live}
-	err = e.answer(out, func(w io.Writer) error {
-		is := "it is a copy: it can be read and nothing else, until `sandyq promote`"
-		if live {
-			is = "it is the live one now"
-		}
-		_, err := fmt.Fprintf(w, "restored %s of %s: %d people, %d documents; %s\n",
-			s.Header.ID, moment(s.Header.TakenAt), census.People, census.Documents, is)
-		return err
-	})
+	out := restored{c.Home, s.Header, census, live, from.snapshot != "", undone}
+	err = e.answer(out, out.tell)
 	return errors.Join(err, sound(census, s.Header))
 }
 
@@ -115,10 +142,10 @@ func (c config) vacant() error {
 
 // sound is nil for what has no fault and lacks nothing.
 func sound(c *vault.Census, h *backup.Header) error {
-	if c.Faults == 0 && h.Lost == 0 && c.Blobs == h.Blobs+h.Gone {
+	if c.Faults == 0 && h.Lost == 0 && c.Missing == h.Gone {
 		return nil
 	}
-	return hinted(fmt.Errorf("%d rows do not fit the others, and %d blobs were lost before the backup", c.Faults, h.Lost),
+	return hinted(fmt.Errorf("%d rows do not fit the others, and %d blobs were lost before the backup", c.Faults, c.Missing-h.Gone),
 		"all that was backed up was restored; what is missing was missing in the vault: see `sandyq backup --verify --json`")
 }
 

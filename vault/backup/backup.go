@@ -21,7 +21,7 @@
 //
 // # Repository
 //
-//	config                                 JSON: version, vault
+//	config                                 JSON: version, vault, digest of the recipients
 //	chunks/ab/<sha-256>                    age file of a chunk: rows, each as length and key, length and value (uvarint)
 //	blobs/ab/<id>.<sha-256>.<size>         age file of a blob, which is an age file under its person's key itself
 //	listings/<id>                          references: 40 bytes for each chunk, then 56 for each blob
@@ -32,6 +32,7 @@
 //
 // # Invariants
 //
+//   - Whoever opens one snapshot of a repository opens all: everything in it is encrypted to the same recipients.
 //   - An object's name is true: it was written aside and synced before it was given the name.
 //   - A snapshot's file is the last thing of it that is written, so whatever it lists is there.
 //   - Nothing that was changed, cut, exchanged or taken from another snapshot is restored: what is read is held to the
@@ -59,6 +60,8 @@ var (
 	ErrIdentity = errors.New("the backup is not encrypted to any of these identities")
 	// ErrForeign: a repository is of another vault.
 	ErrForeign = errors.New("the repository holds the backups of another vault")
+	// ErrRecipients: what a repository has is encrypted to other recipients.
+	ErrRecipients = errors.New("what the repository has is encrypted to other recipients")
 	// ErrNoSnapshot: a repository has no such snapshot, or none at all.
 	ErrNoSnapshot = errors.New("there is no such snapshot")
 	// ErrCut: a stream ended before the snapshot was whole. What came is kept, and the next one goes on from it.

@@ -13,8 +13,12 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// WriteRequest writes what a client asks: recipients, and all that the repository has.
+// WriteRequest writes what a client asks: recipients, and all that the repository has. ErrRecipients: it has what is encrypted
+// to others.
 func (r *Repository) WriteRequest(ctx context.Context, w io.Writer, recipients []string) error {
+	if err := r.isFor(recipients); err != nil {
+		return err
+	}
 	buffered := bufio.NewWriterSize(w, 64<<10)
 	if err := WriteAsk(buffered, Ask{Vault: r.config.Vault, Recipients: recipients}); err != nil {
 		return err
@@ -49,7 +53,7 @@ type Progress struct {
 	Written       int64 // bytes of these
 }
 
-// Receive takes a stream in, until its snapshot is one. progress, unless nil, is told now and then. After an error what
+// Receive takes the answer to what WriteRequest wrote in, until its snapshot is one. progress, unless nil, is told now and then. After an error what
 // came is kept; a problem that the server told of is given to problem to make an error of.
 func (r *Repository) Receive(ctx context.Context, stream io.Reader, progress func(Progress), problem func([]byte) error) (_ *Header, err error) {
 	in := &receiving{repository: r, ctx: ctx, listing: sha256.New()}

@@ -15,12 +15,15 @@ import (
 type Repository struct {
 	objects Objects
 	config  config
+	asked   string // digest of the recipients that a backup was asked for, of a new repository
 }
 
-// config is the object that says whose backups a repository holds.
+// config is the object that says whose backups a repository holds, and for whom. It does not name the recipients: whoever
+// knows one can make a snapshot.
 type config struct {
-	Version int    `json:"version"`
-	Vault   string `json:"vault"`
+	Version    int    `json:"version"`
+	Vault      string `json:"vault"`
+	Recipients string `json:"recipients"` // see digestOf
 }
 
 // encode writes the one text of a config.
@@ -39,7 +42,7 @@ func Open(ctx context.Context, objects Objects) (*Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	if json.Unmarshal(b, &r.config, json.RejectUnknownMembers(true)) != nil || r.config.Vault == "" {
+	if json.Unmarshal(b, &r.config, json.RejectUnknownMembers(true)) != nil || r.config.Vault == "" || r.config.Recipients == "" {
 		return nil, damaged("its config cannot be read")
 	}
 	if text, err := r.config.encode(); err != nil || !bytes.Equal(text, b) {
@@ -54,6 +57,16 @@ func Open(ctx context.Context, objects Objects) (*Repository, error) {
 // Vault is the id of the vault whose backups these are; empty in a new repository.
 func (r *Repository) Vault() string { return r.config.Vault }
 
+// isFor sees that all that the repository has is encrypted to these recipients: a snapshot for others would rest on what they
+// cannot open.
+func (r *Repository) isFor(recipients []string) error {
+	r.asked = digestOf(recipients)
+	if r.config.Vault != "" && r.config.Recipients != r.asked {
+		return ErrRecipients
+	}
+	return nil
+}
+
 // claim writes the config of a new repository, or sees that the one that is there is of this vault.
 func (r *Repository) claim(ctx context.Context, vault string) error {
 	if r.config.Vault != "" {
@@ -62,7 +75,7 @@ func (r *Repository) claim(ctx context.Context, vault string) error {
 		}
 		return nil
 	}
-	made := config{Version: Version, Vault: vault}
+	made := config{Version: Version, Vault: vault, Recipients: r.asked}
 	b, err := made.encode()
 	if err != nil {
 		return err

@@ -2,9 +2,12 @@ package backup
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"filippo.io/age"
@@ -12,10 +15,17 @@ import (
 
 func parseRecipient(text string) (age.Recipient, error) {
 	all, err := age.ParseRecipients(strings.NewReader(text))
-	if err != nil || len(all) != 1 {
+	if err != nil || len(all) != 1 || strings.ContainsAny(text, " #\t\r\n") { // age would pass over what is around it
 		return nil, errors.New("not one recipient")
 	}
 	return all[0], nil
+}
+
+// digestOf tells sets of recipients apart and names none.
+func digestOf(recipients []string) string {
+	all := slices.Sorted(slices.Values(recipients))
+	sum := sha256.Sum256([]byte(strings.Join(slices.Compact(all), "\n")))
+	return hex.EncodeToString(sum[:])
 }
 
 // ParseIdentities reads the identities of an age identity file (AGE-SECRET-KEY-1…).

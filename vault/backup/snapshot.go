@@ -172,6 +172,9 @@ func (r *Repository) Snapshot(ctx context.Context, id string, identities Identit
 	if r.config.Vault != m.Vault {
 		return nil, ErrForeign
 	}
+	if r.config.Recipients != digestOf(m.Recipients) {
+		return nil, damaged("its config is of other recipients")
+	}
 	s := &Snapshot{Header: h, Manifest: m, repository: r, identities: identities}
 	s.listing, err = r.readListing(ctx, h)
 	return s, err
