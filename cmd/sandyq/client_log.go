@@ -97,11 +97,12 @@ type verifiedLog struct {
 	Entries int64    `json:"entries"`
 	Root    string   `json:"root"`
 	Pruned  int64    `json:"pruned,omitzero"` // leading entries of which there are only hashes
+	Lost    int64    `json:"lost,omitzero"`   // entries, at least, that were signed and that the log went on without, as after a restore
 	Keys    []string `json:"keys"`            // from the one that is held to today's
 }
 
 func (e *env) answerLog(dir string, r *archive.Report) error {
-	said := verifiedLog{Folder: dir, Origin: r.Tree.Origin, Entries: r.Tree.Size, Root: r.Tree.Root.String(), Pruned: r.Pruned}
+	said := verifiedLog{Folder: dir, Origin: r.Tree.Origin, Entries: r.Tree.Size, Root: r.Tree.Root.String(), Pruned: r.Pruned, Lost: r.Lost}
 	for _, k := range r.Keys {
 		said.Keys = append(said.Keys, k.String())
 	}
@@ -111,6 +112,9 @@ func (e *env) answerLog(dir string, r *archive.Report) error {
 		t.row("root", said.Root)
 		if said.Pruned > 0 {
 			t.row("pruned", fmt.Sprintf("%d entries: only their hashes are there", said.Pruned))
+		}
+		if said.Lost > 0 {
+			t.row("lost", fmt.Sprintf("at least %d entries that were signed: the log went on without them under another origin", said.Lost))
 		}
 		t.row("held key", said.Keys[0])
 		if len(said.Keys) > 1 {

@@ -11,6 +11,7 @@ package archive
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,6 +46,7 @@ type Report struct {
 	Tree   checkpoint.Tree // of the checkpoint
 	Keys   []checkpoint.Key
 	Pruned int64 // leading entries whose bytes are no longer there; their hashes are
+	Lost   int64 // entries, at least, that were signed and that the log by its own successions went on without
 }
 
 // log is a folder, or what is to become of it, under verification.
@@ -84,6 +86,9 @@ func (l *log) open(note []byte) error {
 		l.words = append(l.words, s)
 	}
 	for i, s := range l.words {
+		if s.To.Name == l.tree.Origin && s.From.Name != l.tree.Origin && s.Size > l.tree.Size {
+			return fmt.Errorf("%w: the origin began with %d entries, and now there are %d", ErrForked, s.Size, l.tree.Size)
+		}
 		if s.Size <= l.kept(i+1) {
 			if err := l.demand(s.Size, s.Root); err != nil {
 				return err
@@ -98,6 +103,14 @@ func (l *log) kept(i int) int64 {
 	n := l.tree.Size
 	for _, s := range l.words[i:] {
 		n = min(n, s.Size)
+	}
+	return n
+}
+
+// lost is how many entries the successions show to have been signed and gone on without. There may have been more.
+func (l *log) lost() (n int64) {
+	for i, s := range l.words[min(1, len(l.words)):] {
+		n += max(0, l.words[i].Size-s.Size)
 	}
 	return n
 }
@@ -188,7 +201,7 @@ func (l *log) path(name string) string { return filepath.Join(l.dir, filepath.Fr
 
 // read reads a tile of hashes.
 func (l *log) read(t checkpoint.Tile) ([]byte, error) {
-	b, err := os.ReadFile(l.path(t.Path()))
+	b, err := readFile(l.path(t.Path()), checkpoint.Width*tlog.HashSize)
 	if err != nil {
 		return nil, tampered("a tile", err)
 	}
@@ -208,7 +221,8 @@ func (l *log) compare(t checkpoint.Tile, hashes []byte) error {
 }
 
 func (l *log) bundle(index int64, width int) ([][]byte, error) {
-	b, err := os.ReadFile(l.path(checkpoint.Tile{Level: checkpoint.Entries, Index: index, Width: width}.Path()))
+	const longest = checkpoint.Width * (2 + checkpoint.MaxEntry)
+	b, err := readFile(l.path(checkpoint.Tile{Level: checkpoint.Entries, Index: index, Width: width}.Path()), longest)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +239,7 @@ type Against struct {
 // Verify verifies all of a folder: the successions, the checkpoint, every tile and every entry. It fails with ErrTampered,
 // ErrForked, ErrLost or ErrPruned.
 func Verify(dir string, against Against) (*Report, error) {
-	note, err := os.ReadFile(filepath.Join(dir, checkpointFile))
+	note, err := readFile(filepath.Join(dir, checkpointFile), checkpoint.MaxNote)
 	if err != nil {
 		return nil, tampered("the checkpoint", err)
 	}
@@ -249,7 +263,11 @@ func Verify(dir string, against Against) (*Report, error) {
 	if pruned > 0 && !against.Pruned {
 		return nil, fmt.Errorf("%w: %d of %d", ErrPruned, pruned, l.tree.Size)
 	}
-	return &Report{Tree: l.tree, Keys: l.chain, Pruned: pruned}, nil
+	return l.report(pruned), nil
+}
+
+func (l *log) report(pruned int64) *Report {
+	return &Report{Tree: l.tree, Keys: l.chain, Pruned: pruned, Lost: l.lost()}
 }
 
 const (
@@ -260,8 +278,8 @@ const (
 func successionFile(i int) string { return fmt.Sprintf("succession/%03d", i) }
 
 func readSuccessions(dir string) (notes [][]byte, err error) {
-	for i := 0; ; i++ {
-		b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(successionFile(i))))
+	for i := range maxSuccessions {
+		b, err := readFile(filepath.Join(dir, filepath.FromSlash(successionFile(i))), checkpoint.MaxNote)
 		if errors.Is(err, os.ErrNotExist) {
 			return notes, nil
 		}
@@ -270,11 +288,33 @@ func readSuccessions(dir string) (notes [][]byte, err error) {
 		}
 		notes = append(notes, b)
 	}
+	return nil, tampered("more successions than any log has", nil)
+}
+
+// maxSuccessions is how many successions a folder may have: one for each rotation and promotion.
+const maxSuccessions = 10_000
+
+// readFile reads a file of a folder that may have been made to stall whoever reads it, or to exhaust their memory: it must be a
+// regular one of at most limit bytes.
+func readFile(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, tampered(filepath.Base(path)+" is no file, or larger than any of a log", nil)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	return io.ReadAll(io.LimitReader(f, limit))
 }
 
 // Held is the key that a folder is kept under.
 func Held(dir string) (checkpoint.Key, error) {
-	b, err := os.ReadFile(filepath.Join(dir, keyFile))
+	b, err := readFile(filepath.Join(dir, keyFile), checkpoint.MaxNote)
 	if err != nil {
 		return checkpoint.Key{}, err
 	}

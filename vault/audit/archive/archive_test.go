@@ -298,3 +298,76 @@ func put(t *testing.T, name string, b []byte) {
 	}
 	check(t, os.WriteFile(name, b, 0o600))
 }
+
+// TestWhatTheLogLostIsSaid: a log that by its own successions went on from fewer entries says so to who has no earlier
+// checkpoint, and a head that is smaller than what its origin began with contradicts them.
+func TestWhatTheLogLostIsSaid(t *testing.T) {
+	s := (&server{t: t, by: newSigner("log.example/1")}).grow(300, "a")
+	held := s.by.Key()
+	s.passTo(newSigner("log.example/1"))
+	lacks := s.fork(250)
+	lacks.passTo(newSigner("log.example/2"))
+	dir := t.TempDir()
+	if r, err := lacks.grow(100, "b").export(dir, held); err != nil || r.Lost != 50 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, err := archive.Verify(dir, archive.Against{Keys: []checkpoint.Key{held}}); err != nil || r.Lost != 50 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	s.passTo(newSigner("log.example/2"))
+	if r, err := s.fork(280).export(t.TempDir(), held); !errors.Is(err, archive.ErrForked) {
+		t.Errorf("a head below the origin's beginning: %+v, %v", r, err)
+	}
+}
+
+// TestAFolderMadeToExhaust: what would stall a reader, or fill their memory, is refused.
+func TestAFolderMadeToExhaust(t *testing.T) {
+	s := (&server{t: t, by: newSigner("log.example/1")}).grow(300, "a")
+	s.passTo(newSigner("log.example/1"))
+	held := []checkpoint.Key{s.by.Key()}
+	for _, name := range []string{"checkpoint", "tile/0/001.p/44", "tile/entries/000", "succession/000", "key"} {
+		dir := t.TempDir()
+		_, err := s.export(dir, held[0])
+		check(t, err)
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		read := func() error {
+			if name == "key" {
+				_, err := archive.Held(dir)
+				return err
+			}
+			_, err := archive.Verify(dir, archive.Against{Keys: held})
+			return err
+		}
+		check(t, read())
+		check(t, os.Truncate(path, 1<<40)) // it takes no room on the disk
+		if err := read(); !errors.Is(err, archive.ErrTampered) {
+			t.Errorf("%s of a terabyte: %v", name, err)
+		}
+		check(t, os.Remove(path))
+		check(t, os.Symlink("/dev/zero", path))
+		if err := read(); !errors.Is(err, archive.ErrTampered) {
+			t.Errorf("%s without an end: %v", name, err)
+		}
+	}
+}
+
+// vast is a server that says, signed, that it has more entries than anybody could list.
+type vast struct{ *server }
+
+func (s vast) Checkpoint(ctx context.Context) ([]byte, error) {
+	text, err := checkpoint.Tree{Origin: s.by.name, Size: 1 << 60}.Marshal()
+	check(s.t, err)
+	return checkpoint.Sign(ctx, text, s.by)
+}
+
+func (s vast) Tile(_ context.Context, t checkpoint.Tile) ([]byte, error) {
+	return nil, fmt.Errorf("no %s: %w", t.Path(), fs.ErrInvalid)
+}
+
+// TestAVastLog: a head of any size is refused when its first tile is not there, and takes no memory before that.
+func TestAVastLog(t *testing.T) {
+	s := vast{&server{t: t, by: newSigner("log.example/1")}}
+	if _, err := archive.Export(t.Context(), t.TempDir(), s.by.Key(), s); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("%v", err)
+	}
+}

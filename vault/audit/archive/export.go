@@ -33,7 +33,7 @@ func Export(ctx context.Context, dir string, key checkpoint.Key, from Source) (*
 	if err != nil {
 		return nil, err
 	}
-	before, err := os.ReadFile(filepath.Join(dir, checkpointFile))
+	before, err := readFile(filepath.Join(dir, checkpointFile), checkpoint.MaxNote)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func Export(ctx context.Context, dir string, key checkpoint.Key, from Source) (*
 			}
 		}
 	}
-	return &Report{Tree: l.tree, Keys: l.chain, Pruned: pruned}, l.write(checkpointFile, note)
+	return l.report(pruned), l.write(checkpointFile, note)
 }
 
 // settle returns the key that a folder is kept under, and makes it that of a folder that has none.
@@ -108,7 +108,7 @@ func settle(dir string, key checkpoint.Key) (checkpoint.Key, error) {
 
 // fetch writes the tiles and bundles that a folder lacks which has the tree of size have.
 func (l *log) fetch(ctx context.Context, have int64, from Source) error {
-	for _, t := range checkpoint.Tiles(have, l.tree.Size) {
+	for t := range checkpoint.Tiles(have, l.tree.Size) {
 		data, err := from.Tile(ctx, t)
 		if errors.Is(err, ErrAbsent) && t.Level == checkpoint.Entries && t.Width == checkpoint.Width {
 			continue // pruned, or else the verification misses it

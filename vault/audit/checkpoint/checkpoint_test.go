@@ -8,7 +8,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -347,6 +349,40 @@ func TestKeysHaveOneText(t *testing.T) {
 		k := checkpoint.Key{Name: "log.example", Public: ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)}
 		if back, err := checkpoint.ParseKey(k.String()); err != nil || !back.Equal(k) {
 			t.Fatalf("%s: %v", k, err)
+		}
+	}
+}
+
+// TestTiles: the tiles of a log are those that golang.org/x/mod knows, and naming a log of any size takes no memory.
+func TestTiles(t *testing.T) {
+	for _, size := range []int64{0, 1, 255, 256, 257, 511, 512, 65535, 65536, 65537, 70000, 200000} {
+		for _, since := range []int64{0, 1, 255, 256, 300, 65536, 65537, 70000} {
+			if since > size {
+				continue
+			}
+			var want, got []checkpoint.Tile
+			for _, w := range tlog.NewTiles(checkpoint.Height, since, size) {
+				want = append(want, checkpoint.Tile{Level: w.L, Index: w.N, Width: w.W})
+			}
+			bundles := 0
+			for tile := range checkpoint.Tiles(since, size) {
+				if tile.Level == checkpoint.Entries {
+					bundles++
+					continue
+				}
+				got = append(got, tile)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("from %d to %d: %v, want %v", since, size, got, want)
+			}
+			if most := int(size/checkpoint.Width - since/checkpoint.Width + 1); bundles > most {
+				t.Errorf("from %d to %d: %d bundles", since, size, bundles)
+			}
+		}
+	}
+	for tile := range checkpoint.Tiles(0, math.MaxInt64) {
+		if tile.Index == 3 {
+			break
 		}
 	}
 }

@@ -3,10 +3,9 @@ package checkpoint
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
-
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // Height is the height of the tiles of c2sp.org/tlog-tiles; Width is how many hashes, or entries, a full one has.
@@ -87,17 +86,21 @@ func ParseTile(path string) (Tile, error) {
 	return t, nil
 }
 
-// Tiles lists the tiles that a log of size entries consists of: of every level, full ones and the partial one at its end, and
-// the bundles of entries. Those that a log of size since had already are left out.
-func Tiles(since, size int64) []Tile {
-	var all []Tile
-	for _, t := range tlog.NewTiles(Height, since, size) {
-		all = append(all, Tile{Level: t.L, Index: t.N, Width: t.W})
-		if t.L == 0 {
-			all = append(all, Tile{Level: Entries, Index: t.N, Width: t.W})
+// Tiles goes through the tiles that a log of size entries consists of, from the lowest level up: of every level, full ones and the
+// partial one at its end, and with each of level 0 the bundle of its entries. Those that a log of size since had already are left
+// out. It holds nothing in memory, for whoever signs a checkpoint may name any size.
+func Tiles(since, size int64) iter.Seq[Tile] {
+	return func(yield func(Tile) bool) {
+		for level := 0; size>>(Height*level) > 0; level++ {
+			had, has := since>>(Height*level), size>>(Height*level)
+			for index := had / Width; had < has && index*Width < has; index++ {
+				t := Tile{Level: level, Index: index, Width: int(min(Width, has-index*Width))}
+				if !yield(t) || level == 0 && !yield(Tile{Level: Entries, Index: index, Width: t.Width}) {
+					return
+				}
+			}
 		}
 	}
-	return all
 }
 
 // MaxEntry is the longest entry that a bundle holds, in bytes.

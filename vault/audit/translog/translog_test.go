@@ -186,7 +186,7 @@ func (w *world) rebuilt(held checkpoint.Key) *tree {
 	check(w.t, err)
 	f := &tree{}
 	var tiles []checkpoint.Tile
-	for _, t := range checkpoint.Tiles(0, head.Size) {
+	for t := range checkpoint.Tiles(0, head.Size) {
 		if t.Level != checkpoint.Entries {
 			tiles = append(tiles, t)
 			continue
