@@ -47,6 +47,7 @@ func (*bell) MissingKey()                         {}
 func (*bell) NoBasis()                            {}
 func (*bell) Log(int64, time.Duration, time.Time) {}
 func (*bell) Live(bool)                           {}
+func (*bell) Ledger(bool)                         {}
 
 // budgeted gives a vault budgets, and a bell.
 func budgeted(b *bell, mode budget.Mode, limits ...budget.Limit) vaulttest.Option {

@@ -487,6 +487,7 @@ func (c *countsNoBasis) Backlog(int, time.Duration)          {}
 func (*countsNoBasis) Removals(int, time.Duration)           {}
 func (c *countsNoBasis) Log(int64, time.Duration, time.Time) {}
 func (c *countsNoBasis) Live(bool)                           {}
+func (*countsNoBasis) Ledger(bool)                           {}
 
 func TestObserveCounts(t *testing.T) {
 	seen := &countsNoBasis{}

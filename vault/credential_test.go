@@ -189,3 +189,4 @@ func (*kindsHeard) MissingKey()                         {}
 func (*kindsHeard) NoBasis()                            {}
 func (*kindsHeard) Log(int64, time.Duration, time.Time) {}
 func (*kindsHeard) Live(bool)                           {}
+func (*kindsHeard) Ledger(bool)                         {}

@@ -49,17 +49,8 @@ func (s *Service) destroyKeys(ctx context.Context, id ErasureID, row *erasureRow
 		s.handles.cut(row.Subject)
 		s.uploads.cut(row.Subject)
 	}
-	keys := make([]kms.ID, 0, len(row.Keys))
-	for _, k := range row.Keys {
-		keys = append(keys, k)
-	}
-	if _, live := s.title.claim(); !live {
-		return fmt.Errorf("the store is not known to be the live one: %w", kms.ErrUnavailable)
-	}
-	if len(keys) > 0 {
-		if err := s.keyring.Destroy(ctx, keys...); err != nil {
-			return err
-		}
+	if err := s.destroy(ctx, erasureEntry(id, row)); err != nil {
+		return err
 	}
 	gone, err := s.countGone(ctx, row)
 	if err != nil {

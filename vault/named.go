@@ -116,7 +116,7 @@ func (n *namedKeys) forget(ctx context.Context, name string) error {
 	if err != nil || row == nil {
 		return err
 	}
-	if err := n.service.keyring.Destroy(ctx, row.Key); err != nil {
+	if err := n.service.destroy(ctx, keyEntry(row.Key)); err != nil {
 		return err
 	}
 	return n.service.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {

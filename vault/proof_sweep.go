@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/ledger"
 	"github.com/sandyq/sandyq/vault/store"
 )
 
@@ -88,19 +89,17 @@ func (s *Service) endProofs(ctx context.Context) error {
 		if err != nil || len(over) == 0 {
 			return err
 		}
-		var keys []kms.ID
+		var entries []ledger.Entry
 		var d draft
 		for _, o := range over {
 			d.delete(o.due)
 			if o.row != nil {
-				keys = append(keys, o.row.Key)
+				entries = append(entries, keyEntry(o.row.Key))
 				d.delete(s.rows.proof(o.receipt))
 			}
 		}
-		if len(keys) > 0 {
-			if err := s.keyring.Destroy(ctx, keys...); err != nil {
-				return err
-			}
+		if err := s.destroy(ctx, entries...); err != nil {
+			return err
 		}
 		if _, err := commit(ctx, s.Store, &d); err != nil {
 			return err

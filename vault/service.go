@@ -18,18 +18,21 @@ import (
 	"github.com/sandyq/sandyq/vault/blob"
 	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/consent"
+	"github.com/sandyq/sandyq/vault/ledger"
 	"github.com/sandyq/sandyq/vault/purpose"
 	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store"
 )
 
-// Options are what a Service is made of. Tenant, Store, Blobs, Keys, Clock, Log and Decider are required.
+// Options are what a Service is made of. Tenant, Store, Blobs, Keys, Ledger, Clock, Log and Decider are required.
 type Options struct {
 	Tenant string // [a-z0-9-]{1,40}; part of every key and of every sealed value's context
 	Store  store.Store
 	Place  string // where the store lies: another place is a copy
+	Replay bool   // a copy brings its own rows up to the erasure ledger, for a restore or a drill
 	Blobs  blob.Store
 	Keys   kms.Provider
+	Ledger OpenLedger // of what was destroyed; it lies outside what is backed up with the store, and with the keys
 	Clock  clock.Clock
 	Log    *slog.Logger
 
@@ -87,7 +90,13 @@ type Observer interface {
 	Log(size int64, waiting time.Duration, signed time.Time)
 	// Live reports whether the store is the live one for its keys.
 	Live(bool)
+	// Ledger reports whether the erasure ledger, the store and the keys agree.
+	Ledger(agrees bool)
 }
+
+// OpenLedger opens the tenant's erasure ledger, which may ask the key provider for the keys that sign it. When there is none
+// it makes one if create says so, and otherwise fails with ledger.ErrMissing. The service closes it.
+type OpenLedger func(ctx context.Context, create bool) (ledger.Ledger, error)
 
 // Compile makes a Decider of a set of policies: the text of each file by its name. An error that has Rules() []string is told
 // to whoever put the set, by these: they say where which rule is broken and repeat nothing of the texts (see cedar.Broken).
@@ -111,6 +120,7 @@ type Service struct {
 	pool      *poolRows
 	title     title
 	translog  *translog.Log
+	accord    accord
 	names     namedKeys
 	index     index
 	handles   handles
@@ -133,8 +143,8 @@ var tenantPattern = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 // Open makes a service of its parts and starts its background work, which ends with Close. It fails when the keys belong
 // to another store; with the provider away, or not as it was left, it starts and serves what needs no keys.
 func Open(ctx context.Context, o Options) (*Service, error) {
-	if o.Store == nil || o.Blobs == nil || o.Keys == nil || o.Clock == nil || o.Log == nil || o.Decider == nil {
-		return nil, errors.New("vault: Store, Blobs, Keys, Clock, Log and Decider are required")
+	if o.Store == nil || o.Blobs == nil || o.Keys == nil || o.Ledger == nil || o.Clock == nil || o.Log == nil || o.Decider == nil {
+		return nil, errors.New("vault: Store, Blobs, Keys, Ledger, Clock, Log and Decider are required")
 	}
 	if !tenantPattern.MatchString(o.Tenant) {
 		return nil, fmt.Errorf("vault: a tenant is %s", tenantPattern)
@@ -146,6 +156,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		backingUp: make(chan struct{}, 1),
 	}
 	s.title.init(s)
+	s.accord.init(s)
 	s.names.init(s)
 	s.index.init(s)
 	s.rulebook.service = s
@@ -164,6 +175,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	if err := s.openLog(); err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
+	k.Hold = s.accord.hold
 	err := s.rulebook.load(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("vault: open: %w", err)
@@ -176,6 +188,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		s.keyring.Close()
 		return nil, fmt.Errorf("vault: open: %w", err)
 	}
+	s.accord.open(ctx)
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	s.work.Go(func() { s.keyring.Run(background) })
@@ -245,6 +258,7 @@ func (s *Service) Close() {
 	s.stop()
 	s.work.Wait()
 	s.handles.closeAll()
+	s.accord.close()
 	s.keyring.Close()
 }
 
@@ -267,6 +281,8 @@ func (s *Service) Ready(ctx context.Context) api.Readiness {
 		ready.Degraded = append(ready.Degraded, string(standing))
 	case standing == StandingUnknown, s.title.away():
 		ready.Degraded = append(ready.Degraded, "keys")
+	case s.accord.hold() != nil:
+		ready.Degraded = append(ready.Degraded, "ledger")
 	}
 	return ready
 }
@@ -281,3 +297,4 @@ func (nobody) NoBasis()                            {}
 func (nobody) Alert(string)                        {}
 func (nobody) Log(int64, time.Duration, time.Time) {}
 func (nobody) Live(bool)                           {}
+func (nobody) Ledger(bool)                         {}

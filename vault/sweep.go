@@ -42,11 +42,15 @@ func (s *Service) sweepUntil(ctx context.Context) {
 func (s *Service) sweep(ctx context.Context) {
 	ctx = store.With(ctx, store.Vital)
 	s.handles.expire(s.Clock())
+	away := s.title.away()
 	if err := s.title.settle(ctx); err != nil {
 		s.complain(ctx, "reach the key provider", err)
 	}
-	if s.title.standing() != StandingLive {
-		return // nothing is destroyed or removed before it is known that this is the vault
+	if err := s.accord.look(ctx, away && !s.title.away()); err != nil {
+		s.complain(ctx, "hold the erasure ledger against the store and the keys", err)
+	}
+	if s.title.standing() != StandingLive || s.accord.hold() != nil {
+		return // nothing is destroyed or removed before it is known that this is the vault, and who was erased
 	}
 	for _, step := range []struct {
 		doing string
@@ -65,6 +69,7 @@ func (s *Service) sweep(ctx context.Context) {
 		{"forget old budgets", s.expireBudgets},
 		{"remove audit entries whose time is over", s.pruneLog},
 		{"write down when service tokens were used", s.writeUses},
+		{"note how far the erasure ledger is carried out", s.accord.advance},
 	} {
 		if err := step.do(ctx); err != nil {
 			s.complain(ctx, step.doing, err)
@@ -87,6 +92,9 @@ func (s *Service) complain(ctx context.Context, doing string, err error) {
 func (s *Service) sweepErasures(ctx context.Context) error {
 	ids, err := s.pending(ctx, kindOpen)
 	if err != nil {
+		return err
+	}
+	if err := s.listErasures(ctx, ids); err != nil {
 		return err
 	}
 	const atOnce = 8

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -20,6 +21,20 @@ type titleRow struct {
 	Generation generationRow `cbor:"2,keyasint"`
 	Pending    generationRow `cbor:"3,keyasint"` // durable before the key side is told
 	Place      string        `cbor:"4,keyasint"`
+	// Past are the generations that this store held, the latest last: a key side that holds one of them was rolled back.
+	Past []generationRow `cbor:"5,keyasint,omitempty"`
+}
+
+// maxPast is how many past generations are remembered: a store takes one at each start.
+const maxPast = 500
+
+// enter makes the pending generation, which the key side knows by now, the store's own.
+func (row *titleRow) enter() {
+	if row.Generation.Number > 0 {
+		row.Past = append(row.Past, row.Generation)
+		row.Past = row.Past[max(0, len(row.Past)-maxPast):]
+	}
+	row.Generation, row.Pending = row.Pending, generationRow{}
 }
 
 type generationRow struct {
@@ -123,17 +138,34 @@ func (t *title) look(ctx context.Context) error {
 	row = found.row
 	if found.told {
 		// Taken over, and gone on from: what was copied while it was pending must not find itself told too.
-		row.Generation, row.Pending = row.Pending, generationRow{}
+		row.enter()
 	}
-	if err := t.advance(ctx, row, found.current); err != nil {
-		return err
+	if found.rolledBack {
+		t.service.Log.WarnContext(ctx, "the key provider was restored from an older state: what it brought back is destroyed again",
+			"generation", row.Generation.Number, "now", found.current.Number)
 	}
-	row.Generation, row.Pending = row.Pending, generationRow{}
-	if err := t.write(ctx, row); err != nil {
+	if err := t.goOn(ctx, row, found.current); err != nil {
 		return err
 	}
 	t.set(StandingLive, kms.Claim{Sentinel: row.Sentinel, Generation: row.Generation.generation()})
 	return nil
+}
+
+// goOn takes both sides to the next generation. After the key side was rolled back that is one beyond all that the store has
+// held, so that whatever was copied before finds itself superseded, as ever.
+func (t *title) goOn(ctx context.Context, row *titleRow, current kms.Generation) error {
+	for reached := row.Generation.Number; ; current = row.Generation.generation() {
+		if err := t.advance(ctx, row, current); err != nil {
+			return err
+		}
+		row.enter()
+		if err := t.write(ctx, row); err != nil {
+			return err
+		}
+		if row.Generation.Number > reached {
+			return nil
+		}
+	}
 }
 
 // comparison is what holding a store's title against its keys came to.
@@ -142,6 +174,8 @@ type comparison struct {
 	row      *titleRow      // a new one for a new store
 	current  kms.Generation // of the keys
 	told     bool           // it is the pending one: an earlier start told the key side and fell before it told the store
+
+	rolledBack bool // the key side holds a generation that the store has left behind
 }
 
 // compare holds a title, nil for a new store, against the keys. It writes nothing. The standing of a copy holds even with
@@ -171,10 +205,12 @@ func compare(ctx context.Context, row *titleRow, place string, keys kms.Anchor) 
 	switch {
 	case c.told, c.current == c.row.Generation.generation():
 		c.standing = StandingLive
+	case slices.ContainsFunc(c.row.Past, func(g generationRow) bool { return g.generation() == c.current }):
+		c.standing, c.rolledBack = StandingLive, true
 	case c.current.Number > c.row.Generation.Number:
 		c.standing = StandingSuperseded
 	default:
-		return c, kms.ErrClaim // it was rolled back
+		return c, kms.ErrClaim // it was rolled back to what this store never held
 	}
 	return c, nil
 }
@@ -251,7 +287,8 @@ func (s *Service) Promote(ctx context.Context) error {
 	if err := t.advance(ctx, row, current); err != nil {
 		return fmt.Errorf("vault: promote: %w", err)
 	}
-	row.Generation, row.Pending, row.Place = row.Pending, generationRow{}, s.Place
+	row.enter()
+	row.Place = s.Place
 	if err := t.write(ctx, row); err != nil {
 		return err
 	}

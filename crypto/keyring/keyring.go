@@ -64,6 +64,9 @@ type Options struct {
 	Pool Pool
 	// Claim is the store's title to the keys, and whether the store is the live one. Called often; it must not block.
 	Claim func() (claim kms.Claim, live bool)
+	// Hold says why nothing may be read at the moment, or nil: then neither Open nor MAC gives anything out, and their error is
+	// its. Called often; it must not block. Nil never holds.
+	Hold func() error
 	// Now is the clock for leases, permits and settling; readings should be monotonic.
 	Now func() time.Time
 
@@ -105,6 +108,7 @@ type Keyring struct {
 	kms      kms.KMS
 	mac      kms.MACer
 	claim    func() (kms.Claim, bool)
+	refusal  func() error // Options.Hold
 	now      func() time.Time
 	observer Observer
 	timeout  time.Duration
@@ -140,8 +144,11 @@ func New(o Options) (*Keyring, error) {
 	if o.Observer == nil {
 		o.Observer = nobody{}
 	}
+	if o.Hold == nil {
+		o.Hold = func() error { return nil }
+	}
 	k := &Keyring{
-		kms: o.KMS, mac: o.MAC, claim: o.Claim, now: o.Now, observer: o.Observer, timeout: o.Timeout,
+		kms: o.KMS, mac: o.MAC, claim: o.Claim, refusal: o.Hold, now: o.Now, observer: o.Observer, timeout: o.Timeout,
 		arena: newArena(o.Observer.Trouble),
 	}
 	k.life, k.end = context.WithCancel(context.Background())

@@ -27,6 +27,9 @@ func (k *Keyring) MAC(ctx context.Context, inputs ...[]byte) ([][]byte, error) {
 	if len(inputs) == 0 {
 		return nil, nil
 	}
+	if err := k.refusal(); err != nil {
+		return nil, err
+	}
 	call := newCall(len(inputs))
 	items, queued := make([]macItem, len(inputs)), make([]*macItem, len(inputs))
 	for i, input := range inputs {

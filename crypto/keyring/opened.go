@@ -29,7 +29,7 @@ type held struct {
 
 // Open opens keys under a permit whose Update has allowed it. It fails as a whole when the permit is missing or too old,
 // when ctx ends, or when the keyring is closed; every other failure is told key by key by [Opened.Key]: a corrupt or
-// missing key does not hide the ones beside it. The caller closes what it gets. Cached keys are served whether or not
+// missing key does not hide the ones beside it. It fails, too, with the error of Options.Hold. The caller closes what it gets. Cached keys are served whether or not
 // the provider is there; others fail with kms.ErrUnavailable within Options.Timeout.
 func (k *Keyring) Open(ctx context.Context, p Permit, ids ...kms.ID) (*Opened, error) {
 	now := k.now()
@@ -38,6 +38,9 @@ func (k *Keyring) Open(ctx context.Context, p Permit, ids ...kms.ID) (*Opened, e
 	}
 	if k.closed.Load() {
 		return nil, ErrClosed
+	}
+	if err := k.refusal(); err != nil {
+		return nil, err
 	}
 	o := &Opened{keyring: k}
 	if len(ids) <= len(o.few) {
@@ -62,6 +65,10 @@ func (k *Keyring) Open(ctx context.Context, p Permit, ids ...kms.ID) (*Opened, e
 		}
 	}
 	k.lastLook(o, p)
+	if err := k.refusal(); err != nil { // it may have begun while the provider was asked
+		o.Close()
+		return nil, err
+	}
 	return o, nil
 }
 

@@ -1,0 +1,300 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/ledger"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+const metaLedger = "ledger"
+
+// markRow is how far the store has carried out the erasure ledger: everything up to there is unreadable in it. Entries 0
+// pins which ledger it is.
+type markRow struct {
+	Entries uint64   `cbor:"1,keyasint"`
+	Head    [32]byte `cbor:"2,keyasint"`
+}
+
+func (m markRow) mark() kms.Mark { return kms.Mark(m) }
+
+// compareEvery is how often the ledger, the store and the keys are held against each other while all is well: any of them may
+// be rolled back under a living process.
+const compareEvery = time.Minute
+
+// accord knows whether the erasure ledger, the store and the key side tell one story of what was destroyed. Store and key
+// side each keep a mark, how far they have carried the ledger out; the ledger lies outside what is backed up with either.
+//
+//   - All three agree, or differ only by what this process is carrying out: all is well. It costs three short reads.
+//   - A mark lies behind. The store or the key side was restored from an older state, or a crash came between: the vault
+//     gives nothing out until every entry is carried out again, on both sides, and every listed key was seen to be gone.
+//   - The ledger is not there, ends before a mark or tells something else: nobody can say who was erased. The vault gives
+//     nothing out and destroys nothing, until the ledger is as it was. See docs/ledger.md.
+//
+// A copy of the store destroys no keys and changes no row, unless it replays (Options.Replay). It gives nothing out unless
+// every key that the ledger lists beyond its mark was seen to be gone.
+//
+// While nothing is given out, blocks and the beginnings of erasures are still served: they need no keys.
+type accord struct {
+	service  *Service
+	held     atomic.Pointer[fault.Error] // why nothing is given out; nil when all agree
+	ledger   ledger.Ledger               // nil until it was opened, which is before anything is given out; owned by the sweeper until then
+	compared time.Time                   // when all agreed; owned by the sweeper
+	seen     ledger.Head                 // what a copy has looked through; owned by the sweeper
+	opening  bool                        // before the sweeper runs: what takes long is left to it
+
+	mu     sync.Mutex      // not held over I/O
+	undone map[uint64]bool // entries that this process has appended and not yet carried out
+}
+
+// errNotCompared holds everything back until the first comparison.
+var errNotCompared = fault.New(fault.Unavailable, "the erasure ledger has not been compared yet: blocks and erasures are served, nothing is given out")
+
+func (a *accord) init(s *Service) {
+	a.service, a.undone = s, map[uint64]bool{}
+	a.held.Store(errNotCompared)
+}
+
+// open compares for the first time. What fails is told to the log, and left to the sweeper.
+func (a *accord) open(ctx context.Context) {
+	a.opening = true
+	if err := a.look(ctx, true); err != nil {
+		a.service.complain(ctx, "hold the erasure ledger against the store and the keys", err)
+	}
+	a.opening = false
+}
+
+// close lets go of the ledger.
+func (a *accord) close() {
+	if a.ledger == nil {
+		return
+	}
+	if err := a.ledger.Close(); err != nil {
+		a.service.Log.Error("the erasure ledger could not be closed", "error", err)
+	}
+}
+
+// hold is why nothing may be given out, or nil. See keyring.Options.Hold.
+func (a *accord) hold() error {
+	if why := a.held.Load(); why != nil {
+		return why
+	}
+	return nil
+}
+
+// holdBack stops giving out, streams included.
+func (a *accord) holdBack(why *fault.Error) {
+	if was := a.held.Swap(why); was == nil {
+		a.service.handles.closeAll()
+	}
+	a.service.Observer.Ledger(false)
+}
+
+// agree lets things be given out again.
+func (a *accord) agree() {
+	a.held.Store(nil)
+	a.compared = a.service.Clock()
+	a.service.Observer.Ledger(true)
+}
+
+// look compares when it is time to, and makes good what it finds. The error says what keeps the three apart; blocks and
+// erasures go on.
+func (a *accord) look(ctx context.Context, again bool) error {
+	s := a.service
+	if a.hold() == nil && !again && s.Clock().Sub(a.compared).Abs() < compareEvery {
+		return nil
+	}
+	err := a.compare(ctx)
+	switch {
+	case err == nil:
+		a.agree()
+		return nil
+	case errors.Is(err, kms.ErrUnavailable):
+		return err // all stands as it stood: what is leased may still be read, if it might before
+	}
+	a.holdBack(fault.Wrap(fault.Unavailable, err, "the erasure ledger and the vault do not agree, so nothing is given out: see the runbook"))
+	return err
+}
+
+// compare holds the three against each other, and carries out what one of them lacks.
+func (a *accord) compare(ctx context.Context) error {
+	s := a.service
+	standing := s.title.standing()
+	if standing == StandingUnknown || standing == StandingSuperseded {
+		return fmt.Errorf("the store is not known to be the live one: %w", kms.ErrUnavailable)
+	}
+	mine, err := a.mark(ctx)
+	if err != nil {
+		return err
+	}
+	theirs, err := s.Keys.Mark(ctx)
+	if err != nil {
+		return fmt.Errorf("how far the keys have carried out the ledger: %w", err)
+	}
+	if a.ledger == nil {
+		first := standing == StandingLive && mine == kms.Mark{} && theirs == kms.Mark{}
+		if a.ledger, err = s.Ledger(ctx, first); err != nil {
+			a.ledger = nil
+			return fmt.Errorf("open the erasure ledger: %w", err)
+		}
+	}
+	head, err := a.ledger.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("the end of the erasure ledger: %w", err)
+	}
+	for _, m := range []kms.Mark{mine, theirs} {
+		if err := a.contains(ctx, m); err != nil {
+			return err
+		}
+	}
+	now := markOf(head)
+	if mine == now && theirs == now {
+		return nil
+	}
+	if standing == StandingCopy {
+		return a.compareCopy(ctx, head, mine)
+	}
+	return a.catchUp(ctx, head, mine, theirs)
+}
+
+func markOf(h ledger.Head) kms.Mark { return kms.Mark{Entries: h.Entries, Head: h.Hash} }
+
+// mark reads how far the store has carried out the ledger; the zero Mark when it never knew of one.
+func (a *accord) mark(ctx context.Context) (m kms.Mark, err error) {
+	s := a.service
+	err = s.Store.View(ctx, func(r store.Reader) error {
+		row, err := getRow[markRow](r, s.rows.meta(metaLedger))
+		if err == nil && row != nil {
+			m = row.mark()
+		}
+		return err
+	})
+	return m, err
+}
+
+// contains refuses a ledger in which a mark does not lie: it ends before what was carried out, or is another.
+func (a *accord) contains(ctx context.Context, m kms.Mark) error {
+	if m == (kms.Mark{}) {
+		return nil
+	}
+	return ledger.Compare(ctx, a.ledger, ledger.Head{Entries: m.Entries, Hash: m.Head})
+}
+
+// catchUp carries out on both sides what the ledger lists beyond a mark. When one of them was rolled back nothing is given
+// out meanwhile, and everything the ledger lists is gone through again.
+func (a *accord) catchUp(ctx context.Context, head ledger.Head, mine, theirs kms.Mark) error {
+	from := min(mine.Entries, theirs.Entries)
+	rolledBack := theirs.Entries < mine.Entries
+	if !rolledBack {
+		behind, err := a.behind(ctx, mine.Entries)
+		if err != nil {
+			return err
+		}
+		rolledBack = behind
+	}
+	if rolledBack {
+		a.service.Log.ErrorContext(ctx, "the store or the keys were restored from an older state: the erasure ledger is carried out again",
+			"listed", head.Entries, "store", mine.Entries, "keys", theirs.Entries)
+		a.holdBack(fault.New(fault.Unavailable, "the erasure ledger is being carried out again after a restore: ask again later"))
+		from = 0
+	}
+	if err := a.leave(head.Entries - from); err != nil {
+		return err
+	}
+	if err := a.carryOut(ctx, from); err != nil {
+		return err
+	}
+	return a.advance(ctx)
+}
+
+// compareCopy sees that nothing which the ledger lists can be read through a copy: it changes neither it nor the keys.
+func (a *accord) compareCopy(ctx context.Context, head ledger.Head, mine kms.Mark) error {
+	if a.seen == head {
+		return nil
+	}
+	if err := a.leave(head.Entries - mine.Entries); err != nil {
+		return err
+	}
+	if a.service.Replay {
+		return a.replay(ctx, head, mine)
+	}
+	err := a.ledger.Scan(ctx, mine.Entries, func(e ledger.Entry) error { return a.service.seeGone(ctx, e.Keys) })
+	if err != nil {
+		return fmt.Errorf("this store is a copy, and of those whom the ledger lists: %w", err)
+	}
+	a.seen = head
+	return nil
+}
+
+// leave leaves to the sweeper what would hold up a start, which serves blocks.
+func (a *accord) leave(entries uint64) error {
+	const quick = 1000
+	if a.opening && entries > quick {
+		return fmt.Errorf("%d entries of the erasure ledger are yet to be gone through", entries)
+	}
+	return nil
+}
+
+// advance sets both marks as far as everything is carried out, the key side's first.
+func (a *accord) advance(ctx context.Context) error {
+	s := a.service
+	head, err := a.ledger.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("the erasure ledger: %w", err)
+	}
+	to := a.carriedOut(head)
+	hash, err := a.ledger.At(ctx, to)
+	if err != nil {
+		return fmt.Errorf("the erasure ledger: %w", err)
+	}
+	next := kms.Mark{Entries: to, Head: hash}
+	theirs, err := s.Keys.Mark(ctx)
+	if err != nil {
+		return err
+	}
+	if theirs != next {
+		if err := s.Keys.SetMark(ctx, theirs, next); err != nil {
+			return fmt.Errorf("note at the keys how far the ledger is carried out: %w", err)
+		}
+	}
+	return s.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+		key := s.rows.meta(metaLedger)
+		row, err := getRow[markRow](w, key)
+		if err != nil || row != nil && row.mark() == next {
+			return err
+		}
+		return w.Set(key, encodeRow(markRow(next)))
+	})
+}
+
+// carriedOut is the entry up to which nothing is left to be done.
+func (a *accord) carriedOut(head ledger.Head) uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	to := head.Entries
+	for n := range a.undone {
+		to = min(to, n-1)
+	}
+	return to
+}
+
+func (a *accord) began(number uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.undone[number] = true
+}
+
+func (a *accord) finished(numbers ...uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, n := range numbers {
+		delete(a.undone, n)
+	}
+}
