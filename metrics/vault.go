@@ -39,6 +39,7 @@ type Vault struct {
 	removingSince time.Duration
 	live          bool
 	log           logFigures
+	ledger        bool                 // the erasure ledger agrees with store and keys
 	stats         func() keyring.Stats // nil until there is a keyring
 }
 
@@ -104,6 +105,13 @@ func (v *Vault) Live(live bool) {
 	v.live = live
 }
 
+// Ledger shows whether the erasure ledger, the store and the keys agree.
+func (v *Vault) Ledger(agrees bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ledger = agrees
+}
+
 // ObserveKeyring has the keyring's stats read at every scrape from now on.
 func (v *Vault) ObserveKeyring(stats func() keyring.Stats) {
 	v.mu.Lock()
@@ -125,6 +133,7 @@ type together struct {
 	removingSince time.Duration
 	live          bool
 	log           logFigures
+	ledger        bool
 	keys          *keyring.Stats // nil before there is a keyring
 }
 
@@ -132,17 +141,17 @@ func (vs *vaults) together() together {
 	vs.mu.Lock()
 	all := slices.Clone(vs.all)
 	vs.mu.Unlock()
-	now := together{live: len(all) > 0}
+	now := together{live: len(all) > 0, ledger: len(all) > 0}
 	for _, v := range all {
 		v.mu.Lock()
-		open, oldest, live, stats := v.open, v.oldest, v.live, v.stats
+		open, oldest, live, ledger, stats := v.open, v.oldest, v.live, v.ledger, v.stats
 		now.removing += v.removing
 		now.log = now.log.and(v.log)
 		now.removingSince = max(now.removingSince, v.removingSince)
 		v.mu.Unlock()
 		now.open += open
 		now.oldest = max(now.oldest, oldest)
-		now.live = now.live && live
+		now.live, now.ledger = now.live && live, now.ledger && ledger
 		if stats == nil {
 			continue
 		}
@@ -165,6 +174,7 @@ var (
 	logSizeDesc       = vaultDesc("log_entries", "Audit entries in the transparency log.")
 	waitingDesc       = vaultDesc("log_waiting_seconds", "Age of the oldest audit entry that no checkpoint covers yet; 0 when all are covered.")
 	signedDesc        = vaultDesc("log_checkpoint_timestamp_seconds", "When the last checkpoint was signed, in seconds since 1970; of several tenants, the oldest.")
+	ledgerDesc        = vaultDesc("ledger_agrees", "1 when the erasure ledger, the store and the keys agree, so that data is given out; of several tenants, when they do for all.")
 	liveDesc          = vaultDesc("live", "1 when the store is the live one for its keys, 0 when it is a copy or that is not known yet; of several tenants, when it is for those of all.")
 )
 
@@ -174,7 +184,7 @@ func vaultDesc(name, help string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (vaultCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{erasuresDesc, oldestDesc, removingDesc, removingSinceDesc, logSizeDesc, waitingDesc, signedDesc, liveDesc} {
+	for _, d := range []*prometheus.Desc{erasuresDesc, oldestDesc, removingDesc, removingSinceDesc, logSizeDesc, waitingDesc, signedDesc, liveDesc, ledgerDesc} {
 		descs <- d
 	}
 	for _, f := range keyringFigures {
@@ -185,10 +195,6 @@ func (vaultCollector) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. It asks each vault once for all that it shows.
 func (c vaultCollector) Collect(out chan<- prometheus.Metric) {
 	now := c.vaults.together()
-	live := 0.0
-	if now.live {
-		live = 1
-	}
 	out <- prometheus.MustNewConstMetric(erasuresDesc, prometheus.GaugeValue, float64(now.open))
 	out <- prometheus.MustNewConstMetric(oldestDesc, prometheus.GaugeValue, now.oldest.Seconds())
 	out <- prometheus.MustNewConstMetric(removingDesc, prometheus.GaugeValue, float64(now.removing))
@@ -198,11 +204,19 @@ func (c vaultCollector) Collect(out chan<- prometheus.Metric) {
 	if !now.log.signed.IsZero() {
 		out <- prometheus.MustNewConstMetric(signedDesc, prometheus.GaugeValue, float64(now.log.signed.UnixMilli())/1000)
 	}
-	out <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, live)
+	out <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, oneIf(now.live))
+	out <- prometheus.MustNewConstMetric(ledgerDesc, prometheus.GaugeValue, oneIf(now.ledger))
 	if now.keys == nil {
 		return
 	}
 	for _, f := range keyringFigures {
 		out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.of(*now.keys))
 	}
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }

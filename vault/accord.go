@@ -46,6 +46,7 @@ type accord struct {
 	service  *Service
 	held     atomic.Pointer[fault.Error] // why nothing is given out; nil when all agree
 	ledger   ledger.Ledger               // nil until it was opened, which is before anything is given out; owned by the sweeper until then
+	use      ledger.Use                  // what it was opened for; owned by the sweeper
 	compared time.Time                   // when all agreed; owned by the sweeper
 	seen     ledger.Head                 // what a copy has looked through; owned by the sweeper
 	opening  bool                        // before the sweeper runs: what takes long is left to it
@@ -138,12 +139,8 @@ func (a *accord) compare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("how far the keys have carried out the ledger: %w", err)
 	}
-	if a.ledger == nil {
-		first := standing == StandingLive && mine == kms.Mark{} && theirs == kms.Mark{}
-		if a.ledger, err = s.Ledger(ctx, first); err != nil {
-			a.ledger = nil
-			return fmt.Errorf("open the erasure ledger: %w", err)
-		}
+	if err := a.reach(ctx, standing, mine == kms.Mark{} && theirs == kms.Mark{}); err != nil {
+		return fmt.Errorf("open the erasure ledger: %w", err)
 	}
 	head, err := a.ledger.Head(ctx)
 	if err != nil {
@@ -162,6 +159,33 @@ func (a *accord) compare(ctx context.Context) error {
 		return a.compareCopy(ctx, head, mine)
 	}
 	return a.catchUp(ctx, head, mine, theirs)
+}
+
+// reach opens the ledger, unless it is open. One is made where neither side has ever known of one.
+func (a *accord) reach(ctx context.Context, standing Standing, first bool) (err error) {
+	use := ledger.Write
+	switch {
+	case standing == StandingCopy:
+		use = ledger.Look
+	case first:
+		use = ledger.Create
+	}
+	if a.ledger != nil && a.use == ledger.Look && use != ledger.Look { // the copy was promoted
+		err := a.ledger.Close()
+		a.ledger = nil
+		if err != nil {
+			return err
+		}
+	}
+	if a.ledger != nil {
+		return nil
+	}
+	opened, err := a.service.Ledger(ctx, use)
+	if err != nil {
+		return err
+	}
+	a.ledger, a.use = opened, use
+	return nil
 }
 
 func markOf(h ledger.Head) kms.Mark { return kms.Mark{Entries: h.Entries, Head: h.Hash} }

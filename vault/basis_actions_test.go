@@ -297,7 +297,7 @@ func (w *basisWorld) revealTo(p *basisPerson, caller, purpose, recipient string,
 
 // sent is used for an operation whose entry names what was asked for and whose transfer what was shown.
 func (w *basisWorld) sent(operation string, c *basisCaller, purpose, recipient string, u basisUse, shown []string) {
-	_, transfers := w.ledger.of(w.request)
+	_, transfers := w.witness.of(w.request)
 	if len(shown) == 0 {
 		if len(transfers) > 0 {
 			w.Fatalf("%s: a transfer of nothing", operation)

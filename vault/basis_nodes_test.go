@@ -52,16 +52,16 @@ func (c *stillClock) now() time.Time { return time.UnixMilli(c.at.Load()).UTC() 
 
 func (c *stillClock) advance(d time.Duration) { c.at.Add(d.Milliseconds()) }
 
-// ledger is a store that remembers what was written down in it: the entries of the log, and the transfers.
-type ledger struct {
+// witness is a store that remembers what was written down in it: the entries of the log, and the transfers.
+type witness struct {
 	store.Store
 	mu        sync.Mutex
-	entries   map[string][]audit.Entry    // by request
-	transfers map[string][]ledgerTransfer // by request
+	entries   map[string][]audit.Entry  // by request
+	transfers map[string][]seenTransfer // by request
 }
 
-// ledgerTransfer is what a transfer's row says, see docs/formats.md.
-type ledgerTransfer struct {
+// seenTransfer is what a transfer's row says, see docs/formats.md.
+type seenTransfer struct {
 	Recipient string   `cbor:"3,keyasint"`
 	Purpose   string   `cbor:"5,keyasint"`
 	Basis     string   `cbor:"6,keyasint"`
@@ -70,15 +70,15 @@ type ledgerTransfer struct {
 	RequestID string   `cbor:"13,keyasint"`
 }
 
-func newLedger(s store.Store) *ledger {
-	return &ledger{Store: s, entries: map[string][]audit.Entry{}, transfers: map[string][]ledgerTransfer{}}
+func newWitness(s store.Store) *witness {
+	return &witness{Store: s, entries: map[string][]audit.Entry{}, transfers: map[string][]seenTransfer{}}
 }
 
-func (l *ledger) Update(ctx context.Context, f func(store.Writer) error) error {
+func (l *witness) Update(ctx context.Context, f func(store.Writer) error) error {
 	var written []store.Pair
 	err := l.Store.Update(ctx, func(w store.Writer) error {
 		written = written[:0] // f may run again
-		return f(ledgerWriter{w, &written})
+		return f(witnessWriter{w, &written})
 	})
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func (l *ledger) Update(ctx context.Context, f func(store.Writer) error) error {
 	defer l.mu.Unlock()
 	for _, p := range written {
 		var e audit.Entry
-		var t ledgerTransfer
+		var t seenTransfer
 		switch kindOf(p.Key) {
 		case 'a':
 			if err := json.Unmarshal(p.Value, &e); err != nil {
@@ -105,18 +105,18 @@ func (l *ledger) Update(ctx context.Context, f func(store.Writer) error) error {
 }
 
 // of is what was written down for a request.
-func (l *ledger) of(request string) ([]audit.Entry, []ledgerTransfer) {
+func (l *witness) of(request string) ([]audit.Entry, []seenTransfer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.entries[request], l.transfers[request]
 }
 
-type ledgerWriter struct {
+type witnessWriter struct {
 	store.Writer
 	written *[]store.Pair
 }
 
-func (w ledgerWriter) Set(key, value []byte) error {
+func (w witnessWriter) Set(key, value []byte) error {
 	*w.written = append(*w.written, store.Pair{Key: bytes.Clone(key), Value: bytes.Clone(value)})
 	return w.Writer.Set(key, value)
 }

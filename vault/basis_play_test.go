@@ -74,7 +74,7 @@ type basisWorld struct {
 	player
 	nodes    []*vaulttest.Vault
 	clock    *stillClock
-	ledger   *ledger
+	witness  *witness
 	tally    map[string]int // of what happened, over all worlds
 	callers  map[string]*basisCaller
 	people   []*basisPerson
@@ -117,7 +117,7 @@ func basisTemplate(name string) *api.Purpose {
 // newBasisWorld makes a world in which nothing is there yet but who calls.
 func newBasisWorld(play player, tally map[string]int) *basisWorld {
 	w := &basisWorld{
-		player: play, clock: &stillClock{}, ledger: newLedger(memory.New()), tally: tally,
+		player: play, clock: &stillClock{}, witness: newWitness(memory.New()), tally: tally,
 		basisLaw: basisLaw{
 			enforced: play.choose("enforce", 2) == 1, purposes: map[string]*api.Purpose{}, systems: map[string]*api.System{},
 			recipients: map[string]*api.Recipient{}, texts: map[string]*api.ConsentTextRequest{},
@@ -167,7 +167,7 @@ func (w *basisWorld) open(t testing.TB, mutate func(node int, o *vault.Options))
 	t.Cleanup(func() { keys.Close() }) // after the nodes
 	for node := range 2 {
 		w.nodes = append(w.nodes, vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) {
-			s := &nodeStore{Store: w.ledger}
+			s := &nodeStore{Store: w.witness}
 			o.Store, o.Place, o.Keys, o.Blobs, o.Clock = s, "test", keys, blobs, w.clock.now
 			if node > 0 {
 				s.title, o.Keys = []byte{byte(node)}, &nodeKeys{Provider: keys}
@@ -219,7 +219,7 @@ func (w *basisWorld) came(what string, err error, want ...fault.Code) bool {
 	if got == fault.Invalid || what == "content" {
 		return false
 	}
-	entries, _ := w.ledger.of(w.request)
+	entries, _ := w.witness.of(w.request)
 	if !slices.ContainsFunc(entries, func(e audit.Entry) bool { return e.Decision == audit.Deny && e.Outcome == got }) {
 		w.Fatalf("%s: the refusal is not in the log", what)
 	}
@@ -229,7 +229,7 @@ func (w *basisWorld) came(what string, err error, want ...fault.Code) bool {
 // used demands that the log tells of these uses and no others, and that a transfer is on record of each that went to a
 // recipient.
 func (w *basisWorld) used(operation string, c *basisCaller, purpose, recipient string, uses ...basisUse) {
-	entries, transfers := w.ledger.of(w.request)
+	entries, transfers := w.witness.of(w.request)
 	var allowed []audit.Entry
 	for _, e := range entries {
 		if e.Decision == audit.Allow && e.Operation == operation && e.Subject != "" {
@@ -253,7 +253,7 @@ func (w *basisWorld) used(operation string, c *basisCaller, purpose, recipient s
 		}
 		sent++
 		w.tally["transfers"]++
-		if !slices.ContainsFunc(transfers, func(t ledgerTransfer) bool {
+		if !slices.ContainsFunc(transfers, func(t seenTransfer) bool {
 			return t.Recipient == recipient && t.Purpose == purpose && t.Basis == u.basis && t.Consent == u.consent && sameSet(t.Fields, u.fields)
 		}) {
 			w.Fatalf("%s: nothing of the transfer of %v is on record: %+v", operation, u.fields, transfers)

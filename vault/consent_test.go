@@ -596,6 +596,7 @@ func TestOneVersionIsOneText(t *testing.T) {
 		s, err := vault.Open(ctx, vault.Options{
 			Tenant: "test", Store: kept, Place: "here", Blobs: blobless{}, Keys: keys, Clock: v.Clock.Now, Log: slog.New(slog.DiscardHandler),
 			Decider: cedar.Development(cedar.Options{Category: schema.Default().CategoryOf, Now: v.Clock.Now}), Texts: texts,
+			Ledger: vaulttest.Ledger(filepath.Join(v.Home, "ledger"), "test", keys),
 		})
 		if (err == nil) != same {
 			t.Errorf("%q: %v", english, err)

@@ -26,6 +26,7 @@ import (
 	"github.com/sandyq/sandyq/vault/blob"
 	"github.com/sandyq/sandyq/vault/blob/file"
 	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/ledger"
 	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/memory"
@@ -119,6 +120,19 @@ func (s trappedStore) View(ctx context.Context, f func(store.Reader) error) erro
 
 func (s trappedStore) Update(ctx context.Context, f func(store.Writer) error) error {
 	return s.step(store.ErrClosed, false, func() error { return s.Store.Update(ctx, f) })
+}
+
+type trappedLedger struct {
+	ledger.Ledger
+	*trap
+}
+
+func (l trappedLedger) Append(ctx context.Context, entries ...ledger.Entry) (head ledger.Head, err error) {
+	err = l.step(ledger.ErrFailed, false, func() error {
+		head, err = l.Ledger.Append(ctx, entries...)
+		return err
+	})
+	return head, err
 }
 
 type trappedKeys struct {
@@ -241,7 +255,7 @@ func (s *site) start(tr *trap) error {
 	s.trap = tr
 	o := vault.Options{
 		Tenant: "test", Store: trappedStore{s.store, tr}, Place: "test", Blobs: trappedBlobs{s.blobs, tr},
-		Keys: trappedKeys{s.keys, tr}, Clock: s.clock.Now, Log: slog.New(slog.DiscardHandler),
+		Keys: trappedKeys{s.keys, tr}, Clock: s.clock.Now, Log: slog.New(slog.DiscardHandler), Ledger: s.ledger(tr),
 		Decider:    cedar.Default(cedar.Options{Category: schema.Default().CategoryOf, Now: s.clock.Now}),
 		SweepEvery: 20 * time.Millisecond, UploadLife: time.Minute,
 	}
@@ -252,6 +266,18 @@ func (s *site) start(tr *trap) error {
 	}
 	s.Service = service
 	return nil
+}
+
+// ledger opens the erasure ledger, which falls into tr with the rest.
+func (s *site) ledger(tr *trap) vault.OpenLedger {
+	open := vaulttest.Ledger(filepath.Join(s.home, "ledger"), "test", s.keys)
+	return func(ctx context.Context, use ledger.Use) (ledger.Ledger, error) {
+		l, err := open(ctx, use)
+		if err != nil {
+			return nil, err
+		}
+		return trappedLedger{l, tr}, nil
+	}
 }
 
 // revive starts a process without a trap when the last has died, as its supervisor would.

@@ -52,14 +52,24 @@ func (s *Service) list(ctx context.Context, entries ...ledger.Entry) (numbers []
 	if err := s.accord.hold(); err != nil {
 		return nil, err
 	}
-	for i := range entries {
-		entries[i].At = s.Clock().UTC()
+	listed := s.accord.ledger
+	var fresh []ledger.Entry
+	for _, e := range entries {
+		_, found, err := listed.Find(ctx, e.Ref)
+		if err != nil {
+			return nil, fmt.Errorf("look into the erasure ledger: %w", err)
+		}
+		if !found {
+			fresh = append(fresh, e)
+		}
 	}
-	if _, err := s.accord.ledger.Append(ctx, entries...); err != nil {
-		return nil, fmt.Errorf("write to the erasure ledger: %w", err)
+	if len(fresh) > 0 {
+		if _, err := listed.Append(ctx, fresh...); err != nil {
+			return nil, fmt.Errorf("write to the erasure ledger: %w", err)
+		}
 	}
 	for _, e := range entries {
-		number, found, err := s.accord.ledger.Find(ctx, e.Ref)
+		number, found, err := listed.Find(ctx, e.Ref)
 		if err == nil && !found {
 			err = errors.New("it is not there")
 		}
@@ -117,7 +127,6 @@ func erasureEntry(id ErasureID, row *erasureRow) ledger.Entry {
 	for _, k := range row.Keys {
 		e.Keys = append(e.Keys, k)
 	}
-	slices.SortFunc(e.Keys, func(a, b kms.ID) int { return slices.Compare(a[:], b[:]) })
 	return e
 }
 

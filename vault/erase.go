@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/audit"
 	"github.com/sandyq/sandyq/vault/schema"

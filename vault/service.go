@@ -94,9 +94,8 @@ type Observer interface {
 	Ledger(agrees bool)
 }
 
-// OpenLedger opens the tenant's erasure ledger, which may ask the key provider for the keys that sign it. When there is none
-// it makes one if create says so, and otherwise fails with ledger.ErrMissing. The service closes it.
-type OpenLedger func(ctx context.Context, create bool) (ledger.Ledger, error)
+// OpenLedger opens the tenant's erasure ledger, and may ask the key provider for the keys that sign it. The service closes it.
+type OpenLedger func(ctx context.Context, use ledger.Use) (ledger.Ledger, error)
 
 // Compile makes a Decider of a set of policies: the text of each file by its name. An error that has Rules() []string is told
 // to whoever put the set, by these: they say where which rule is broken and repeat nothing of the texts (see cedar.Broken).

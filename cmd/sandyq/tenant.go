@@ -16,6 +16,8 @@ import (
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/httpapi"
+	"github.com/sandyq/sandyq/vault/ledger"
+	"github.com/sandyq/sandyq/vault/ledger/file"
 	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/webhook"
 )
@@ -56,6 +58,7 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 		Place:        n.Place,
 		Blobs:        n.Blobs,
 		Keys:         t.Keys,
+		Ledger:       c.ledger(t.Keys),
 		Clock:        clock.System,
 		Log:          log,
 		Schema:       fields,
@@ -88,6 +91,17 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 	}
 	t.observed.ObserveKeyring(t.Service.Keyring)
 	return nil
+}
+
+// ledger opens the tenant's erasure ledger, which the keys of its log sign.
+func (c config) ledger(keys kms.Signer) vault.OpenLedger {
+	return func(ctx context.Context, use ledger.Use) (ledger.Ledger, error) {
+		o, err := ledger.Options{Tenant: c.Tenant, Clock: clock.System}.SignedBy(ctx, keys)
+		if err != nil {
+			return nil, err
+		}
+		return file.For(ctx, use, c.ledgerDir(), o)
+	}
 }
 
 // decides is what policies decide by beside themselves.

@@ -26,7 +26,7 @@ import (
 // Vault is a running vault and its parts.
 type Vault struct {
 	*vault.Service
-	Home  string // holds store/, documents/ and keyring/
+	Home  string // holds store/, documents/, keyring/ and ledger/
 	Store store.Store
 	Keys  kms.Provider
 	Clock *Clock
@@ -109,6 +109,9 @@ func (v *Vault) open() {
 		check(v.t, err)
 		o.Keys = keys
 	}
+	if o.Ledger == nil {
+		o.Ledger = Ledger(filepath.Join(v.Home, "ledger"), o.Tenant, o.Keys)
+	}
 	fields := o.Schema
 	if fields == nil {
 		fields = schema.Default()
@@ -155,6 +158,11 @@ func Keyring(dir string) (*local.Keyring, error) {
 		return nil, err
 	}
 	return local.Create(dir, local.KeyFile(keyFile))
+}
+
+// SameLedger has another vault, a copy or a restored one, use this one's erasure ledger.
+func (v *Vault) SameLedger() Option {
+	return func(o *vault.Options) { o.Ledger = v.parts.Ledger }
 }
 
 // Stop ends the vault in good order. It may be called again.
