@@ -90,6 +90,12 @@ func (a *accord) hold() error {
 	return nil
 }
 
+// broken reports whether a comparison found the ledger missing, or another one, or is making good what it found.
+func (a *accord) broken() bool {
+	why := a.held.Load()
+	return why != nil && why != errNotCompared
+}
+
 // holdBack stops giving out, streams included.
 func (a *accord) holdBack(why *fault.Error) {
 	if was := a.held.Swap(why); was == nil {
@@ -215,6 +221,7 @@ func (a *accord) contains(ctx context.Context, m kms.Mark) error {
 // out meanwhile, and everything the ledger lists is gone through again.
 func (a *accord) catchUp(ctx context.Context, head ledger.Head, mine, theirs kms.Mark) error {
 	from := min(mine.Entries, theirs.Entries)
+
 	rolledBack := theirs.Entries < mine.Entries
 	if !rolledBack {
 		behind, err := a.behind(ctx, mine.Entries)

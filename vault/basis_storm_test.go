@@ -64,7 +64,7 @@ type storm struct {
 	nodes    []*vaulttest.Vault
 	shop     vault.Call
 	root     vault.Call
-	ledger   *ledger
+	witness  *witness
 	clock    atomic.Int64
 	serial   atomic.Int64
 	people   []stormPerson
@@ -97,10 +97,10 @@ func newStorm(t *testing.T, seed uint64, chances storetest.Chances, spoil func(n
 	keys := must[kms.Provider](t)(vaulttest.Keyring(filepath.Join(home, "keyring")))
 	blobs := must[*file.Store](t)(file.Open(filepath.Join(home, "documents"), 0))
 	t.Cleanup(func() { keys.Close() })
-	s := &storm{ledger: newLedger(memory.New()), tally: map[string]int{}}
+	s := &storm{witness: newWitness(memory.New()), tally: map[string]int{}}
 	var armed atomic.Bool
 	random := storetest.Random(seed, chances)
-	faulty := storetest.NewFaulty(s.ledger, func(n int) storetest.Fault {
+	faulty := storetest.NewFaulty(s.witness, func(n int) storetest.Fault {
 		if !armed.Load() {
 			return storetest.None
 		}
@@ -341,7 +341,7 @@ func (s *storm) read(way string, who int) {
 		return
 	}
 	s.tally["disclosed: "+way]++
-	entries, transfers := s.ledger.of(call.RequestID)
+	entries, transfers := s.witness.of(call.RequestID)
 	told := 0
 	for _, e := range entries {
 		if e.Decision == audit.Allow && e.Subject != "" && e.Basis != "" {

@@ -177,7 +177,7 @@ func TestCopyBringsNobodyBack(t *testing.T) {
 	erased(t, v, shop, erase(t, v, shop, gone.Subject).Erasure)
 	before := keyFiles(t, v)
 
-	old := vaulttest.At(t, copied, vaulttest.With(func(o *vault.Options) { o.Keys = v.Keys }))
+	old := vaulttest.At(t, copied, v.SameLedger(), vaulttest.With(func(o *vault.Options) { o.Keys = v.Keys }))
 	if r := old.Ready(ctx); len(r.Degraded) != 1 || r.Degraded[0] != "copy" {
 		t.Fatalf("%+v", r)
 	}
@@ -209,7 +209,7 @@ func TestPromotedCopyIsTheVaultAndTheOldOneIsNot(t *testing.T) {
 	copied := t.TempDir()
 	copyTree(t, filepath.Join(v.Home, "store"), filepath.Join(copied, "store"))
 	v.Restart()
-	next := vaulttest.At(t, copied, vaulttest.With(func(o *vault.Options) { o.Keys = v.Keys }))
+	next := vaulttest.At(t, copied, v.SameLedger(), vaulttest.With(func(o *vault.Options) { o.Keys = v.Keys }))
 	if err := next.Promote(ctx); err != nil {
 		t.Fatal(err)
 	}

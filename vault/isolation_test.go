@@ -406,7 +406,7 @@ func TestPromotionLeavesOneLiveStore(t *testing.T) {
 	pending.Stop()
 	copied := t.TempDir()
 	copyTree(t, home+"/store", copied+"/store")
-	next := vaulttest.At(t, copied, vaulttest.With(func(o *vault.Options) { o.Keys = keys }))
+	next := vaulttest.At(t, copied, v.SameLedger(), vaulttest.With(func(o *vault.Options) { o.Keys = keys }))
 	if err := next.Promote(ctx); err != nil {
 		t.Fatal(err)
 	}

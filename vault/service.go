@@ -280,7 +280,8 @@ func (s *Service) Ready(ctx context.Context) api.Readiness {
 		ready.Degraded = append(ready.Degraded, string(standing))
 	case standing == StandingUnknown, s.title.away():
 		ready.Degraded = append(ready.Degraded, "keys")
-	case s.accord.hold() != nil:
+	}
+	if s.accord.hold() != nil && len(ready.Degraded) == 0 || s.accord.broken() {
 		ready.Degraded = append(ready.Degraded, "ledger")
 	}
 	return ready

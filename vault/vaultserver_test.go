@@ -133,7 +133,7 @@ func TestErasureInHashiCorpVault(t *testing.T) {
 func copyOpensTheOthers(t *testing.T, v *vaulttest.Vault, server *vaultserver.Server, copied string, shop vault.Call, gone, stays api.TokenizeResult, document string) {
 	ready(t, v)
 	before := entries(t, server)
-	old := vaulttest.At(t, copied, withKeys(v.Keys))
+	old := vaulttest.At(t, copied, v.SameLedger(), withKeys(v.Keys))
 	if r := old.Ready(ctx); len(r.Degraded) != 1 || r.Degraded[0] != "copy" {
 		t.Fatalf("%+v", r)
 	}

@@ -64,8 +64,8 @@ type Options struct {
 	Pool Pool
 	// Claim is the store's title to the keys, and whether the store is the live one. Called often; it must not block.
 	Claim func() (claim kms.Claim, live bool)
-	// Hold says why nothing may be read at the moment, or nil: then neither Open nor MAC gives anything out, and their error is
-	// its. Called often; it must not block. Nil never holds.
+	// Hold says why nothing may be read at the moment, or nil. While it does, its error is that of every key that is opened and of
+	// MAC. Called often; it must not block. Nil never holds.
 	Hold func() error
 	// Now is the clock for leases, permits and settling; readings should be monotonic.
 	Now func() time.Time

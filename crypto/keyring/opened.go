@@ -29,7 +29,7 @@ type held struct {
 
 // Open opens keys under a permit whose Update has allowed it. It fails as a whole when the permit is missing or too old,
 // when ctx ends, or when the keyring is closed; every other failure is told key by key by [Opened.Key]: a corrupt or
-// missing key does not hide the ones beside it. It fails, too, with the error of Options.Hold. The caller closes what it gets. Cached keys are served whether or not
+// missing key does not hide the ones beside it. The caller closes what it gets. Cached keys are served whether or not
 // the provider is there; others fail with kms.ErrUnavailable within Options.Timeout.
 func (k *Keyring) Open(ctx context.Context, p Permit, ids ...kms.ID) (*Opened, error) {
 	now := k.now()
@@ -39,14 +39,17 @@ func (k *Keyring) Open(ctx context.Context, p Permit, ids ...kms.ID) (*Opened, e
 	if k.closed.Load() {
 		return nil, ErrClosed
 	}
-	if err := k.refusal(); err != nil {
-		return nil, err
-	}
 	o := &Opened{keyring: k}
 	if len(ids) <= len(o.few) {
 		o.keys = o.few[:len(ids)]
 	} else {
 		o.keys = make([]held, len(ids))
+	}
+	if err := k.refusal(); err != nil {
+		for i, id := range ids {
+			o.keys[i] = held{id: id, err: err}
+		}
+		return o, nil
 	}
 	var begun []*flight
 	waiting := false
@@ -65,10 +68,6 @@ func (k *Keyring) Open(ctx context.Context, p Permit, ids ...kms.ID) (*Opened, e
 		}
 	}
 	k.lastLook(o, p)
-	if err := k.refusal(); err != nil { // it may have begun while the provider was asked
-		o.Close()
-		return nil, err
-	}
 	return o, nil
 }
 
@@ -156,17 +155,31 @@ func (k *Keyring) leave(h *held) {
 	h.err = fmt.Errorf("keyring: open keys: no answer in time: %w", kms.ErrUnavailable)
 }
 
-// lastLook drops what a purge overtook while other keys were looked up and waited for. It is the last thing Open does.
+// lastLook drops what a purge, or Options.Hold, overtook while other keys were looked up and waited for. It is the last thing
+// Open does.
 func (k *Keyring) lastLook(o *Opened, p Permit) {
+	if err := k.refusal(); err != nil {
+		for i := range o.keys {
+			o.keys[i].drop(err)
+		}
+		return
+	}
 	if k.cache.purges.Load() < p.purges { // none has begun since the permit
 		return
 	}
 	for i := range o.keys {
 		h := &o.keys[i]
-		if h.entry != nil && k.cache.shard(h.id).overtook(h.id, p) {
-			h.entry.release()
-			h.entry, h.err = nil, ErrPurged
+		if k.cache.shard(h.id).overtook(h.id, p) {
+			h.drop(ErrPurged)
 		}
+	}
+}
+
+// drop gives back a key that is there, and has err in its place.
+func (h *held) drop(err error) {
+	if h.entry != nil {
+		h.entry.release()
+		h.entry, h.err = nil, err
 	}
 }
 

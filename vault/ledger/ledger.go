@@ -104,3 +104,13 @@ type Ledger interface {
 	// Close lets go of the medium.
 	Close() error
 }
+
+// Use says what a ledger is opened for.
+type Use int
+
+// The uses.
+const (
+	Write  Use = iota // to append to the one that is there
+	Create            // the same, or to a new one when there is none
+	Look              // to read it, whoever else may have it open
+)

@@ -149,3 +149,15 @@ func syncFolder(dir string) error {
 	}
 	return nil
 }
+
+// For opens the ledger of a tenant in dir for a use.
+func For(ctx context.Context, use ledger.Use, dir string, o ledger.Options) (*ledger.Book, error) {
+	if use == ledger.Look {
+		return Look(ctx, dir, o)
+	}
+	b, err := Open(ctx, dir, o)
+	if use == ledger.Create && errors.Is(err, ledger.ErrMissing) {
+		return Create(ctx, dir, o)
+	}
+	return b, err
+}
