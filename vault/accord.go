@@ -228,7 +228,12 @@ func (a *accord) catchUp(ctx context.Context, head ledger.Head, mine, theirs kms
 		if err != nil {
 			return err
 		}
-		rolledBack = behind
+		if rolledBack = behind; behind {
+			// What was signed after the state that this store was restored from is not to be contradicted.
+			if err := a.service.renewLog(ctx); err != nil {
+				return err
+			}
+		}
 	}
 	if rolledBack {
 		a.service.Log.ErrorContext(ctx, "the store or the keys were restored from an older state: the erasure ledger is carried out again",

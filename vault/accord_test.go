@@ -127,17 +127,6 @@ func TestRestoresBringNobodyBack(t *testing.T) {
 	}
 }
 
-// TestKeysRestoredUnderALivingVault: the keys become older while the process runs, and it finds out.
-func TestKeysRestoredUnderALivingVault(t *testing.T) {
-	a := grownOld(t)
-	a.Restart()
-	eventually(t, "it is ready", func() bool { return len(a.Ready(ctx).Degraded) == 0 })
-	a.restore(t, "keyring")
-	a.Clock.Advance(2 * time.Minute)
-	a.Stop()
-	a.nobodyIsBack(t)
-}
-
 // TestWithoutTheLedger: nothing is given out and nothing destroyed while the ledger is missing, older than what was carried
 // out, or another's; people are blocked all the same. With the ledger back in its place the vault goes on.
 func TestWithoutTheLedger(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/audit/translog"
 	"github.com/sandyq/sandyq/vault/ledger"
 	"github.com/sandyq/sandyq/vault/store"
 )
@@ -64,6 +65,13 @@ func (s *Service) list(ctx context.Context, entries ...ledger.Entry) (numbers []
 		}
 	}
 	if len(fresh) > 0 {
+		at, err := s.logPosition(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for i := range fresh {
+			fresh[i].Log = at
+		}
 		if _, err := listed.Append(ctx, fresh...); err != nil {
 			return nil, fmt.Errorf("write to the erasure ledger: %w", err)
 		}
@@ -80,6 +88,18 @@ func (s *Service) list(ctx context.Context, entries ...ledger.Entry) (numbers []
 		numbers = append(numbers, number)
 	}
 	return numbers, nil
+}
+
+// logPosition is where the transparency log stands: an entry of the ledger is chained to it.
+func (s *Service) logPosition(ctx context.Context) (ledger.Position, error) {
+	head, err := s.translog.Head(ctx)
+	if errors.Is(err, translog.ErrAbsent) {
+		return ledger.Position{}, nil
+	}
+	if err != nil {
+		return ledger.Position{}, fmt.Errorf("where the log stands: %w", err)
+	}
+	return ledger.Position{Origin: head.Origin, Size: head.Size, Root: head.Root}, nil
 }
 
 // keyEntry lists one key that is no person's: nothing in it leads to whom or what it served.
