@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/audit/certificate"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/ledger"
 	"github.com/sandyq/sandyq/vault/store"
@@ -308,6 +310,22 @@ func (a *accord) advance(ctx context.Context) error {
 		}
 		return w.Set(key, encodeRow(markRow(next)))
 	})
+}
+
+// place is where the ledger lists what has this ref.
+func (a *accord) place(ctx context.Context, ref string) (*certificate.Ledger, error) {
+	if err := a.hold(); err != nil {
+		return nil, err
+	}
+	number, found, err := a.ledger.Find(ctx, ref)
+	if err == nil && !found {
+		err = errors.New("it is not there")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find an erasure in the ledger: %w", err)
+	}
+	hash, err := a.ledger.At(ctx, number)
+	return &certificate.Ledger{Entry: number, Head: hex.EncodeToString(hash[:])}, err
 }
 
 // carriedOut is the entry up to which nothing is left to be done.

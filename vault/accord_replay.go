@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/api"
@@ -122,7 +123,7 @@ func (s *Service) enterListed(ctx context.Context, e ledger.Entry) error {
 		was, err = s.load(r, who, "")
 		return err
 	})
-	if err != nil || was == nil || was.row.state != stateActive {
+	if err != nil || was == nil || was.row.state != stateActive || e.Kind == ledger.Slices && !was.row.holds(e) {
 		return err // whoever was registered after this store was copied is not in it
 	}
 	d = s.lateChange(was, func(w store.Writer, inside *change) error { return s.enterListedInside(w, inside, id, e) }).draft
@@ -153,6 +154,9 @@ func (s *Service) enterListedInside(w store.Writer, inside *change, id ErasureID
 			Subject: inside.id, Ground: "other", Reason: listedReason, At: map[string]stamp{string(api.ErasureRequested): stampOf(e.At)},
 		}
 		row.Ballot.System = itself
+		if e.Kind == ledger.Slices {
+			row.Slices = e.Slices
+		}
 	}
 	row.At[string(api.ErasureErasing)] = now
 	inside.delete(s.rows.waiting(waitingErasure, id))
@@ -161,4 +165,9 @@ func (s *Service) enterListedInside(w store.Writer, inside *change, id ErasureID
 	}
 	inside.row.Erasure = id
 	return s.enterErasing(w, inside, id, *row)
+}
+
+// holds reports whether the person still has a key of a slice that an entry of the ledger lists.
+func (row *subjectRow) holds(e ledger.Entry) bool {
+	return slices.ContainsFunc(e.Slices, func(slice string) bool { return slices.Contains(e.Keys, row.Keys[slice]) })
 }

@@ -37,6 +37,13 @@ func (s *Service) certifies(ctx context.Context, id ErasureID, row *erasureRow) 
 	if p := row.Proofs; p.Count > 0 {
 		c.Kept = append(c.Kept, certificate.Kept{Citation: keptProof, Count: p.Count, Until: dayTime(p.Until)})
 	}
+	if len(row.Keys) > 0 {
+		place, err := s.accord.place(ctx, id.String())
+		if err != nil {
+			return nil, err
+		}
+		c.Ledger = place
+	}
 	if row.Destroys.Index > 0 {
 		number, _, next, err := s.indexEpoch(ctx)
 		if err != nil {

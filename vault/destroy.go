@@ -143,7 +143,10 @@ func (s *Service) replays() bool { return s.Replay && s.title.standing() == Stan
 
 // erasureEntry is what the ledger lists of an erasure.
 func erasureEntry(id ErasureID, row *erasureRow) ledger.Entry {
-	e := ledger.Entry{Kind: ledger.Subject, Ref: id.String(), Subject: row.Subject.String()}
+	e := ledger.Entry{Kind: ledger.Subject, Ref: id.String(), Subject: row.Subject.String(), Slices: row.Slices}
+	if row.Slices != nil {
+		e.Kind = ledger.Slices
+	}
 	for _, k := range row.Keys {
 		e.Keys = append(e.Keys, k)
 	}
