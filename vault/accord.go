@@ -219,35 +219,43 @@ func (a *accord) contains(ctx context.Context, m kms.Mark) error {
 	return ledger.Compare(ctx, a.ledger, ledger.Head{Entries: m.Entries, Hash: m.Head})
 }
 
-// catchUp carries out on both sides what the ledger lists beyond a mark. When one of them was rolled back nothing is given
-// out meanwhile, and everything the ledger lists is gone through again.
+// catchUp deals with what the ledger lists beyond a mark. What the store knows of is unreadable, and is left to the sweeper. When
+// one side was rolled back nothing is given out until everything that the ledger lists was gone through again.
 func (a *accord) catchUp(ctx context.Context, head ledger.Head, mine, theirs kms.Mark) error {
-	from := min(mine.Entries, theirs.Entries)
-
-	rolledBack := theirs.Entries < mine.Entries
-	if !rolledBack {
-		behind, err := a.behind(ctx, mine.Entries)
-		if err != nil {
+	behind, err := a.behind(ctx, mine.Entries)
+	if err != nil {
+		return err
+	}
+	if !behind && theirs.Entries >= mine.Entries {
+		for n := mine.Entries + 1; n <= head.Entries; n++ {
+			a.began(n)
+		}
+		return nil
+	}
+	a.service.Log.ErrorContext(ctx, "the store or the keys were restored from an older state: the erasure ledger is carried out again",
+		"listed", head.Entries, "store", mine.Entries, "keys", theirs.Entries)
+	a.holdBack(fault.New(fault.Unavailable, "the erasure ledger is being carried out again after a restore: ask again later"))
+	if behind {
+		// What was signed after the state that this store was restored from is not to be contradicted.
+		if err := a.service.renewLog(ctx); err != nil {
 			return err
 		}
-		if rolledBack = behind; behind {
-			// What was signed after the state that this store was restored from is not to be contradicted.
-			if err := a.service.renewLog(ctx); err != nil {
-				return err
-			}
+	}
+	if err := a.leave(head.Entries); err != nil {
+		return err
+	}
+	if err := a.carryOut(ctx, 0); err != nil {
+		return err
+	}
+	return a.advance(ctx)
+}
+
+// finish carries out what this process, or one before it, has begun and nobody else takes up, and notes how far all is done.
+func (a *accord) finish(ctx context.Context) error {
+	if first, some := a.firstUndone(); some {
+		if err := a.carryOut(ctx, first-1); err != nil {
+			return err
 		}
-	}
-	if rolledBack {
-		a.service.Log.ErrorContext(ctx, "the store or the keys were restored from an older state: the erasure ledger is carried out again",
-			"listed", head.Entries, "store", mine.Entries, "keys", theirs.Entries)
-		a.holdBack(fault.New(fault.Unavailable, "the erasure ledger is being carried out again after a restore: ask again later"))
-		from = 0
-	}
-	if err := a.leave(head.Entries - from); err != nil {
-		return err
-	}
-	if err := a.carryOut(ctx, from); err != nil {
-		return err
 	}
 	return a.advance(ctx)
 }
@@ -330,13 +338,22 @@ func (a *accord) place(ctx context.Context, ref string) (*certificate.Ledger, er
 
 // carriedOut is the entry up to which nothing is left to be done.
 func (a *accord) carriedOut(head ledger.Head) uint64 {
+	if first, some := a.firstUndone(); some {
+		return min(head.Entries, first-1)
+	}
+	return head.Entries
+}
+
+// firstUndone is the first entry that is not known to be carried out.
+func (a *accord) firstUndone() (first uint64, some bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	to := head.Entries
 	for n := range a.undone {
-		to = min(to, n-1)
+		if !some || n < first {
+			first, some = n, true
+		}
 	}
-	return to
+	return first, some
 }
 
 func (a *accord) began(number uint64) {

@@ -46,6 +46,7 @@ func (a *accord) erasure(ctx context.Context, e ledger.Entry) (row *erasureRow, 
 // What the keys sealed is left to the sweeper.
 func (a *accord) carryOut(ctx context.Context, after uint64) error {
 	var doomed []kms.ID
+	var done []uint64
 	flush := func() error {
 		if len(doomed) == 0 {
 			return nil
@@ -65,6 +66,7 @@ func (a *accord) carryOut(ctx context.Context, after uint64) error {
 				}
 			}
 		}
+		done = append(done, e.Number)
 		return nil
 	})
 	if err == nil {
@@ -73,9 +75,7 @@ func (a *accord) carryOut(ctx context.Context, after uint64) error {
 	if err != nil {
 		return fmt.Errorf("carry out the erasure ledger: %w", err)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	clear(a.undone) // all of them are carried out, of whatever call they were
+	a.finished(done...)
 	return nil
 }
 

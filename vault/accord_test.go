@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
@@ -37,6 +38,9 @@ func grownOld(t *testing.T) *aged {
 	}
 	v.Restart()
 	erased(t, v, a.shop, erase(t, v, a.shop, a.gone.Subject).Erasure)
+	eventually(t, "the keys know how far the ledger was carried out", func() bool {
+		return must[kms.Mark](t)(v.Keys.Mark(ctx)).Entries == 1
+	})
 	v.Stop()
 	return a
 }

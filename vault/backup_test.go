@@ -159,7 +159,7 @@ func (s *safe) restore(t testing.TB, v *vaulttest.Vault, id string, options ...v
 	if err := errors.Join(rows.Close(), blobs.Close()); err != nil {
 		t.Fatal(err)
 	}
-	options = append(options, vaulttest.With(func(o *vault.Options) { o.Keys = v.Keys }))
+	options = append(options, v.SameLedger(), vaulttest.With(func(o *vault.Options) { o.Keys = v.Keys }))
 	return vaulttest.At(t, home, options...), census
 }
 

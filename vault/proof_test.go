@@ -79,7 +79,7 @@ func untied(t *testing.T, v *vaulttest.Vault, subject string, consents ...*api.C
 	t.Helper()
 	who := raw16(t, "sub_", subject)
 	of := func(kind byte) string {
-		return map[byte]string{'s': "subject", 'b': "entries of", 'a': "entry", 'e': "erasure", 'y': "once"}[kind]
+		return map[byte]string{'s': "subject", 'b': "entries of", 'a': "entry", 'e': "erasure", 'F': "certificate", 'y': "once"}[kind]
 	}
 	var receipts [][]byte
 	for _, c := range consents {
@@ -269,8 +269,8 @@ func TestWithdrawalShutsReadingsInFlight(t *testing.T) {
 	shop := app(v)
 	made := tokenize1(t, v, shop, api.TokenizeItem{Fields: aigul(), Consent: consentTo(v, "registration", "service")})
 	wantItem(t, made.Error, "")
+	slow.slow, slow.asked, slow.answer = keysOfTenant(t, v), make(chan struct{}), make(chan struct{})
 	v.Stop() // so that the keys are cold
-	slow.asked, slow.answer = make(chan struct{}), make(chan struct{})
 	v = vaulttest.At(t, home, enforce)
 	var refused *api.ItemError
 	var reading sync.WaitGroup

@@ -69,7 +69,7 @@ func (s *Service) sweep(ctx context.Context) {
 		{"forget old budgets", s.expireBudgets},
 		{"remove audit entries whose time is over", s.pruneLog},
 		{"write down when service tokens were used", s.writeUses},
-		{"note how far the erasure ledger is carried out", s.accord.advance},
+		{"carry out the rest of the erasure ledger", s.accord.finish},
 	} {
 		if err := step.do(ctx); err != nil {
 			s.complain(ctx, step.doing, err)
