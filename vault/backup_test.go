@@ -378,6 +378,7 @@ func TestARestoredVaultReadsWithTheSameKeys(t *testing.T) {
 	if err := restored.Promote(ctx); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the ledger is carried out", func() bool { return len(restored.Ready(ctx).Degraded) == 0 })
 	for _, tk := range []string{kept.Tokens["given_name"].Items[0], before} {
 		if r := detokenize(t, restored, shop, api.Plain, tk)[0]; r.Error != nil {
 			t.Errorf("a living person: %+v", r.Error)
@@ -396,6 +397,7 @@ func TestARestoredVaultReadsWithTheSameKeys(t *testing.T) {
 	if err := v.Promote(ctx); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the ledger is compared", func() bool { return len(v.Ready(ctx).Degraded) == 0 })
 	if r := detokenize(t, v, shop, api.Plain, late.Tokens["given_name"].Items[0])[0]; r.Error != nil {
 		t.Errorf("the restored store destroyed a key of the living: %+v", r.Error)
 	}

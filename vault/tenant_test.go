@@ -240,9 +240,7 @@ func TestAnotherTenantsKeysOpenNothing(t *testing.T) {
 func keysOfTenant(t *testing.T, v *vaulttest.Vault) (ids []kms.ID) {
 	t.Helper()
 	for _, p := range rowsOfTenant(t, v, v.Tenant, "s") {
-		for _, id := range member[map[string][]byte](p.Value[11:], 3) {
-			ids = append(ids, kms.ID(id))
-		}
+		ids = append(ids, keysOfRow(p.Value)...)
 	}
 	return ids
 }

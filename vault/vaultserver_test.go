@@ -62,10 +62,20 @@ func keysOf(t testing.TB, s store.Store) []kms.ID {
 	var ids []kms.ID
 	for _, row := range must[[]store.Pair](t)(rows(s)) {
 		if kindOf(row.Key) == 's' {
-			for _, id := range member[map[string][]byte](row.Value[11:], 3) { // after the status, and no consents
-				ids = append(ids, kms.ID(id))
-			}
+			ids = append(ids, keysOfRow(row.Value)...)
 		}
+	}
+	return ids
+}
+
+// keysOfRow lists the keys in a person's row, see docs/formats.md: status, consents, and the rest.
+func keysOfRow(row []byte) (ids []kms.ID) {
+	rest := row[11:]
+	for range row[10] {
+		rest = rest[27+int(rest[26]):]
+	}
+	for _, id := range member[map[string][]byte](rest, 3) {
+		ids = append(ids, kms.ID(id))
 	}
 	return ids
 }
