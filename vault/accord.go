@@ -23,9 +23,17 @@ const metaLedger = "ledger"
 type markRow struct {
 	Entries uint64   `cbor:"1,keyasint"`
 	Head    [32]byte `cbor:"2,keyasint"`
+	// Rebuilt says that this ledger took the place of one that was lost: a key side that was rolled back to before that holds a mark
+	// in the lost one.
+	Rebuilt bool `cbor:"3,keyasint,omitempty"`
 }
 
-func (m markRow) mark() kms.Mark { return kms.Mark(m) }
+func (m *markRow) mark() kms.Mark {
+	if m == nil {
+		return kms.Mark{}
+	}
+	return kms.Mark{Entries: m.Entries, Head: m.Head}
+}
 
 // compareEvery is how often the ledger, the store and the keys are held against each other while all is well: any of them may
 // be rolled back under a living process.
@@ -139,10 +147,11 @@ func (a *accord) compare(ctx context.Context) error {
 	if standing == StandingUnknown || standing == StandingSuperseded {
 		return fmt.Errorf("the store is not known to be the live one: %w", kms.ErrUnavailable)
 	}
-	mine, err := a.mark(ctx)
+	row, err := a.mark(ctx)
 	if err != nil {
 		return err
 	}
+	mine := row.mark()
 	theirs, err := s.Keys.Mark(ctx)
 	if err != nil {
 		return fmt.Errorf("how far the keys have carried out the ledger: %w", err)
@@ -154,10 +163,14 @@ func (a *accord) compare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the end of the erasure ledger: %w", err)
 	}
-	for _, m := range []kms.Mark{mine, theirs} {
-		if err := a.contains(ctx, m); err != nil {
+	if err := a.contains(ctx, mine); err != nil {
+		return err
+	}
+	if err := a.contains(ctx, theirs); err != nil {
+		if row == nil || !row.Rebuilt {
 			return err
 		}
+		theirs = kms.Mark{}
 	}
 	now := markOf(head)
 	if mine == now && theirs == now {
@@ -198,17 +211,14 @@ func (a *accord) reach(ctx context.Context, standing Standing, first bool) (err 
 
 func markOf(h ledger.Head) kms.Mark { return kms.Mark{Entries: h.Entries, Head: h.Hash} }
 
-// mark reads how far the store has carried out the ledger; the zero Mark when it never knew of one.
-func (a *accord) mark(ctx context.Context) (m kms.Mark, err error) {
+// mark reads how far the store has carried out the ledger; nil when it never knew of one.
+func (a *accord) mark(ctx context.Context) (row *markRow, err error) {
 	s := a.service
-	err = s.Store.View(ctx, func(r store.Reader) error {
-		row, err := getRow[markRow](r, s.rows.meta(metaLedger))
-		if err == nil && row != nil {
-			m = row.mark()
-		}
+	err = s.Store.View(ctx, func(r store.Reader) (err error) {
+		row, err = getRow[markRow](r, s.rows.meta(metaLedger))
 		return err
 	})
-	return m, err
+	return row, err
 }
 
 // contains refuses a ledger in which a mark does not lie: it ends before what was carried out, or is another.
@@ -316,7 +326,7 @@ func (a *accord) advance(ctx context.Context) error {
 		if err != nil || row != nil && row.mark() == next {
 			return err
 		}
-		return w.Set(key, encodeRow(markRow(next)))
+		return w.Set(key, encodeRow(markRow{next.Entries, next.Head, row != nil && row.Rebuilt}))
 	})
 }
 

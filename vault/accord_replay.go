@@ -95,7 +95,7 @@ func (a *accord) replay(ctx context.Context, head ledger.Head, mine kms.Mark) er
 		return err
 	}
 	return s.Store.Update(ctx, func(w store.Writer) error {
-		return w.Set(s.rows.meta(metaLedger), encodeRow(markRow(markOf(head))))
+		return w.Set(s.rows.meta(metaLedger), encodeRow(markRow{Entries: head.Entries, Head: head.Hash}))
 	})
 }
 

@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/ledger"
 	"github.com/sandyq/sandyq/vault/vaulttest"
 )
 
@@ -209,4 +211,20 @@ func TestReplayingCopy(t *testing.T) {
 	if after := keyFiles(t, a.Vault); len(after) != len(before) {
 		t.Errorf("%d keys before, %d after", len(before), len(after))
 	}
+}
+
+// TestARebuiltLedger lists whom the store knows to be erased, and the vault goes on with it, also after the keys come back.
+func TestARebuiltLedger(t *testing.T) {
+	a := grownOld(t)
+	removeAll(t, filepath.Join(a.Home, "ledger"))
+	a.Restart()
+	if entries, err := a.RebuildLedger(ctx); err != nil || entries != 1 {
+		t.Fatalf("%d entries: %v", entries, err)
+	}
+	if _, err := a.RebuildLedger(ctx); !errors.Is(err, ledger.ErrExists) {
+		t.Errorf("one is made over another: %v", err)
+	}
+	a.Stop()
+	a.restore(t, "keyring")
+	a.nobodyIsBack(t)
 }
