@@ -40,12 +40,13 @@ type Vault struct {
 	live          bool
 	log           logFigures
 	ledger        bool                 // the erasure ledger agrees with store and keys
+	anchored      bool                 // nothing of the log stays unsigned because of its anchor
 	stats         func() keyring.Stats // nil until there is a keyring
 }
 
 // Vault adds a vault to what is shown. Whoever calls it closes it.
 func (r *Registry) Vault() *Vault {
-	v := &Vault{Registry: r}
+	v := &Vault{Registry: r, anchored: true}
 	r.vaults.mu.Lock()
 	defer r.vaults.mu.Unlock()
 	r.vaults.all = append(r.vaults.all, v)
@@ -112,6 +113,13 @@ func (v *Vault) Ledger(agrees bool) {
 	v.ledger = agrees
 }
 
+// Anchored shows whether the transparency log can be signed, for all that its anchor says.
+func (v *Vault) Anchored(anchored bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.anchored = anchored
+}
+
 // ObserveKeyring has the keyring's stats read at every scrape from now on.
 func (v *Vault) ObserveKeyring(stats func() keyring.Stats) {
 	v.mu.Lock()
@@ -134,6 +142,7 @@ type together struct {
 	live          bool
 	log           logFigures
 	ledger        bool
+	anchored      bool
 	keys          *keyring.Stats // nil before there is a keyring
 }
 
@@ -141,10 +150,11 @@ func (vs *vaults) together() together {
 	vs.mu.Lock()
 	all := slices.Clone(vs.all)
 	vs.mu.Unlock()
-	now := together{live: len(all) > 0, ledger: len(all) > 0}
+	now := together{live: len(all) > 0, ledger: len(all) > 0, anchored: true}
 	for _, v := range all {
 		v.mu.Lock()
 		open, oldest, live, ledger, stats := v.open, v.oldest, v.live, v.ledger, v.stats
+		now.anchored = now.anchored && v.anchored
 		now.removing += v.removing
 		now.log = now.log.and(v.log)
 		now.removingSince = max(now.removingSince, v.removingSince)
@@ -175,6 +185,7 @@ var (
 	waitingDesc       = vaultDesc("log_waiting_seconds", "Age of the oldest audit entry that no checkpoint covers yet; 0 when all are covered.")
 	signedDesc        = vaultDesc("log_checkpoint_timestamp_seconds", "When the last checkpoint was signed, in seconds since 1970; of several tenants, the oldest.")
 	ledgerDesc        = vaultDesc("ledger_agrees", "1 when the erasure ledger, the store and the keys agree, so that data is given out; of several tenants, when they do for all.")
+	anchoredDesc      = vaultDesc("log_anchored", "1 while checkpoints of the transparency log can be anchored, 0 when it is not signed because of its anchor; of several tenants, when those of all can.")
 	liveDesc          = vaultDesc("live", "1 when the store is the live one for its keys, 0 when it is a copy or that is not known yet; of several tenants, when it is for those of all.")
 )
 
@@ -184,7 +195,7 @@ func vaultDesc(name, help string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (vaultCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{erasuresDesc, oldestDesc, removingDesc, removingSinceDesc, logSizeDesc, waitingDesc, signedDesc, liveDesc, ledgerDesc} {
+	for _, d := range []*prometheus.Desc{erasuresDesc, oldestDesc, removingDesc, removingSinceDesc, logSizeDesc, waitingDesc, signedDesc, liveDesc, ledgerDesc, anchoredDesc} {
 		descs <- d
 	}
 	for _, f := range keyringFigures {
@@ -206,6 +217,7 @@ func (c vaultCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	out <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, oneIf(now.live))
 	out <- prometheus.MustNewConstMetric(ledgerDesc, prometheus.GaugeValue, oneIf(now.ledger))
+	out <- prometheus.MustNewConstMetric(anchoredDesc, prometheus.GaugeValue, oneIf(now.anchored))
 	if now.keys == nil {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/audit/certificate"
+	"github.com/sandyq/sandyq/vault/audit/translog"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/ledger"
 	"github.com/sandyq/sandyq/vault/store"
@@ -45,6 +46,8 @@ const compareEvery = time.Minute
 //   - All three agree, or differ only by what this process is carrying out: all is well. It costs three short reads.
 //   - A mark lies behind. The store or the key side was restored from an older state, or a crash came between: the vault
 //     gives nothing out until every entry is carried out again, on both sides, and every listed key was seen to be gone.
+//   - The anchor of the log, which lies with the ledger, has what the store does not know of: the store was restored, whatever
+//     the marks say, and so maybe the keys with it. All is carried out again, and the log goes on under another origin.
 //   - The ledger is not there, ends before a mark or tells something else: nobody can say who was erased. The vault gives
 //     nothing out and destroys nothing, until the ledger is as it was. See docs/ledger.md.
 //
@@ -98,6 +101,12 @@ func (a *accord) hold() error {
 		return why
 	}
 	return nil
+}
+
+// doubt has everything compared again at once, and nothing given out before.
+func (a *accord) doubt() {
+	a.holdBack(errNotCompared)
+	a.service.wake()
 }
 
 // broken reports whether a comparison found the ledger missing, or another one, or is making good what it found.
@@ -173,11 +182,21 @@ func (a *accord) compare(ctx context.Context) error {
 		theirs = kms.Mark{}
 	}
 	now := markOf(head)
+	if standing == StandingCopy {
+		if mine == now && theirs == now {
+			return nil
+		}
+		return a.compareCopy(ctx, head, mine)
+	}
+	err = s.translog.Compare(ctx)
+	if errors.Is(err, translog.ErrRestored) {
+		return a.startOver(ctx, head, err)
+	}
+	if err != nil && !(errors.Is(err, translog.ErrAnchor) && a.hold() == nil) {
+		return err // an anchor that is away later stops the log, and not the vault
+	}
 	if mine == now && theirs == now {
 		return nil
-	}
-	if standing == StandingCopy {
-		return a.compareCopy(ctx, head, mine)
 	}
 	return a.catchUp(ctx, head, mine, theirs)
 }
@@ -244,13 +263,18 @@ func (a *accord) catchUp(ctx context.Context, head ledger.Head, mine, theirs kms
 	}
 	a.service.Log.ErrorContext(ctx, "the store or the keys were restored from an older state: the erasure ledger is carried out again",
 		"listed", head.Entries, "store", mine.Entries, "keys", theirs.Entries)
-	a.holdBack(fault.New(fault.Unavailable, "the erasure ledger is being carried out again after a restore: ask again later"))
+	a.holdBack(errCarriedOutAgain)
 	if behind {
 		// What was signed after the state that this store was restored from is not to be contradicted.
 		if err := a.service.renewLog(ctx); err != nil {
 			return err
 		}
 	}
+	return a.carryOutAll(ctx, head)
+}
+
+// carryOutAll goes through all that the ledger lists.
+func (a *accord) carryOutAll(ctx context.Context, head ledger.Head) error {
 	if err := a.leave(head.Entries); err != nil {
 		return err
 	}
@@ -268,6 +292,21 @@ func (a *accord) finish(ctx context.Context) error {
 		}
 	}
 	return a.advance(ctx)
+}
+
+var errCarriedOutAgain = fault.New(fault.Unavailable, "the erasure ledger is being carried out again after a restore: ask again later")
+
+// startOver makes good that the store is not as it was left, by what the anchor of its log says, whatever the marks are: they may
+// have been restored with it. All that the ledger lists is gone through again, and then the log goes on under another origin.
+// That comes last, so that a crash has everything begun anew; until then the log is not signed.
+func (a *accord) startOver(ctx context.Context, head ledger.Head, why error) error {
+	a.service.Log.ErrorContext(ctx, "the store was restored from an older state, or the anchor of its log is gone: "+
+		"the erasure ledger is carried out again, and the log goes on under another origin", "listed", head.Entries, "error", why)
+	a.holdBack(errCarriedOutAgain)
+	if err := a.carryOutAll(ctx, head); err != nil {
+		return err
+	}
+	return a.service.renewLog(ctx)
 }
 
 // compareCopy sees that nothing which the ledger lists can be read through a copy: it changes neither it nor the keys.

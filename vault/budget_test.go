@@ -48,6 +48,7 @@ func (*bell) NoBasis()                            {}
 func (*bell) Log(int64, time.Duration, time.Time) {}
 func (*bell) Live(bool)                           {}
 func (*bell) Ledger(bool)                         {}
+func (*bell) Anchored(bool)                       {}
 
 // budgeted gives a vault budgets, and a bell.
 func budgeted(b *bell, mode budget.Mode, limits ...budget.Limit) vaulttest.Option {

@@ -488,6 +488,7 @@ func (*countsNoBasis) Removals(int, time.Duration)           {}
 func (c *countsNoBasis) Log(int64, time.Duration, time.Time) {}
 func (c *countsNoBasis) Live(bool)                           {}
 func (*countsNoBasis) Ledger(bool)                           {}
+func (*countsNoBasis) Anchored(bool)                         {}
 
 func TestObserveCounts(t *testing.T) {
 	seen := &countsNoBasis{}

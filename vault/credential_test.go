@@ -190,3 +190,4 @@ func (*kindsHeard) NoBasis()                            {}
 func (*kindsHeard) Log(int64, time.Duration, time.Time) {}
 func (*kindsHeard) Live(bool)                           {}
 func (*kindsHeard) Ledger(bool)                         {}
+func (*kindsHeard) Anchored(bool)                       {}

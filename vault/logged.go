@@ -24,7 +24,7 @@ import (
 func (s *Service) openLog() (err error) {
 	s.translog, err = translog.New(translog.Options{
 		Store: s.Store, Prefix: s.rows.key(kindLog), Rows: entryRows{s}, Keys: s.Keys, Clock: s.Clock,
-		Origin: s.Origin + "/" + s.Tenant,
+		Origin: s.Origin + "/" + s.Tenant, Anchor: s.Anchor,
 	})
 	return err
 }
@@ -98,6 +98,13 @@ func (s *Service) extendLog(ctx context.Context) error {
 	}
 	status, err := s.translog.Flush(ctx)
 	s.Observer.Log(status.Size, status.Waiting, status.Signed)
+	restored := errors.Is(err, translog.ErrRestored)
+	unsigned := restored || errors.Is(err, translog.ErrAnchor)
+	s.unsigned.Store(unsigned)
+	s.Observer.Anchored(!unsigned)
+	if restored {
+		s.accord.doubt()
+	}
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sandyq/sandyq/access"
@@ -52,9 +53,10 @@ type Options struct {
 
 	Budget budget.Config // default: budget.Default; without limits, its limits
 
-	Origin    string        // begins the origin of the transparency log; default sandyq
-	LogEvery  time.Duration // how often new entries are taken into it and it is signed; default 1 s
-	Retention time.Duration // how long audit entries are kept; 0: without end
+	Origin    string          // begins the origin of the transparency log; default sandyq
+	Anchor    translog.Anchor // keeps the last checkpoint of the log outside of what is restored together with the store; a copy leaves it alone. nil: none
+	LogEvery  time.Duration   // how often new entries are taken into it and it is signed; default 1 s
+	Retention time.Duration   // how long audit entries are kept; 0: without end
 
 	Operator     string // the name that certificates show; may be empty
 	SnapshotDays int    // for how long snapshots of a HashiCorp Vault are kept, as certificates say; 0: the keyring is local
@@ -90,6 +92,8 @@ type Observer interface {
 	Log(size int64, waiting time.Duration, signed time.Time)
 	// Live reports whether the store is the live one for its keys.
 	Live(bool)
+	// Anchored reports whether the transparency log can be signed, for all that its anchor says.
+	Anchored(bool)
 	// Ledger reports whether the erasure ledger, the store and the keys agree.
 	Ledger(agrees bool)
 }
@@ -119,6 +123,7 @@ type Service struct {
 	pool      *poolRows
 	title     title
 	translog  *translog.Log
+	unsigned  atomic.Bool // the log is not signed because of its anchor
 	accord    accord
 	names     namedKeys
 	index     index
@@ -284,6 +289,9 @@ func (s *Service) Ready(ctx context.Context) api.Readiness {
 	if s.accord.hold() != nil && len(ready.Degraded) == 0 || s.accord.broken() {
 		ready.Degraded = append(ready.Degraded, "ledger")
 	}
+	if s.unsigned.Load() {
+		ready.Degraded = append(ready.Degraded, "log")
+	}
 	return ready
 }
 
@@ -297,4 +305,5 @@ func (nobody) NoBasis()                            {}
 func (nobody) Alert(string)                        {}
 func (nobody) Log(int64, time.Duration, time.Time) {}
 func (nobody) Live(bool)                           {}
+func (nobody) Anchored(bool)                       {}
 func (nobody) Ledger(bool)                         {}

@@ -17,6 +17,7 @@ import (
 	"github.com/sandyq/sandyq/crypto/kms/local"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/audit/anchor"
 	"github.com/sandyq/sandyq/vault/blob/file"
 	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/schema"
@@ -112,6 +113,9 @@ func (v *Vault) open() {
 	if o.Ledger == nil {
 		o.Ledger = Ledger(filepath.Join(v.Home, "ledger"), o.Tenant, o.Keys)
 	}
+	if o.Anchor == nil {
+		o.Anchor = anchor.InFolder(filepath.Join(v.Home, "ledger"), o.Tenant)
+	}
 	fields := o.Schema
 	if fields == nil {
 		fields = schema.Default()
@@ -162,7 +166,7 @@ func Keyring(dir string) (*local.Keyring, error) {
 
 // SameLedger has another vault, a copy or a restored one, use this one's erasure ledger.
 func (v *Vault) SameLedger() Option {
-	return func(o *vault.Options) { o.Ledger = v.parts.Ledger }
+	return func(o *vault.Options) { o.Ledger, o.Anchor = v.parts.Ledger, v.parts.Anchor }
 }
 
 // Stop ends the vault in good order. It may be called again.

@@ -44,15 +44,21 @@ func (l *Log) signers(state *stateRow) []checkpoint.Signer {
 // sign has the tree as it is in the store signed, and the origin renewed first when it is to be.
 func (l *Log) sign(ctx context.Context) error {
 	for range maxMoved {
+		anchored, err := l.anchored(ctx)
+		if err != nil {
+			return err
+		}
 		var state *stateRow
 		var row []byte
 		var head *headRow
-		err := l.Store.View(ctx, func(r store.Reader) (err error) {
+		err = l.Store.View(ctx, func(r store.Reader) (err error) {
 			if state, row, err = l.state(r); err != nil {
 				return err
 			}
-			head, err = l.head(r)
-			return err
+			if head, err = l.head(r); err != nil {
+				return err
+			}
+			return l.judge(r, state, head, anchored)
 		})
 		if err != nil {
 			return err
@@ -80,7 +86,7 @@ func (l *Log) sign(ctx context.Context) error {
 	return errMoved
 }
 
-// issue signs a checkpoint of a tree that is durable and keeps it, unless there is one of a larger tree already.
+// issue signs a checkpoint of a tree that is durable, anchors it, and keeps it, unless there is one of a larger tree already.
 func (l *Log) issue(ctx context.Context, state *stateRow) error {
 	text, err := state.tree().Marshal()
 	if err != nil {
@@ -88,6 +94,9 @@ func (l *Log) issue(ctx context.Context, state *stateRow) error {
 	}
 	note, err := checkpoint.Sign(ctx, text, l.signers(state)...)
 	if err != nil {
+		return err
+	}
+	if err := l.keep(ctx, note); err != nil {
 		return err
 	}
 	at := l.Clock().UnixMilli()
@@ -158,7 +167,11 @@ func (l *Log) become(ctx context.Context, row []byte, next *stateRow, succession
 // the store is made the live one; the next Flush signs. more may write something in the same Update; it may be nil.
 func (l *Log) Renew(ctx context.Context, more func(store.Writer) error) error {
 	next := l.newOrigin()
-	return l.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+	anchored, err := l.anchored(ctx)
+	if err != nil {
+		return err
+	}
+	err = l.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
 		if more != nil {
 			if err := more(w); err != nil {
 				return err
@@ -175,6 +188,10 @@ func (l *Log) Renew(ctx context.Context, more func(store.Writer) error) error {
 		}
 		return w.Set(l.key(kindState), row)
 	})
+	if err == nil {
+		l.outdone.Store(&anchored)
+	}
+	return err
 }
 
 // goOn takes up the next origin, with the current key's word under the old one.

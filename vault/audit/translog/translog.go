@@ -30,6 +30,9 @@
 //   - A store that was put back to an earlier state would sign other trees for the same sizes. So it gets another origin before
 //     anything is signed: [Log.Renew] draws it, and nothing is signed under the old one any more but the succession that
 //     names the new. A copy that is not the live store must not be flushed at all, which is the caller's to see to.
+//   - That a store was put back shows by the [Anchor], which is not put back with it: every checkpoint is durable there before
+//     anybody gets it, and before anything is signed the tree must be one that the anchor's is the beginning of
+//     ([ErrRestored]). That holds for whom the anchor is the only one; of nodes with an anchor each, one that lies behind sees less.
 //
 // The package starts no goroutine.
 package translog
@@ -39,6 +42,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"github.com/sandyq/sandyq/crypto/kms"
@@ -55,7 +59,7 @@ type Rows interface {
 	Beside(id audit.ID, entry []byte) ([][]byte, error)
 }
 
-// Options are what a Log is made of. All but Overlap are required.
+// Options are what a Log is made of. All but Overlap and Anchor are required.
 type Options struct {
 	Store  store.Store
 	Prefix []byte // of all the log's rows
@@ -65,6 +69,8 @@ type Options struct {
 
 	// Origin begins every origin of the log; a random instance follows. It has no spaces, plus signs and control characters.
 	Origin string
+	// Anchor keeps the last checkpoint outside the store. Without one, that the store was put back is the caller's to know.
+	Anchor Anchor
 	// Overlap is for how long a key that was rotated goes on signing beside the new one. Default 30 days.
 	Overlap time.Duration
 }
@@ -90,6 +96,8 @@ type Log struct {
 	durable []byte    // the last state row whose Update was acknowledged to this Log
 	oldest  audit.ID  // where the next pass begins to look for staging rows
 	lookAll time.Time // when it looks at all of them again
+
+	outdone atomic.Pointer[[]byte] // what the anchor held when the log was last renewed by this Log
 }
 
 var originPattern = regexp.MustCompile(`^[!-*,-~]{1,200}$`)
