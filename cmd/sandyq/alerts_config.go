@@ -18,7 +18,7 @@ type alertsConfig struct {
 	Webhooks []webhookConfig `yaml:"webhooks"`
 }
 
-// webhookConfig is a receiver of alerts over HTTP.
+// webhookConfig is a receiver over HTTP.
 type webhookConfig struct {
 	URL        string `yaml:"url"`         // https, or http to this machine's loopback
 	SecretFile string `yaml:"secret_file"` // one line of at least 32 bytes, which signs what is sent
@@ -59,19 +59,23 @@ func (c alertsConfig) sender() (*webhook.Sender, error) {
 	if len(c.Webhooks) == 0 {
 		return nil, nil
 	}
-	targets := make([]webhook.Target, len(c.Webhooks))
-	for i, w := range c.Webhooks {
-		key, err := readSigningSecret(w.SecretFile)
-		if err != nil {
-			return nil, fmt.Errorf("alerts.webhooks: secret_file: %w", err)
-		}
-		targets[i] = webhook.Target{URL: w.URL, Secret: key, CAFile: w.CAFile}
-	}
-	sender, err := webhook.New(targets, webhook.Options{Now: clock.System})
+	sender, err := senderTo(c.Webhooks...)
 	if err != nil {
 		return nil, fmt.Errorf("alerts.webhooks: %w", err)
 	}
 	return sender, nil
+}
+
+func senderTo(receivers ...webhookConfig) (*webhook.Sender, error) {
+	targets := make([]webhook.Target, len(receivers))
+	for i, w := range receivers {
+		key, err := readSigningSecret(w.SecretFile)
+		if err != nil {
+			return nil, fmt.Errorf("secret_file: %w", err)
+		}
+		targets[i] = webhook.Target{URL: w.URL, Secret: key, CAFile: w.CAFile}
+	}
+	return webhook.New(targets, webhook.Options{Now: clock.System})
 }
 
 const maxSigningSecret = 4 << 10 // bytes
@@ -97,7 +101,7 @@ func readSigningSecret(path string) (secret.Bytes, error) {
 	return secret.New(line), nil
 }
 
-// checkAlerts sees, for doctor, that every tenant's receivers could be told.
+// checkAlerts sees, for doctor, that every tenant's receivers, and that of checkpoints, could be told.
 func (c config) checkAlerts() error {
 	for _, of := range c.tenants() {
 		sender, err := of.Alerts.sender()
@@ -108,7 +112,11 @@ func (c config) checkAlerts() error {
 			sender.Close()
 		}
 	}
-	return nil
+	sender, err := c.Audit.Anchor.sender()
+	if sender != nil {
+		sender.Close()
+	}
+	return err
 }
 
 // checkBudgets refuses limits that break a rule, by making a meter of them that nothing is spent from.

@@ -53,6 +53,8 @@ type auditConfig struct {
 	Origin string `yaml:"origin"`
 	// Retention is how long entries are kept; 0 is without end. Their hashes stay.
 	Retention time.Duration `yaml:"retention"`
+	// Anchor says where copies of the log's last checkpoint go, beside the one that lies with the erasure ledger.
+	Anchor anchorConfig `yaml:"anchor"`
 }
 
 // tlsConfig says how the listeners are protected: by a certificate, or by whoever forwards to them.

@@ -41,6 +41,9 @@ func (c config) check() error {
 			return settingError{r.key, r.rule}
 		}
 	}
+	if err := c.Audit.Anchor.check(); err != nil {
+		return err
+	}
 	if err := c.Store.check(); err != nil {
 		return err
 	}

@@ -85,6 +85,7 @@ func (c *config) resolve(dir string) {
 func (c *config) paths() []*string {
 	paths := []*string{
 		&c.Home, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile, &c.Store.Badger.Dir, &c.Store.Postgres.DSNFile, &c.Blobs.File.Dir, &c.Ledger.Path,
+		&c.Audit.Anchor.Dir, &c.Audit.Anchor.Webhook.SecretFile, &c.Audit.Anchor.Webhook.CAFile,
 	}
 	paths = append(paths, c.tenantConfig.paths()...)
 	for i := range c.Tenants {

@@ -86,7 +86,7 @@ func checkPermissions(found *findings, c config) (ours bool) {
 
 // secretFiles are the files that hold secrets, as configured.
 func (c config) secretFiles() []string {
-	files := []string{c.TLS.KeyFile, c.Store.Postgres.DSNFile}
+	files := []string{c.TLS.KeyFile, c.Store.Postgres.DSNFile, c.Audit.Anchor.Webhook.SecretFile}
 	for _, of := range c.tenants() {
 		v := of.Keys.Vault
 		files = append(files, of.Keys.Local.PassphraseFile, v.Auth.SecretIDFile, v.Auth.TokenFile)

@@ -31,6 +31,7 @@ type tenant struct {
 	policies *cedar.Directory // when they are the operator's own
 	alerts   *webhook.Sender  // when there are receivers of alerts
 	observed *metrics.Vault
+	anchor   *tenantAnchor
 }
 
 // openTenant opens the vault of the tenant whose configuration c is, over the parts that all share.
@@ -52,6 +53,9 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 	if t.alerts, err = c.Alerts.sender(); err != nil {
 		return err
 	}
+	if t.anchor, err = c.anchor(log); err != nil {
+		return err
+	}
 	t.Service, err = vault.Open(ctx, vault.Options{
 		Tenant:       c.Tenant,
 		Store:        n.Store,
@@ -59,6 +63,7 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 		Blobs:        n.Blobs,
 		Keys:         t.Keys,
 		Ledger:       c.ledger(t.Keys),
+		Anchor:       t.anchor,
 		Clock:        clock.System,
 		Log:          log,
 		Schema:       fields,
@@ -130,6 +135,9 @@ func (t *tenant) openPolicies(c config, fields *schema.Schema, log *slog.Logger)
 func (t *tenant) Close() error {
 	if t.Service != nil {
 		t.Service.Close()
+	}
+	if t.anchor != nil {
+		t.anchor.Close()
 	}
 	if t.policies != nil {
 		t.policies.Close()
