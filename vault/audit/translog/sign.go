@@ -319,17 +319,30 @@ func sizeOf(head *headRow) int64 {
 	return head.Size
 }
 
-// Signer signs other notes in the log's name, with its current key. It fails with ErrAbsent before there is one.
-func (l *Log) Signer(ctx context.Context) (by checkpoint.Signer, err error) {
+// Signer signs other notes in the log's name, with its current key. A log that is to go on under another origin does so first. It
+// fails with ErrAbsent before there is a key.
+func (l *Log) Signer(ctx context.Context) (checkpoint.Signer, error) {
+	state, err := l.stateNow(ctx)
+	if err == nil && state != nil && state.Next != "" {
+		if _, err = l.Flush(ctx); err == nil {
+			state, err = l.stateNow(ctx)
+		}
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case state == nil || len(state.Keys) == 0:
+		return nil, ErrAbsent
+	case state.Next != "":
+		return nil, errMoved
+	}
+	return l.signers(state)[0], nil
+}
+
+func (l *Log) stateNow(ctx context.Context) (state *stateRow, err error) {
 	err = l.Store.View(ctx, func(r store.Reader) error {
-		state, _, err := l.state(r)
-		if err == nil && (state == nil || len(state.Keys) == 0) {
-			err = ErrAbsent
-		}
-		if err == nil {
-			by = l.signers(state)[0]
-		}
+		state, _, err = l.state(r)
 		return err
 	})
-	return by, err
+	return state, err
 }

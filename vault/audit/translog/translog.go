@@ -144,7 +144,7 @@ func (l *Log) flush(ctx context.Context, all bool) (Status, error) {
 	}
 	defer end()
 	began := l.Clock()
-	if all || !began.Before(l.lookAll) {
+	if until := l.lookAll.Sub(began); all || until <= 0 || until > lookAllEvery { // a clock that was ahead may have been set back
 		l.oldest = audit.ID{}
 	}
 	err = l.sequence(ctx)

@@ -639,3 +639,83 @@ func TestADamagedLogIsNotGoneOnFrom(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingElseIsSignedUnderAnOriginThatIsLeft: who signs other notes in the log's name does so under its next origin, from
+// the Update on in which the store became the live one.
+func TestNothingElseIsSignedUnderAnOriginThatIsLeft(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t, memory.New())
+	w.commit(3)
+	_, err := w.log.Flush(ctx)
+	check(t, err)
+	left, err := w.log.Signer(ctx)
+	check(t, err)
+	check(t, w.log.Renew(ctx, nil))
+	by, err := w.log.Signer(ctx)
+	check(t, err)
+	head, err := w.log.Head(ctx)
+	check(t, err)
+	if by.Key().Name == left.Key().Name || by.Key().Name != head.Origin {
+		t.Errorf("signs as %s after %s; the head is of %s", by.Key().Name, left.Key().Name, head.Origin)
+	}
+}
+
+// TestAClockThatWasAhead: what a paused node commits late is found though the clock was once far ahead and set back.
+func TestAClockThatWasAhead(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t, memory.New())
+	flush := func(size int64) {
+		t.Helper()
+		if s, err := w.log.Flush(ctx); err != nil || s.Size != size {
+			t.Fatalf("%+v, %v; want %d entries", s, err, size)
+		}
+	}
+	w.commit(1)
+	w.advance(365 * 24 * time.Hour)
+	flush(1)
+	w.advance(-365 * 24 * time.Hour)
+	w.commit(1)
+	flush(2)
+	w.advance(5 * time.Minute)
+	flush(2)
+	w.advance(-4 * time.Minute)
+	w.commit(1) // drawn then, and committed now
+	w.advance(4*time.Minute + 61*time.Second)
+	flush(3)
+}
+
+// TestAKeyThatIsGone: while the key provider lacks the version that signs, as after it was rolled back, entries go on into the
+// tree and nothing is signed, not by another key under the same number either; when it is back, all is.
+func TestAKeyThatIsGone(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t, memory.New())
+	w.commit(3)
+	_, err := w.log.Flush(ctx)
+	check(t, err)
+	_, err = w.log.RotateKey(ctx)
+	check(t, err)
+	second := w.keys.all[1]
+	before, err := w.log.Checkpoint(ctx)
+	check(t, err)
+	held := w.key()
+	w.keys.all = w.keys.all[:1]
+	w.commit(2)
+	if s, err := w.log.Flush(ctx); !errors.Is(err, kms.ErrVersion) || s.Size != 5 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	_, err = w.keys.RotateSigning(ctx)
+	check(t, err)
+	if s, err := w.log.Flush(ctx); !errors.Is(err, checkpoint.ErrUnverified) || s.Size != 5 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err := w.log.RotateKey(ctx); err == nil {
+		t.Error("the log goes on under a key that nobody led to")
+	}
+	if now, err := w.log.Checkpoint(ctx); err != nil || !bytes.Equal(now, before) {
+		t.Errorf("another checkpoint: %s, %v", now, err)
+	}
+	w.keys.all[1] = second
+	_, err = w.log.Flush(ctx)
+	check(t, err)
+	w.rebuilt(held)
+}
