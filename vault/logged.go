@@ -138,7 +138,7 @@ func (s *Service) pruneLog(ctx context.Context) error {
 // LogCheckpoint is the head of the transparency log, a signed note.
 func (s *Service) LogCheckpoint(ctx context.Context, call Call) ([]byte, error) {
 	return underRules(ctx, s, call, func(call Call) ([]byte, error) {
-		if err := s.consult(ctx, call, access.ReadAudit); err != nil {
+		if err := s.consultTree(ctx, call); err != nil {
 			return nil, err
 		}
 		note, err := s.translog.Checkpoint(ctx)
@@ -149,7 +149,7 @@ func (s *Service) LogCheckpoint(ctx context.Context, call Call) ([]byte, error) 
 // LogTile is a tile of the tree's hashes, or a bundle of entries, by its path as c2sp.org/tlog-tiles has it.
 func (s *Service) LogTile(ctx context.Context, call Call, path string) ([]byte, error) {
 	return underRules(ctx, s, call, func(call Call) ([]byte, error) {
-		if err := s.consult(ctx, call, access.ReadAudit); err != nil {
+		if err := s.consultTree(ctx, call); err != nil {
 			return nil, err
 		}
 		t, err := checkpoint.ParseTile(path)
@@ -164,7 +164,7 @@ func (s *Service) LogTile(ctx context.Context, call Call, path string) ([]byte, 
 // LogKeys is the keys that sign for the log, and the chain that leads to them from every earlier one.
 func (s *Service) LogKeys(ctx context.Context, call Call) (*api.LogKeys, error) {
 	return underRules(ctx, s, call, func(call Call) (*api.LogKeys, error) {
-		if err := s.consult(ctx, call, access.ReadAudit); err != nil {
+		if err := s.consultTree(ctx, call); err != nil {
 			return nil, err
 		}
 		return s.logKeys(ctx)

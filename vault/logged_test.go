@@ -17,6 +17,7 @@ import (
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/audit/checkpoint"
+	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/memory"
 	"github.com/sandyq/sandyq/vault/vaulttest"
@@ -161,4 +162,43 @@ func wantWholeTree(t *testing.T, v *vaulttest.Vault) {
 		}
 	}
 	t.Logf("%d entries, %d in the tree", len(before), end)
+}
+
+// TestWatchingTheLog: who watches the log does not make it grow, each refusal is in it, and no right outlasts its rules.
+func TestWatchingTheLog(t *testing.T) {
+	v := vaulttest.New(t)
+	auditor, shop := v.As("watch", access.Auditor), app(v)
+	count := func() (allowed, denied int) {
+		for _, e := range trail(t, v, "audit.read") {
+			switch {
+			case e.System == "watch":
+				allowed++
+			case e.System == "shop":
+				denied++
+			}
+		}
+		return allowed, denied
+	}
+	eventually(t, "the log is signed", func() bool { _, err := v.LogCheckpoint(ctx, auditor); return err == nil })
+	for range 50 {
+		_ = must[[]byte](t)(v.LogCheckpoint(ctx, auditor))
+		_ = must[*api.LogKeys](t)(v.LogKeys(ctx, auditor))
+		_ = must[[]byte](t)(v.LogTile(ctx, auditor, checkpoint.Tile{Width: 1}.Path()))
+		_, err := v.LogCheckpoint(ctx, shop)
+		wantCode(t, err, fault.Denied)
+	}
+	if allowed, denied := count(); allowed != 1 || denied != 50 {
+		t.Errorf("%d readings and %d refusals are recorded", allowed, denied)
+	}
+	// Another credential of the same system is another watcher, and a minute later all are again.
+	_ = must[[]byte](t)(v.LogCheckpoint(ctx, v.As("watch", access.Auditor)))
+	v.Clock.Advance(61 * time.Second)
+	_ = must[[]byte](t)(v.LogCheckpoint(ctx, auditor))
+	if allowed, _ := count(); allowed != 3 {
+		t.Errorf("%d readings are recorded", allowed)
+	}
+	demoted := auditor
+	demoted.Principal.Roles = []access.Role{access.Application}
+	_, err := v.LogCheckpoint(ctx, demoted)
+	wantCode(t, err, fault.Denied)
 }

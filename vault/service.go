@@ -125,6 +125,7 @@ type Service struct {
 	translog  *translog.Log
 	unsigned  atomic.Bool // the log is not signed because of its anchor
 	accord    accord
+	watchers  watchers
 	names     namedKeys
 	index     index
 	handles   handles
