@@ -131,7 +131,7 @@ func (s *Service) certify(ctx context.Context, id ErasureID) ([]byte, error) {
 		return nil, errors.New("the entries of the erasure are not known")
 	}
 	now := was
-	if s.title.standing() == StandingLive {
+	if s.signs() {
 		now, err = s.completed(ctx, id, row, was)
 	} else if was == nil {
 		return nil, fault.New(fault.Unavailable, "the certificate is not issued yet, and this is not known to be the live vault")

@@ -91,9 +91,13 @@ func (s *Service) logUntil(ctx context.Context) {
 	}
 }
 
-// extendLog brings the log up to date, if this is the live store: of a copy the log stays as it was copied.
+// signs reports whether the log may be signed now: this is the live store, so that it is no copy's log, and the erasure ledger
+// agrees with it. While it does not, the store may have been put back to an earlier state, whose log has to be renewed first.
+func (s *Service) signs() bool { return s.title.standing() == StandingLive && s.accord.hold() == nil }
+
+// extendLog brings the log up to date, if it may be signed.
 func (s *Service) extendLog(ctx context.Context) error {
-	if s.title.standing() != StandingLive {
+	if !s.signs() {
 		return nil
 	}
 	status, err := s.translog.Flush(ctx)
@@ -202,8 +206,8 @@ func (s *Service) RotateLogKey(ctx context.Context, call Call) (*api.LogKeys, er
 		if err != nil {
 			return nil, err
 		}
-		if s.title.standing() != StandingLive {
-			return nil, fault.New(fault.Unavailable, "the key provider is away")
+		if !s.signs() {
+			return nil, fault.New(fault.Unavailable, "this is not known to be the live vault, in accord with its erasure ledger")
 		}
 		if _, err := s.translog.RotateKey(ctx); err != nil {
 			return nil, logFault(err)

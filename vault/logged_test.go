@@ -1,9 +1,12 @@
 package vault_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +17,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/audit/checkpoint"
@@ -201,4 +205,72 @@ func TestWatchingTheLog(t *testing.T) {
 	demoted.Principal.Roles = []access.Role{access.Application}
 	_, err := v.LogCheckpoint(ctx, demoted)
 	wantCode(t, err, fault.Denied)
+}
+
+// TestARolledBackLogSignsNothingBeforeTheLedgerIsCompared: a store whose disk was put back beneath it looks as after a crash. Until
+// it can be held against the ledger it signs no trees, which might contradict what it signed before; then, since somebody was
+// erased meanwhile, the log goes on under another origin.
+func TestARolledBackLogSignsNothingBeforeTheLedgerIsCompared(t *testing.T) {
+	home, auditor := t.TempDir(), person("trail", "trail", access.Administrator)
+	start := func(s store.Store) *vaulttest.Vault {
+		return vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) {
+			o.Store, o.Place, o.Backups, o.LogEvery = s, "test", nil, 5*time.Millisecond
+		}))
+	}
+	head := func(v *vaulttest.Vault) string { return string(must[[]byte](t)(v.LogCheckpoint(ctx, auditor))) }
+	origin := func(note string) string { return strings.SplitN(note, "\n", 2)[0] }
+
+	rows := memory.New()
+	v := start(rows)
+	shop := app(v)
+	who := register(t, v, shop, aigul())
+	eventually(t, "the log is signed", func() bool { _, err := v.LogCheckpoint(ctx, auditor); return err == nil })
+	old := memory.New()
+	if err := rows.View(ctx, func(r store.Reader) error {
+		pairs, err := r.Scan(nil, nil, 100_000)
+		if err != nil {
+			return err
+		}
+		return old.Update(ctx, func(w store.Writer) error {
+			for _, p := range pairs {
+				if err := w.Set(bytes.Clone(p.Key), bytes.Clone(p.Value)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	erased(t, v, shop, erase(t, v, shop, who.Subject).Erasure)
+	eventually(t, "the keys know how far the ledger was carried out", func() bool {
+		return must[kms.Mark](t)(v.Keys.Mark(ctx)).Entries == 1
+	})
+	v.Stop()
+
+	ledger, away := filepath.Join(home, "ledger"), filepath.Join(home, "away")
+	if err := os.Rename(ledger, away); err != nil {
+		t.Fatal(err)
+	}
+	v = start(old)
+	before := head(v)
+	for range 10 {
+		_, _ = v.Subject(ctx, shop, who.Subject) // an entry
+		time.Sleep(20 * time.Millisecond)
+	}
+	if now := head(v); now != before {
+		t.Errorf("signed without the ledger:\n%s\nafter\n%s", now, before)
+	}
+	v.Stop()
+	if err := os.RemoveAll(ledger); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(away, ledger); err != nil {
+		t.Fatal(err)
+	}
+	v = start(old)
+	eventually(t, "the log goes on under another origin", func() bool { return origin(head(v)) != origin(before) })
+	if keys := must[*api.LogKeys](t)(v.LogKeys(ctx, auditor)); len(keys.Successions) != 1 {
+		t.Errorf("%d successions", len(keys.Successions))
+	}
 }
