@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/audit"
 	"github.com/sandyq/sandyq/vault/schema"
@@ -48,11 +50,14 @@ func (s *Service) destroyKeys(ctx context.Context, id ErasureID, row *erasureRow
 		s.handles.cut(row.Subject)
 		s.uploads.cut(row.Subject)
 	}
-	if err := s.destroy(ctx, erasureEntry(id, row)); err != nil {
+	var gone map[string]goneRow
+	work := errgroup.Group{} // counting takes the longer the more there is; destroying does not
+	work.Go(func() (err error) {
+		gone, err = s.countGone(ctx, row)
 		return err
-	}
-	gone, err := s.countGone(ctx, row)
-	if err != nil {
+	})
+	work.Go(func() error { return s.destroy(ctx, erasureEntry(id, row)) })
+	if err := work.Wait(); err != nil {
 		return err
 	}
 	return s.stampErasure(ctx, id, row, api.ErasureKeyDestroyed, string(api.ErasureKeyDestroyed), gone, &draft{})

@@ -1,0 +1,77 @@
+package vault_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/schema"
+	"github.com/sandyq/sandyq/vault/vaulttest"
+)
+
+// manyFields is a schema in which a person may have 10,000 values.
+func manyFields(t testing.TB) *schema.Schema {
+	t.Helper()
+	var file strings.Builder
+	file.WriteString("fields:\n  - {name: given_name, type: person_name}\n")
+	for n := range 10 {
+		fmt.Fprintf(&file, "  - {name: note_%d, type: text, many: true, max_values: 1000}\n", n)
+	}
+	return must[*schema.Schema](t)(schema.Parse(strings.NewReader(file.String())))
+}
+
+// heavy registers a person with 10,000 values and 50 documents.
+func heavy(b *testing.B, v *vaulttest.Vault, shop vault.Call) string {
+	b.Helper()
+	who := register(b, v, shop, fields{"given_name": text("Айгүл")}).Subject
+	for n := range 10 {
+		for part := range 10 {
+			values := make([]string, 100)
+			for i := range values {
+				values[i] = fmt.Sprintf("note %d of part %d", i, part)
+			}
+			made := tokenize1(b, v, shop, api.TokenizeItem{Subject: who, Fields: fields{fmt.Sprintf("note_%d", n): texts(values...)}})
+			wantItem(b, made.Error, "")
+		}
+	}
+	for range 50 {
+		must[*api.Document](b)(v.PutDocument(ctx, shop, upload(who, jpeg(20_000))))
+	}
+	return who
+}
+
+// BenchmarkErasure measures how long it takes until a person is unreadable and until their keys are gone, for one with a single
+// value and for one with 10,000 values and 50 documents, by turns in one run. The ratios are of the medians; the goal is 1.2.
+func BenchmarkErasure(b *testing.B) {
+	v := vaulttest.New(b, vaulttest.With(func(o *vault.Options) { o.Schema = manyFields(b); o.SweepEvery = time.Minute }))
+	shop := app(v)
+	const light, full = 0, 1
+	var unreadable, gone [2][]time.Duration
+	for range b.N {
+		b.StopTimer()
+		people := [2]string{light: register(b, v, shop, fields{"given_name": text("Айгүл")}).Subject, full: heavy(b, v, shop)}
+		b.StartTimer()
+		for _, which := range []int{light, full} {
+			began := time.Now()
+			e := erase(b, v, shop, people[which])
+			unreadable[which] = append(unreadable[which], time.Since(began))
+			for must[*api.Erasure](b)(v.Erasure(ctx, shop, e.Erasure)).KeyDestroyedAt.IsZero() {
+				time.Sleep(time.Millisecond)
+			}
+			gone[which] = append(gone[which], time.Since(began))
+			erased(b, v, shop, e.Erasure)
+		}
+	}
+	median := func(all []time.Duration) float64 {
+		slices.Sort(all)
+		return float64(all[len(all)/2])
+	}
+	b.ReportMetric(median(unreadable[full])/median(unreadable[light]), "ratio-unreadable")
+	b.ReportMetric(median(gone[full])/median(gone[light]), "ratio-keys-gone")
+	b.ReportMetric(median(unreadable[full])/1e6, "ms-unreadable")
+	b.ReportMetric(median(gone[full])/1e6, "ms-keys-gone")
+}
