@@ -107,11 +107,11 @@ func (s *Service) leaveErased(ctx context.Context, id ErasureID, row *erasureRow
 }
 
 // stampErasure writes what became of an erasure and when, if it still stands where it was read, with an entry in the log. The
-// entry of the destruction commits to the keys and to what they sealed, which is gone. Times do not go back, whatever the
-// clock does: the certificate has them in order.
+// entry of the destruction commits to the keys and to what they sealed, which is gone. Times ascend, whatever the
+// clock does: the log has entries of one time in any order, and the certificate has these in theirs.
 func (s *Service) stampErasure(ctx context.Context, id ErasureID, row *erasureRow, to api.ErasureState, what string, gone map[string]goneRow, d *draft) error {
 	d.expect(s.rows.erasure(id), encodeRow(row))
-	at := max(stampOf(s.Clock()), slices.Max(slices.Collect(maps.Values(row.At))))
+	at := max(stampOf(s.Clock()), slices.Max(slices.Collect(maps.Values(row.At)))+1)
 	entry := &audit.Entry{
 		At: at.time(), System: itself, Operation: "erasure." + what, Subject: row.Subject.String(),
 		Objects: row.objects(id), Decision: audit.Allow, Reason: row.Reason, Kind: row.Ground,
