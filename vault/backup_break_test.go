@@ -144,6 +144,7 @@ func TestWhatARestoreBringsBack(t *testing.T) {
 	if err := restored.Promote(ctx); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the ledger is compared", func() bool { return len(restored.Ready(ctx).Degraded) == 0 })
 	wantItem(t, readFor(t, restored, shop, "service", token), "")   // a withdrawn consent stands again
 	wantItem(t, readFor(t, restored, shop, "service", retired), "") // so does a retired token
 	wantItem(t, readFor(t, restored, shop, "service", blocked), fault.Blocked)

@@ -87,6 +87,7 @@ func TestABackupOfHalfARotation(t *testing.T) {
 			})
 		}
 		callers.Wait()
+		eventually(t, "the ledger is compared", func() bool { return len(restored.Ready(ctx).Degraded) == 0 })
 		if shown := whole(t, restored, root); shown.EntriesLeft != 0 {
 			t.Errorf("%d entries are left", shown.EntriesLeft)
 		}
@@ -102,6 +103,7 @@ func TestABackupOfHalfARotation(t *testing.T) {
 		if err := v.Promote(ctx); err != nil {
 			t.Fatal(err)
 		}
+		eventually(t, "the ledger is compared", func() bool { return len(v.Ready(ctx).Degraded) == 0 })
 	}
 	t.Run("its end is the restored one's", back)
 	live()
@@ -125,6 +127,9 @@ func registeredOnce(t testing.TB, v *vaulttest.Vault, call vault.Call, item api.
 	for {
 		r, err := v.Tokenize(ctx, call, &api.TokenizeRequest{Purpose: "registration", Items: []api.TokenizeItem{item}})
 		switch {
+		case errors.Is(err, fault.Unavailable):
+			time.Sleep(time.Millisecond)
+			continue
 		case err != nil:
 			t.Error(err)
 			return

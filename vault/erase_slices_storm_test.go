@@ -287,13 +287,16 @@ func TestErasuresOfSlicesInAStorm(t *testing.T) {
 	v.Clock.Advance(10 * time.Minute)
 	var err error
 	for range 300 {
-		if err = agree(t, v); err == nil {
+		if err = agree(t, v); err == nil && kinds(t, v)['Q'] == 0 {
 			break
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	if n := kinds(t, v)['Q']; n > 0 {
+		t.Errorf("%d erasures are not certified", n)
 	}
 	t.Logf("%d rounds, %d people erased whole, %d tokens answer still", scaled(25), died, alive)
 }
@@ -316,4 +319,15 @@ func (p *beset) again() {
 	if whole.Documents != len(seen.Documents) || whole.Fields < len(seen.Fields) {
 		p.t.Errorf("counted %+v, and there are %d documents and %d fields", whole, len(seen.Documents), len(seen.Fields))
 	}
+}
+
+// TestErasuresOfOneMomentAreCertified: however fast an erasure comes to its end, the log has its steps in their order.
+func TestErasuresOfOneMomentAreCertified(t *testing.T) {
+	moment := time.Now()
+	v := vaulttest.New(t, vaulttest.With(func(o *vault.Options) { o.Clock = func() time.Time { return moment } }))
+	shop := app(v)
+	for range 12 { // entries of one time are in the log as chance has it
+		erased(t, v, shop, eraseSlices(t, v, shop, register(t, v, shop, fields{"given_name": text("Айгүл")}).Subject, "identity").Erasure)
+	}
+	eventually(t, "every certificate", func() bool { return kinds(t, v)['Q'] == 0 })
 }
