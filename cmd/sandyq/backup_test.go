@@ -10,11 +10,11 @@ import (
 	"github.com/sandyq/sandyq/vault/api"
 )
 
-// keyless is a configuration of another home over the keys of one.
+// keyless is a configuration of another home over the keys and the erasure ledger of one.
 func keyless(t *testing.T, home, of string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "sandyq.yaml")
-	text := "home: " + home + "\nkeys: {local: {dir: " + filepath.Join(of, "keyring") + "}}\n"
+	text := "home: " + home + "\nkeys: {local: {dir: " + filepath.Join(of, "keyring") + "}}\nledger: {path: " + filepath.Join(of, "ledger") + "}\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
