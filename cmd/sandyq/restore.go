@@ -60,7 +60,6 @@ var undone = []string{
 	"service tokens revoked since are good again",
 	"consents withdrawn since stand again",
 	"blocks set since are gone, and blocks lifted since are back",
-	"people and slices erased since stand there as living: nobody can read them, for their keys are gone",
 	"tokens retired since answer again, and values corrected since are as they were",
 	"emergencies ended since run until their time",
 	"changes of rules, and approvals and refusals, given since are as if they had never been",

@@ -4,9 +4,11 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
+	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/badgerdb"
 	"github.com/sandyq/sandyq/vault/store/postgres"
 	"github.com/sandyq/sandyq/vault/store/postgres/pgserver"
@@ -48,4 +50,21 @@ func database(t testing.TB, home string) string {
 		databases.of[home] = dsn
 	}
 	return dsn
+}
+
+// Fill writes rows into the store of a home that is not open.
+func Fill(t testing.TB, home string, rows []store.Pair) {
+	t.Helper()
+	s := openEngine(t, home)
+	for some := range slices.Chunk(rows, 1000) {
+		check(t, s.Update(context.Background(), func(w store.Writer) error {
+			for _, p := range some {
+				if err := w.Set(p.Key, p.Value); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	}
+	check(t, s.Close())
 }
