@@ -26,10 +26,22 @@ func (permitsAll) Decide(context.Context, access.Request) (access.Decision, erro
 // BenchmarkPolicies measures what deciding costs: the same store's values are read over HTTP with the built-in policies and without
 // any, by turns in one run. ratio is with over without; the goal is 0.85.
 func BenchmarkPolicies(b *testing.B) {
+	ratio(b, vaulttest.With(func(o *vault.Options) { o.Decider = permitsAll{} }), builtIn())
+}
+
+// BenchmarkLog measures what the transparency log costs: the same, with the log taken up and signed each second and with that
+// not done at all (the leaves are written all the same). Some of it is done in the other's turn. The goal is 0.9.
+func BenchmarkLog(b *testing.B) {
+	every := func(d time.Duration) vaulttest.Option {
+		return vaulttest.With(func(o *vault.Options) { o.LogEvery = d })
+	}
+	ratio(b, every(24*time.Hour), every(time.Second))
+}
+
+// ratio reads over HTTP without something and with it, by turns, single values and batches.
+func ratio(b *testing.B, without, with vaulttest.Option) {
 	for _, batch := range []int{1, 100} {
 		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
-			with := vaulttest.New(b, builtIn())
-			without := vaulttest.New(b, vaulttest.With(func(o *vault.Options) { o.Decider = permitsAll{} }))
 			type side struct {
 				v      *vaulttest.Vault
 				call   vault.Call
@@ -37,7 +49,7 @@ func BenchmarkPolicies(b *testing.B) {
 				http   *client.Client
 				took   time.Duration
 			}
-			sides := []*side{{v: without}, {v: with}}
+			sides := []*side{{v: vaulttest.New(b, without)}, {v: vaulttest.New(b, with)}}
 			for _, s := range sides {
 				s.call = app(s.v)
 				s.tokens = people(b, s.v, s.call, 1000)
