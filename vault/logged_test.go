@@ -174,10 +174,10 @@ func TestWatchingTheLog(t *testing.T) {
 	auditor, shop := v.As("watch", access.Auditor), app(v)
 	count := func() (allowed, denied int) {
 		for _, e := range trail(t, v, "audit.read") {
-			switch {
-			case e.System == "watch":
+			switch e.System {
+			case "watch":
 				allowed++
-			case e.System == "shop":
+			case "shop":
 				denied++
 			}
 		}
