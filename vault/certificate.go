@@ -121,8 +121,11 @@ func (s *Service) certify(ctx context.Context, id ErasureID) ([]byte, error) {
 			return err
 		}
 		rows, err := r.Get(s.rows.certificate(id))
+		if err != nil {
+			return err
+		}
 		was = bytes.Clone(rows[0])
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, err
