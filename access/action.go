@@ -62,6 +62,8 @@ const (
 	RotateIndex Action = "index.rotate"
 
 	TakeBackup Action = "backup.take"
+
+	RunDrill Action = "drill.run" // and to see what came of the last ones
 )
 
 // Resource is what an action is on.
@@ -128,6 +130,7 @@ var actions = []struct {
 	{ReadBudgets, Log, ""},
 	{ShowIndex, Configuration, ""},
 	{RotateIndex, Configuration, ""},
+	{RunDrill, Configuration, ""},
 	{TakeBackup, Configuration, ""},
 }
 

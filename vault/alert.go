@@ -23,10 +23,11 @@ const (
 	alertBudget     = "budget"      // a principal has reached a limit
 	alertBreakGlass = "break_glass" // somebody has declared an emergency
 	alertCredential = "credential"  // somebody has made a token that staff are let in with
+	alertDrill      = "drill"       // a canary drill has failed
 )
 
 // alertKinds lists them, for the metrics' labels.
-var alertKinds = []string{alertCanary, alertBudget, alertBreakGlass, alertCredential}
+var alertKinds = []string{alertCanary, alertBudget, alertBreakGlass, alertCredential, alertDrill}
 
 // AlertKinds lists the kinds of alerts there are.
 func AlertKinds() []string { return append([]string(nil), alertKinds...) }

@@ -56,6 +56,7 @@ type BackupAsked struct {
 // runs at a time. The snapshot's id is in the log before the caller has all of it.
 func (s *Service) TakeBackup(ctx context.Context, call Call, asked BackupAsked) error {
 	t := &snapshotting{Service: s, call: call, asked: asked}
+	t.taken = t.recorded
 	_, err := underRules(ctx, s, call, func(call Call) (*struct{}, error) { return nil, t.enter(ctx, call) })
 	if t.leave != nil {
 		defer t.leave()
@@ -81,7 +82,9 @@ type snapshotting struct {
 	leave      func() // lets the next one in
 	vault      string
 	recipients backup.Recipients
-	blobs      []blobOf // of the snapshot's documents
+	covers     func(store.Reader) ([][]byte, error)       // the prefixes of the rows to send, ascending; nil: every row
+	taken      func(ctx context.Context, id string) error // writes the snapshot's id into the log
+	blobs      []blobOf                                   // of the snapshot's documents
 	manifest   backup.Manifest
 }
 
@@ -112,6 +115,7 @@ func (t *snapshotting) enter(ctx context.Context, call Call) error {
 	if r.Refusal = s.mayBackUp(ask, t.vault); r.Refusal != nil {
 		return s.refuse(ctx, call, r, r.Refusal)
 	}
+	t.manifest.Engine, t.manifest.Tenants = s.Backups.Engine, s.Backups.Tenants
 	if t.leave == nil {
 		select {
 		case s.backingUp <- struct{}{}:
@@ -174,21 +178,25 @@ func (t *snapshotting) stream(ctx context.Context) error {
 	if err := t.sendBlobs(ctx, out); err != nil {
 		return t.because(ctx, err)
 	}
-	t.manifest.Engine, t.manifest.Tenants = t.Backups.Engine, t.Backups.Tenants
 	t.manifest.Recipients, t.manifest.LeftOut = t.asked.Request.Recipients, string(leftOut)
 	header, err := out.Close(t.manifest)
 	if err != nil {
 		return err
 	}
-	d := deed{request: access.Request{Action: access.TakeBackup}}
-	d.entry.Kind, d.entry.Objects = "taken", []string{header.ID}
-	_, err = underRules(ctx, t.Service, t.call, func(call Call) (outcome, error) {
-		return t.act(ctx, call, func() (deed, error) { return d, nil })
-	})
-	if err != nil {
+	if err := t.taken(ctx, header.ID); err != nil {
 		return err
 	}
 	return out.Commit(header)
+}
+
+// recorded writes into the log that the caller has a snapshot.
+func (t *snapshotting) recorded(ctx context.Context, id string) error {
+	d := deed{request: access.Request{Action: access.TakeBackup}}
+	d.entry.Kind, d.entry.Objects = "taken", []string{id}
+	_, err := underRules(ctx, t.Service, t.call, func(call Call) (outcome, error) {
+		return t.act(ctx, call, func() (deed, error) { return d, nil })
+	})
+	return err
 }
 
 // because is why a context ended, if that is what ended the backup.
@@ -199,30 +207,25 @@ func (t *snapshotting) because(ctx context.Context, err error) error {
 	return err
 }
 
-// sendRows sends every row of one state. The snapshot is held for as long as that takes: writers go on meanwhile.
+// sendRows sends every row of one state that the backup covers. The snapshot is held for as long as that takes: writers go on
+// meanwhile.
 func (t *snapshotting) sendRows(ctx context.Context, out *backup.Sender) error {
-	const page = 256
 	err := t.Store.View(ctx, func(r store.Reader) error {
 		t.manifest.TakenAt = t.Clock().UTC().Truncate(time.Millisecond)
-		var after []byte
-		for {
-			if err := ctx.Err(); err != nil {
+		prefixes := [][]byte{nil}
+		if t.covers != nil {
+			var err error
+			if prefixes, err = t.covers(r); err != nil {
 				return err
 			}
-			pairs, err := r.Scan(nil, after, page)
+		}
+		for _, prefix := range prefixes {
+			err := scanAll(r, prefix, func(p store.Pair) error { return errors.Join(ctx.Err(), t.sendRow(out, p)) })
 			if err != nil {
 				return err
 			}
-			for _, p := range pairs {
-				if err := t.sendRow(out, p); err != nil {
-					return err
-				}
-			}
-			if len(pairs) < page {
-				return nil
-			}
-			after = bytes.Clone(pairs[page-1].Key)
 		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("back up the rows: %w", err)

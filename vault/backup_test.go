@@ -128,33 +128,7 @@ func (s *safe) restore(t testing.TB, v *vaulttest.Vault, id string, options ...v
 	home := t.TempDir()
 	rows := must[*badgerdb.Store](t)(badgerdb.Open(badgerdb.Options{Dir: filepath.Join(home, "store")}))
 	blobs := must[*file.Store](t)(file.Open(filepath.Join(home, "documents"), 0))
-	has := map[blob.ID]bool{}
-	err := errors.Join(
-		snapshot.Rows(ctx, func(pairs []store.Pair) error {
-			return rows.Update(ctx, func(w store.Writer) error {
-				for _, p := range pairs {
-					if err := w.Set(p.Key, p.Value); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		}),
-		snapshot.Blobs(ctx, func(ref backup.BlobRef, r io.Reader) error {
-			has[ref.ID] = true
-			w, err := blobs.Create(ctx, ref.ID)
-			if err != nil {
-				return err
-			}
-			if _, err := io.Copy(w, r); err != nil {
-				return err
-			}
-			return w.Commit()
-		}),
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
+	has := must[map[blob.ID]bool](t)(snapshot.Fill(ctx, rows, blobs, nil))
 	census := must[*vault.Census](t)(vault.Inspect(ctx, rows, func(id blob.ID) bool { return has[id] }))
 	if err := errors.Join(rows.Close(), blobs.Close()); err != nil {
 		t.Fatal(err)

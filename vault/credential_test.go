@@ -191,3 +191,4 @@ func (*kindsHeard) Log(int64, time.Duration, time.Time) {}
 func (*kindsHeard) Live(bool)                           {}
 func (*kindsHeard) Ledger(bool)                         {}
 func (*kindsHeard) Anchored(bool)                       {}
+func (*kindsHeard) Drill(time.Time, bool)               {}

@@ -111,7 +111,7 @@ func (s *Service) recorded(call Call, d *deed, decision access.Decision) (writte
 	e.At = s.Clock().UTC()
 	e.RequestID = call.RequestID
 	e.System, e.Credential, e.Role = call.Principal.System, call.Principal.Credential, call.Principal.RoleNames()
-	e.OnBehalfOf, e.Operation, e.Subject = r.Behalf.Actor, string(r.Action), r.Subject
+	e.OnBehalfOf, e.Operation, e.Subject = r.Behalf.Actor, operationOf(call.Principal, r.Action), r.Subject
 	e.Verified, e.Basis, e.Consent, e.Recipient = r.Behalf.Verified, r.Basis, r.Consent, r.Recipient
 	e.Fields, e.Purpose, e.Reason, e.Form = r.Fields, r.Purpose, r.Reason, string(decision.Form)
 	e.Decision, e.Policies = audit.Allow, decision.Policies

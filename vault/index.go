@@ -178,11 +178,14 @@ func encodeIndexed(e blind.Entry, unique bool) []byte {
 	return append(b, e[:]...)
 }
 
+// entryOf is the entry in the value of an indexed row.
+func entryOf(indexed []byte) blind.Entry { return blind.Entry(indexed[1:]) }
+
 // unindex has a change take a value out of the blind index. The row is one of kindIndexed; it must still say the same, for a
 // rotation rewrites it without a word to the person's row.
 func (s *Service) unindex(c *change, row store.Pair, field string, slot uint16) {
 	c.expect(row.Key, row.Value)
-	e := blind.Entry(row.Value[1:])
+	e := entryOf(row.Value)
 	if row.Value[0] == 1 {
 		c.delete(s.rows.unique(field, e))
 	} else {

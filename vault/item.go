@@ -27,7 +27,8 @@ type item struct {
 	purpose  string
 	once     *once
 	at       int
-	earlier  *done // what it came to under the same idempotency key
+	earlier  *done     // what it came to under the same idempotency key
+	as       SubjectID // under which id a person is made, who must be new; zero: any
 }
 
 // fieldValues are the normalised values of one field.

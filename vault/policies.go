@@ -154,7 +154,7 @@ func (s *Service) readPolicies(made *rules, name string, row *ruleRow) error {
 			"version", row.Version, "error", brokenPolicies(err))
 		decider = recovery{s.Approvals[ApprovePolicies].Roles}
 	}
-	made.gate = access.NewGate(decider)
+	made.gate = s.gateOf(decider)
 	return nil
 }
 

@@ -102,7 +102,7 @@ func (b *rulebook) behind(ctx context.Context, by *rules, err error) bool {
 // readRules makes the rules of what one snapshot holds.
 func (s *Service) readRules(r store.Reader, generation []byte) (*rules, error) {
 	made := &rules{
-		generation: generation, gate: access.NewGate(s.Decider), purposes: s.Options.Purposes,
+		generation: generation, gate: s.gateOf(s.Decider), purposes: s.Options.Purposes,
 		recipients: map[string]*api.Recipient{}, texts: s.consentTexts(), systems: map[string]*api.System{}, objects: map[objectKey]*ruleRow{},
 	}
 	prefix := s.rows.key(kindRule)

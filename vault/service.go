@@ -50,6 +50,7 @@ type Options struct {
 	Approvals map[string]Approval // what needs the word of others, by name; nil: DefaultApprovals; what it does not name needs none
 
 	Backups *Backups // nil: this service takes none
+	Drills  *Drills  // nil: this service runs none
 
 	Budget budget.Config // default: budget.Default; without limits, its limits
 
@@ -96,6 +97,8 @@ type Observer interface {
 	Anchored(bool)
 	// Ledger reports whether the erasure ledger, the store and the keys agree.
 	Ledger(agrees bool)
+	// Drill reports when a canary drill passed the last time (zero: never), and whether one has just failed.
+	Drill(passed time.Time, failed bool)
 }
 
 // OpenLedger opens the tenant's erasure ledger, and may ask the key provider for the keys that sign it. The service closes it.
@@ -136,6 +139,8 @@ type Service struct {
 	uses      uses
 	reviewing chan struct{} // holds one; who puts it there makes an access review
 	backingUp chan struct{} // holds one; who puts it there takes a backup
+	drilled   chan *drill   // begun by a call, and not yet run
+	drilling  atomic.Pointer[drill]
 	kick      chan struct{} // holds one when the sweeper should look at once
 	told      chan struct{} // holds one when there is something to tell
 
@@ -158,7 +163,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s := &Service{
 		Options: o, rows: layout{o.Tenant}, kick: make(chan struct{}, 1),
 		told: make(chan struct{}, 1), reviewing: make(chan struct{}, 1),
-		backingUp: make(chan struct{}, 1),
+		backingUp: make(chan struct{}, 1), drilled: make(chan *drill, 1),
 	}
 	s.title.init(s)
 	s.accord.init(s)
@@ -200,6 +205,9 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s.work.Go(func() { s.sweepUntil(background) })
 	s.work.Go(func() { s.index.tendUntil(background) })
 	s.work.Go(func() { s.logUntil(background) })
+	if s.Drills != nil {
+		s.work.Go(func() { s.drillUntil(background) })
+	}
 	if s.Messenger != nil {
 		s.work.Go(func() { s.tellUntil(background) })
 	}
@@ -251,6 +259,10 @@ func (o *Options) defaults() {
 	}
 	if o.UploadLife == 0 {
 		o.UploadLife = 5 * time.Minute
+	}
+	if o.Drills != nil && o.Drills.Most == 0 {
+		bounded := *o.Drills
+		bounded.Most, o.Drills = defaultMostDrill, &bounded
 	}
 	if o.Observer == nil {
 		o.Observer = nobody{}
@@ -308,3 +320,4 @@ func (nobody) Log(int64, time.Duration, time.Time) {}
 func (nobody) Live(bool)                           {}
 func (nobody) Anchored(bool)                       {}
 func (nobody) Ledger(bool)                         {}
+func (nobody) Drill(time.Time, bool)               {}

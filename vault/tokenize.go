@@ -361,7 +361,13 @@ func (s *Service) identify(r store.Reader, p *plan) error {
 	}
 	if p.person == nil {
 		p.person = s.stranger()
+		if p.item.as != (SubjectID{}) {
+			p.person.id = p.item.as
+		}
 		return s.rest(r, p)
+	}
+	if p.item.as != (SubjectID{}) {
+		return fault.New(fault.Conflict, "this is somebody's already")
 	}
 	if refusal := p.person.row.refusal(); refusal != nil {
 		return refusal

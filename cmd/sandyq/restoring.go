@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/sandyq/sandyq/vault/backup"
 	"github.com/sandyq/sandyq/vault/blob"
 	"github.com/sandyq/sandyq/vault/blob/file"
-	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/badgerdb"
 )
 
@@ -71,46 +69,9 @@ func (r *restoring) fill(ctx context.Context, storeDir, documentsDir string) (_ 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, blobs.Close()) }()
-	if err := r.snapshot.Rows(ctx, func(pairs []store.Pair) error { return r.write(ctx, rows, pairs) }); err != nil {
-		return nil, err
-	}
-	has := map[blob.ID]bool{}
-	err = r.snapshot.Blobs(ctx, func(ref backup.BlobRef, content io.Reader) error {
-		has[ref.ID] = true
-		return r.writeBlob(ctx, blobs, ref, content)
-	})
+	has, err := r.snapshot.Fill(ctx, rows, blobs, r.progress)
 	if err != nil {
 		return nil, err
 	}
 	return vault.Inspect(ctx, rows, func(id blob.ID) bool { return has[id] })
-}
-
-func (r *restoring) write(ctx context.Context, to store.Store, pairs []store.Pair) error {
-	var n int64
-	err := to.Update(ctx, func(w store.Writer) error {
-		n = 0
-		for _, p := range pairs {
-			n += int64(len(p.Key) + len(p.Value))
-			if err := w.Set(p.Key, p.Value); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	r.progress(n)
-	return err
-}
-
-func (r *restoring) writeBlob(ctx context.Context, to blob.Store, ref backup.BlobRef, content io.Reader) error {
-	w, err := to.Create(ctx, ref.ID)
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	n, err := io.Copy(w, content)
-	r.progress(n)
-	if err != nil {
-		return err
-	}
-	return w.Commit()
 }

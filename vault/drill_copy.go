@@ -1,0 +1,289 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/sandyq/sandyq/vault/backup"
+	"github.com/sandyq/sandyq/vault/blob"
+	"github.com/sandyq/sandyq/vault/store"
+	"github.com/sandyq/sandyq/vault/token"
+)
+
+// backUp takes a backup into the drills' folder, encrypted to an identity that nobody else ever has. It goes the way of every
+// backup: the server's stream of chunks, a repository, digests, age. Only what it covers is less, so that a drill costs the
+// same however large the vault is.
+func (d *drill) backUp(ctx context.Context) error {
+	identity, recipient, err := backup.Generate()
+	if err != nil {
+		return err
+	}
+	if d.identities, err = backup.ParseIdentities(strings.NewReader(identity)); err != nil {
+		return err
+	}
+	objects, err := backup.WriteDirectory(d.path("repository"))
+	if err != nil {
+		return err
+	}
+	err = d.backUpTo(ctx, objects, recipient)
+	return errors.Join(err, objects.Close())
+}
+
+func (d *drill) backUpTo(ctx context.Context, objects backup.Objects, recipient string) error {
+	repository, err := backup.Open(ctx, objects)
+	if err != nil {
+		return err
+	}
+	var ask bytes.Buffer
+	if err := repository.WriteRequest(ctx, &ask, []string{recipient}); err != nil {
+		return err
+	}
+	request, err := backup.ReadRequest(&ask)
+	if err != nil {
+		return err
+	}
+	stream, in := io.Pipe()
+	t := &snapshotting{Service: d.Service, asked: BackupAsked{Request: request, Begin: func() io.Writer { return in }}, covers: d.covers}
+	t.taken = func(ctx context.Context, id string) error { return d.note(ctx, "backup", id) }
+	t.manifest.Tenants = []string{d.Tenant}
+	if t.vault, err = d.vaultID(ctx); err != nil {
+		return err
+	}
+	if t.recipients, err = backup.ParseRecipients([]string{recipient}); err != nil {
+		return err
+	}
+	var sending sync.WaitGroup
+	sending.Go(func() { _ = in.CloseWithError(t.stream(ctx)) }) // the receiver is told
+	_, err = repository.Receive(ctx, stream, nil, func([]byte) error { return errors.New("the backup failed") })
+	_ = stream.Close() // ends a sender that is not read any more
+	sending.Wait()
+	return err
+}
+
+// covers lists the rows that make a vault in which both people are read and found as in this one, and everybody else is not:
+// what the store knows of itself, the rules, and whatever is theirs or leads to them.
+func (d *drill) covers(r store.Reader) (prefixes [][]byte, err error) {
+	prefixes = [][]byte{d.rows.key(kindMeta), d.rows.key(kindRule)}
+	for _, id := range d.made {
+		for _, kind := range []byte{kindSubject, kindRecord, kindDocument, kindHolding, kindIssued, kindIndexed} {
+			prefixes = append(prefixes, d.rows.of(kind, id))
+		}
+		leads, err := d.leadingTo(r, id)
+		if err != nil {
+			return nil, err
+		}
+		prefixes = append(prefixes, leads...)
+	}
+	slices.SortFunc(prefixes, bytes.Compare)
+	return prefixes, nil
+}
+
+// leadingTo lists the rows by which somebody is found.
+func (d *drill) leadingTo(r store.Reader, who SubjectID) (keys [][]byte, err error) {
+	err = scanAll(r, d.rows.of(kindIssued, who), func(p store.Pair) error {
+		keys = append(keys, d.rows.token(token.Token(p.Value)))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = scanAll(r, d.rows.of(kindHolding, who), func(p store.Pair) error {
+		row, err := decodeRow[holdingRow](p.Value)
+		if err == nil {
+			keys = append(keys, d.rows.pairwise(row.Pairwise))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return keys, scanAll(r, d.rows.of(kindIndexed, who), func(p store.Pair) error {
+		_, field, slot := d.rows.indexedParts(p.Key)
+		e := entryOf(p.Value)
+		keys = append(keys, d.rows.unique(field, e), d.rows.lookup(field, e, who, slot))
+		return nil
+	})
+}
+
+// control sees that both can be read and found: what is shown later to be gone was there.
+func (d *drill) control(ctx context.Context) error {
+	return errors.Join(d.mustBeThere(ctx, d.Service, &d.gone), d.mustBeThere(ctx, d.Service, &d.stays))
+}
+
+// checkCertificate verifies the certificate as an outsider does, by the log's first key, and that it certifies this.
+func (d *drill) checkCertificate(ctx context.Context) error {
+	document, err := d.certify(store.With(ctx, store.Vital), d.erasure)
+	if err != nil {
+		return err
+	}
+	v, err := d.verified(ctx, document)
+	if err != nil {
+		return fails(drillCertificate, err)
+	}
+	c := v.Content
+	switch {
+	case c.Erasure != d.erasure.String(), c.Subject != d.gone.id.String(), !c.Scope.Person, c.Tenant != d.Tenant:
+		return fails(drillCertificate, errors.New("it certifies another erasure"))
+	case len(c.Destroyed.Slices) < 2, c.Destroyed.Tokens != len(d.gone.tokens)+1: // of values and of the document
+		return fails(drillCertificate, errors.New("it certifies less than was there"))
+	case c.Ledger == nil:
+		return fails(drillUnlisted, errors.New("it does not say where the ledger lists the erasure"))
+	}
+	return nil
+}
+
+// checkLive sees that the one is gone from this vault, and the other is not.
+func (d *drill) checkLive(ctx context.Context) error {
+	if err := d.mustBeGone(ctx, d.Service, &d.gone); err != nil {
+		return err
+	}
+	return d.mustBeThere(ctx, d.Service, &d.stays)
+}
+
+// restore restores the backup beside the vault and looks into what came of it.
+func (d *drill) restore(ctx context.Context) (err error) {
+	dir := d.path("restored")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	rows, blobs, closeBoth, err := d.Drills.Scratch(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeBoth()) }()
+	if err := d.fill(ctx, rows, blobs); err != nil {
+		return err
+	}
+	for _, c := range []struct {
+		step   string
+		replay bool
+		look   func(context.Context, *Service) error
+	}{
+		{"copy", false, d.lookAtCopy},
+		{"replay", true, d.lookAtReplayed},
+	} {
+		err := d.step(ctx, c.step, func(ctx context.Context) error { return d.inCopy(ctx, rows, blobs, dir, c.replay, c.look) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *drill) fill(ctx context.Context, rows store.Store, blobs blob.Store) error {
+	objects, err := backup.OpenDirectory(d.path("repository"))
+	if err != nil {
+		return err
+	}
+	err = d.fillFrom(ctx, objects, rows, blobs)
+	return errors.Join(err, objects.Close())
+}
+
+func (d *drill) fillFrom(ctx context.Context, objects backup.Objects, rows store.Store, blobs blob.Store) error {
+	repository, err := backup.Open(ctx, objects)
+	if err != nil {
+		return err
+	}
+	latest, err := repository.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	snapshot, err := repository.Snapshot(ctx, latest, d.identities)
+	if err != nil {
+		return err
+	}
+	_, err = snapshot.Fill(ctx, rows, blobs, nil)
+	return err
+}
+
+// inCopy opens a vault over what was restored, with this vault's keys and ledger, for as long as look looks. It is a copy, which
+// destroys nothing.
+func (d *drill) inCopy(ctx context.Context, rows store.Store, blobs blob.Store, place string, replay bool, look func(context.Context, *Service) error) error {
+	o := d.Options
+	o.Store, o.Blobs, o.Place, o.Replay = rows, blobs, place, replay
+	o.Messenger, o.Identities, o.Agents, o.Observer, o.Backups, o.Drills = nil, nil, nil, nil, nil, nil
+	o.Keyring.Observer = nil
+	o.Log = o.Log.With("drill", d.row.Run.String())
+	restored, err := Open(ctx, o)
+	if err != nil {
+		return fmt.Errorf("open what was restored: %w", err)
+	}
+	defer restored.Close()
+	if standing := restored.title.standing(); standing != StandingCopy {
+		return fmt.Errorf("what was restored opens as %q and not as a copy", standing)
+	}
+	restored.drilling.Store(d)
+	err = d.await(ctx, func() (bool, error) { return restored.accord.hold() == nil, nil })
+	if err != nil {
+		return fails(drillWithheld, errors.Join(err, restored.accord.hold()))
+	}
+	return look(ctx, restored)
+}
+
+// lookAtCopy sees that the one can't be read in a copy that knows nothing of the erasure: their keys are no more.
+func (d *drill) lookAtCopy(ctx context.Context, restored *Service) error {
+	if err := d.mustBeThere(ctx, restored, &d.stays); err != nil {
+		return err
+	}
+	return d.mustBeUnreadable(ctx, restored, &d.gone)
+}
+
+// lookAtReplayed sees that the one can't be found either in a copy that has replayed the erasure ledger.
+func (d *drill) lookAtReplayed(ctx context.Context, restored *Service) error {
+	if _, err := restored.accord.place(ctx, d.erasure.String()); err != nil {
+		return fails(drillUnlisted, err)
+	}
+	if err := d.mustBeThere(ctx, restored, &d.stays); err != nil {
+		return err
+	}
+	return d.mustBeGone(ctx, restored, &d.gone)
+}
+
+// mustBeThere fails unless somebody can be read and found.
+func (d *drill) mustBeThere(ctx context.Context, s *Service, who *standIn) error {
+	if read, err := d.reads(ctx, s, who); err != nil || !read {
+		return fails(drillUnreadable, err)
+	}
+	if found, err := d.finds(ctx, s, who); err != nil || !found {
+		return fails(drillUnfindable, err)
+	}
+	return nil
+}
+
+// mustBeGone fails unless somebody is erased, and can neither be read nor found.
+func (d *drill) mustBeGone(ctx context.Context, s *Service, who *standIn) error {
+	if err := d.mustBeUnreadable(ctx, s, who); err != nil {
+		return err
+	}
+	found, err := d.finds(ctx, s, who)
+	if err != nil {
+		return err
+	}
+	if found {
+		return fails(drillFindable, nil)
+	}
+	var p *person
+	err = s.Store.View(ctx, func(r store.Reader) (err error) {
+		p, err = s.load(r, who.id, "")
+		return err
+	})
+	if err == nil && (p == nil || p.row.state != stateErased) {
+		err = fails(drillStands, nil)
+	}
+	return err
+}
+
+func (d *drill) mustBeUnreadable(ctx context.Context, s *Service, who *standIn) error {
+	read, err := d.reads(ctx, s, who)
+	if read {
+		return fails(drillReadable, err)
+	}
+	return err
+}
