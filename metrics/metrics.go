@@ -40,10 +40,11 @@ type Registry struct {
 	writes        prometheus.Counter
 	writtenBytes  prometheus.Counter
 
-	vaults      vaults
-	missingKeys prometheus.Counter
-	noBasis     prometheus.Counter
-	alerts      *prometheus.CounterVec
+	vaults        vaults
+	missingKeys   prometheus.Counter
+	noBasis       prometheus.Counter
+	drillFailures prometheus.Counter
+	alerts        *prometheus.CounterVec
 }
 
 // New makes a registry for the build of that version and revision.

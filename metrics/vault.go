@@ -14,7 +14,8 @@ func (r *Registry) registerVault() {
 	r.missingKeys = prometheus.NewCounter(counter("missing_keys_total", "Times that a living person's key was not at the provider."))
 	r.noBasis = prometheus.NewCounter(counter("uses_without_basis_total", "Permitted uses of personal data that rest on no consent on record."))
 	r.alerts = prometheus.NewCounterVec(counter("alerts_total", "Alerts raised, by kind."), []string{"kind"})
-	r.prometheus.MustRegister(r.missingKeys, r.noBasis, r.alerts, vaultCollector{&r.vaults})
+	r.drillFailures = prometheus.NewCounter(counter("drill_failures_total", "Canary drills that failed."))
+	r.prometheus.MustRegister(r.missingKeys, r.noBasis, r.alerts, r.drillFailures, vaultCollector{&r.vaults})
 }
 
 // MissingKey counts a living person's key that is not where it should be.
@@ -41,6 +42,7 @@ type Vault struct {
 	log           logFigures
 	ledger        bool                 // the erasure ledger agrees with store and keys
 	anchored      bool                 // nothing of the log stays unsigned because of its anchor
+	drill         time.Time            // when one passed the last time; zero: never
 	stats         func() keyring.Stats // nil until there is a keyring
 }
 
@@ -120,6 +122,16 @@ func (v *Vault) Anchored(anchored bool) {
 	v.anchored = anchored
 }
 
+// Drill shows when a canary drill passed the last time, and counts one that has failed.
+func (v *Vault) Drill(passed time.Time, failed bool) {
+	if failed {
+		v.drillFailures.Inc()
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.drill = passed
+}
+
 // ObserveKeyring has the keyring's stats read at every scrape from now on.
 func (v *Vault) ObserveKeyring(stats func() keyring.Stats) {
 	v.mu.Lock()
@@ -143,6 +155,7 @@ type together struct {
 	log           logFigures
 	ledger        bool
 	anchored      bool
+	drill         time.Time      // of the vault whose last success is the oldest; zero: one never had any
 	keys          *keyring.Stats // nil before there is a keyring
 }
 
@@ -151,8 +164,11 @@ func (vs *vaults) together() together {
 	all := slices.Clone(vs.all)
 	vs.mu.Unlock()
 	now := together{live: len(all) > 0, ledger: len(all) > 0, anchored: true}
-	for _, v := range all {
+	for i, v := range all {
 		v.mu.Lock()
+		if i == 0 || v.drill.Before(now.drill) {
+			now.drill = v.drill
+		}
 		open, oldest, live, ledger, stats := v.open, v.oldest, v.live, v.ledger, v.stats
 		now.anchored = now.anchored && v.anchored
 		now.removing += v.removing
@@ -184,6 +200,7 @@ var (
 	logSizeDesc       = vaultDesc("log_entries", "Audit entries in the transparency log.")
 	waitingDesc       = vaultDesc("log_waiting_seconds", "Age of the oldest audit entry that no checkpoint covers yet; 0 when all are covered.")
 	signedDesc        = vaultDesc("log_checkpoint_timestamp_seconds", "When the last checkpoint was signed, in seconds since 1970; of several tenants, the oldest.")
+	drillDesc         = vaultDesc("drill_last_success_timestamp_seconds", "When a canary drill passed the last time, in seconds since 1970; 0: never; of several tenants, the oldest.")
 	ledgerDesc        = vaultDesc("ledger_agrees", "1 when the erasure ledger, the store and the keys agree, so that data is given out; of several tenants, when they do for all.")
 	anchoredDesc      = vaultDesc("log_anchored", "1 while checkpoints of the transparency log can be anchored, 0 when it is not signed because of its anchor; of several tenants, when those of all can.")
 	liveDesc          = vaultDesc("live", "1 when the store is the live one for its keys, 0 when it is a copy or that is not known yet; of several tenants, when it is for those of all.")
@@ -195,7 +212,7 @@ func vaultDesc(name, help string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (vaultCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{erasuresDesc, oldestDesc, removingDesc, removingSinceDesc, logSizeDesc, waitingDesc, signedDesc, liveDesc, ledgerDesc, anchoredDesc} {
+	for _, d := range []*prometheus.Desc{erasuresDesc, oldestDesc, removingDesc, removingSinceDesc, logSizeDesc, waitingDesc, signedDesc, liveDesc, ledgerDesc, anchoredDesc, drillDesc} {
 		descs <- d
 	}
 	for _, f := range keyringFigures {
@@ -218,6 +235,11 @@ func (c vaultCollector) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, oneIf(now.live))
 	out <- prometheus.MustNewConstMetric(ledgerDesc, prometheus.GaugeValue, oneIf(now.ledger))
 	out <- prometheus.MustNewConstMetric(anchoredDesc, prometheus.GaugeValue, oneIf(now.anchored))
+	passed := 0.0
+	if !now.drill.IsZero() {
+		passed = float64(now.drill.UnixMilli()) / 1000
+	}
+	out <- prometheus.MustNewConstMetric(drillDesc, prometheus.GaugeValue, passed)
 	if now.keys == nil {
 		return
 	}

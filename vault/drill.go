@@ -39,6 +39,7 @@ const (
 	defaultMostDrill = 5 * time.Minute
 	drillClearing    = 2 * time.Minute  // in which it erases whom it made, after that
 	drillFirst       = 10 * time.Minute // after the start, in a vault that never had a drill
+	drillSettled     = time.Minute      // after the start, at the earliest
 	maxPastDrills    = 10               // that are remembered
 )
 

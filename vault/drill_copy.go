@@ -147,34 +147,33 @@ func (d *drill) checkLive(ctx context.Context) error {
 	return d.mustBeThere(ctx, d.Service, &d.stays)
 }
 
-// restore restores the backup beside the vault and looks into what came of it.
-func (d *drill) restore(ctx context.Context) (err error) {
-	dir := d.path("restored")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return err
+// restoredCopy is what the backup was restored into.
+type restoredCopy struct {
+	rows      store.Store
+	blobs     blob.Store
+	place     string
+	closeBoth func() error // nil: nothing is open
+}
+
+func (c *restoredCopy) close() error {
+	if c.closeBoth == nil {
+		return nil
 	}
-	rows, blobs, closeBoth, err := d.Drills.Scratch(dir)
+	return c.closeBoth()
+}
+
+// restore restores the backup beside the vault.
+func (d *drill) restore(ctx context.Context) error {
+	c := &d.restored
+	c.place = d.path("restored")
+	err := os.Mkdir(c.place, 0o700)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeBoth()) }()
-	if err := d.fill(ctx, rows, blobs); err != nil {
+	if c.rows, c.blobs, c.closeBoth, err = d.Drills.Scratch(c.place); err != nil {
 		return err
 	}
-	for _, c := range []struct {
-		step   string
-		replay bool
-		look   func(context.Context, *Service) error
-	}{
-		{"copy", false, d.lookAtCopy},
-		{"replay", true, d.lookAtReplayed},
-	} {
-		err := d.step(ctx, c.step, func(ctx context.Context) error { return d.inCopy(ctx, rows, blobs, dir, c.replay, c.look) })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.fill(ctx, c.rows, c.blobs)
 }
 
 func (d *drill) fill(ctx context.Context, rows store.Store, blobs blob.Store) error {
@@ -205,45 +204,48 @@ func (d *drill) fillFrom(ctx context.Context, objects backup.Objects, rows store
 
 // inCopy opens a vault over what was restored, with this vault's keys and ledger, for as long as look looks. It is a copy, which
 // destroys nothing.
-func (d *drill) inCopy(ctx context.Context, rows store.Store, blobs blob.Store, place string, replay bool, look func(context.Context, *Service) error) error {
+func (d *drill) inCopy(ctx context.Context, replay bool, look func(*Service) error) error {
 	o := d.Options
-	o.Store, o.Blobs, o.Place, o.Replay = rows, blobs, place, replay
+	o.Store, o.Blobs, o.Place, o.Replay = d.restored.rows, d.restored.blobs, d.restored.place, replay
 	o.Messenger, o.Identities, o.Agents, o.Observer, o.Backups, o.Drills = nil, nil, nil, nil, nil, nil
 	o.Keyring.Observer = nil
 	o.Log = o.Log.With("drill", d.row.Run.String())
-	restored, err := Open(ctx, o)
+	opened, err := Open(ctx, o)
 	if err != nil {
 		return fmt.Errorf("open what was restored: %w", err)
 	}
-	defer restored.Close()
-	if standing := restored.title.standing(); standing != StandingCopy {
+	defer opened.Close()
+	if standing := opened.title.standing(); standing != StandingCopy {
 		return fmt.Errorf("what was restored opens as %q and not as a copy", standing)
 	}
-	restored.drilling.Store(d)
-	err = d.await(ctx, func() (bool, error) { return restored.accord.hold() == nil, nil })
-	if err != nil {
-		return fails(drillWithheld, errors.Join(err, restored.accord.hold()))
+	opened.drilling.Store(d)
+	if err := d.await(ctx, func() (bool, error) { return opened.accord.hold() == nil, nil }); err != nil {
+		return fails(drillWithheld, errors.Join(err, opened.accord.hold()))
 	}
-	return look(ctx, restored)
+	return look(opened)
 }
 
 // lookAtCopy sees that the one can't be read in a copy that knows nothing of the erasure: their keys are no more.
-func (d *drill) lookAtCopy(ctx context.Context, restored *Service) error {
-	if err := d.mustBeThere(ctx, restored, &d.stays); err != nil {
-		return err
-	}
-	return d.mustBeUnreadable(ctx, restored, &d.gone)
+func (d *drill) lookAtCopy(ctx context.Context) error {
+	return d.inCopy(ctx, false, func(s *Service) error {
+		if err := d.mustBeThere(ctx, s, &d.stays); err != nil {
+			return err
+		}
+		return d.mustBeUnreadable(ctx, s, &d.gone)
+	})
 }
 
 // lookAtReplayed sees that the one can't be found either in a copy that has replayed the erasure ledger.
-func (d *drill) lookAtReplayed(ctx context.Context, restored *Service) error {
-	if _, err := restored.accord.place(ctx, d.erasure.String()); err != nil {
-		return fails(drillUnlisted, err)
-	}
-	if err := d.mustBeThere(ctx, restored, &d.stays); err != nil {
-		return err
-	}
-	return d.mustBeGone(ctx, restored, &d.gone)
+func (d *drill) lookAtReplayed(ctx context.Context) error {
+	return d.inCopy(ctx, true, func(s *Service) error {
+		if _, err := s.accord.place(ctx, d.erasure.String()); err != nil {
+			return fails(drillUnlisted, err)
+		}
+		if err := d.mustBeThere(ctx, s, &d.stays); err != nil {
+			return err
+		}
+		return d.mustBeGone(ctx, s, &d.gone)
+	})
 }
 
 // mustBeThere fails unless somebody can be read and found.

@@ -14,7 +14,6 @@ func (s *Service) drillUntil(ctx context.Context) {
 	timer := time.NewTicker(s.SweepEvery)
 	defer timer.Stop()
 	opened := s.Clock()
-	s.showDrills(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -29,24 +28,18 @@ func (s *Service) drillUntil(ctx context.Context) {
 	}
 }
 
-// showDrills tells the observer when a drill passed the last time.
-func (s *Service) showDrills(ctx context.Context) {
-	row, err := s.drillRow(ctx)
-	if err != nil {
-		s.complain(ctx, "read when the last drill was", err)
-		return
-	}
-	s.Observer.Drill(row.Succeeded.time(), false)
-}
-
 // drillIfDue runs a drill when it is time for one, or one has fallen. Only the live vault is drilled.
 func (s *Service) drillIfDue(ctx context.Context, opened time.Time) error {
-	if s.Drills.Every == 0 || s.title.standing() != StandingLive || s.accord.hold() != nil {
+	if s.title.standing() != StandingLive || s.accord.hold() != nil {
 		return nil
 	}
 	row, err := s.drillRow(ctx)
 	if err != nil {
 		return err
+	}
+	s.Observer.Drill(row.Succeeded.time(), false) // another node may have run it
+	if s.Drills.Every == 0 {
+		return nil
 	}
 	now := s.Clock()
 	due := row.Started.time().Add(s.Drills.Every)
@@ -58,7 +51,7 @@ func (s *Service) drillIfDue(ctx context.Context, opened time.Time) error {
 	case row.Run != (DrillID{}):
 		due = row.Until.time()
 	}
-	if now.Before(due) {
+	if now.Before(due) || now.Before(opened.Add(min(drillSettled, s.Drills.Every))) {
 		return nil
 	}
 	made := &drill{Service: s}

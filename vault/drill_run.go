@@ -28,6 +28,7 @@ type drill struct {
 	gone, stays standIn
 	erasure     ErasureID
 	identities  backup.Identities // open the backup, and exist here alone
+	restored    restoredCopy
 }
 
 // The codes of what a drill finds wrong. What fails for another reason is drillBroke.
@@ -112,10 +113,11 @@ func (d *drill) run(ctx context.Context) {
 }
 
 // rehearse goes through the steps until one fails.
-func (d *drill) rehearse(ctx context.Context) error {
+func (d *drill) rehearse(ctx context.Context) (err error) {
 	if err := d.emptyDir(); err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, d.restored.close()) }()
 	for _, s := range []struct {
 		name string
 		do   func(context.Context) error
@@ -128,6 +130,8 @@ func (d *drill) rehearse(ctx context.Context) error {
 		{"certificate", d.checkCertificate},
 		{"live", d.checkLive},
 		{"restore", d.restore},
+		{"copy", d.lookAtCopy},
+		{"replay", d.lookAtReplayed},
 	} {
 		if err := d.step(ctx, s.name, s.do); err != nil {
 			return err

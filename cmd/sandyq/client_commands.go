@@ -31,6 +31,7 @@ func clientCommands(e *env) []*cobra.Command {
 		remotely(e, newBreakGlassCmd),
 		remotely(e, newCanaryCmd),
 		remotely(e, newIndexCmd),
+		remotely(e, newDrillCmd),
 		remotely(e, newPurposeCmd),
 		remotely(e, newChangeCmd),
 		remotely(e, newApplyCmd),

@@ -81,6 +81,7 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 		Budget:       c.Budgets,
 		Messenger:    t.messenger(),
 		Backups:      n.backups(c),
+		Drills:       c.drills(),
 		Consents:     vault.ConsentMode(c.Consents),
 		Texts:        texts,
 		ProofYears:   c.ProofYears,

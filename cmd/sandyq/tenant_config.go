@@ -40,6 +40,8 @@ type tenantConfig struct {
 	Alerts alertsConfig `yaml:"alerts"`
 	// Index says how often the search index goes over to a new epoch.
 	Index indexConfig `yaml:"index"`
+	// Drill says how often it is shown that no backup brings back who was erased.
+	Drill drillConfig `yaml:"drill"`
 }
 
 // indexConfig is about the search index.
@@ -70,6 +72,7 @@ func defaultTenant() tenantConfig {
 		Consents:    string(vault.ConsentsObserved),
 		ProofYears:  defaultProofYears,
 		Index:       indexConfig{RotateEvery: defaultIndexEpoch},
+		Drill:       drillConfig{Every: defaultDrillEvery},
 	}
 }
 
@@ -86,6 +89,9 @@ func (t tenantConfig) check() error {
 	}
 	if every := t.Index.RotateEvery; every != 0 && every < minIndexEpoch {
 		return settingError{"index.rotate_every", fmt.Sprintf("is 0 or at least %s", minIndexEpoch)}
+	}
+	if err := t.Drill.check(); err != nil {
+		return err
 	}
 	if err := t.Approvals.check(); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"path/filepath"
 	"net/url"
 	"os"
 	"reflect"
@@ -251,7 +252,9 @@ func (h *hostility) configure(t *testing.T, v *vaulttest.Vault, waiting int) {
 // Whatever comes, a real vault behind these routes answers what openapi.yaml describes, never 5xx, and neither an error
 // nor the log repeats what was sent.
 func TestHostileRequestsGetOrdinaryAnswers(t *testing.T) {
+	drills := t.TempDir()
 	v := vaulttest.New(t, vaulttest.FourEyes(), vaulttest.With(func(o *vault.Options) {
+		o.Drills = &vault.Drills{Dir: filepath.Join(drills, "drill"), Scratch: vaulttest.Scratch}
 		o.Approvals[vault.ReviewBreakGlass] = vault.Approval{Needed: 1} // by whomever a policy lets
 		o.Approvals[vault.ApprovePurpose], o.Approvals[vault.ApproveConfig] = vault.Approval{}, vault.Approval{Needed: 1}
 	}))

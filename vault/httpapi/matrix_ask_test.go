@@ -206,6 +206,8 @@ func asks() map[string]ask {
 		"access.review":     plainly("", ""),
 		"budget.read":       plainly("", ""),
 		"backup.take":       {request: askForBackup},
+		"drill.run":         plainly("", ""),
+		"drill.list":        plainly("", ""),
 		"breakglass.list":   plainly("", ""),
 		"breakglass.start":  {request: startEmergency},
 		"breakglass.end":    aboutThing("brk_", "", (*world).emergencyOf),

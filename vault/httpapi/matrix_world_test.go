@@ -108,6 +108,7 @@ func newWorld(t *testing.T, development bool) *world {
 		reviewers := []access.Role{access.PrivacyOfficer, access.SecurityOfficer, access.Administrator} // of whom the policies let all
 		o.Approvals[vault.ReviewBreakGlass] = vault.Approval{Needed: 1, Roles: reviewers}
 		o.SweepEvery = time.Second
+		o.Drills = &vault.Drills{Dir: home + "/drill", Scratch: vaulttest.Scratch}
 	}))
 	w.url = serveHandler(t, httpapi.Handler(httpapi.Config{Services: []httpapi.Service{w.Service}, Log: quiet}))
 	for _, system := range []string{asked, another, third} {
