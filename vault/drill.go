@@ -38,6 +38,7 @@ type Drills struct {
 const (
 	defaultMostDrill = 5 * time.Minute
 	drillClearing    = 2 * time.Minute  // in which it erases whom it made, after that
+	drillCompares    = 10 * time.Second // in which a copy has compared the ledger: what came since the backup is little
 	drillFirst       = 10 * time.Minute // after the start, in a vault that never had a drill
 	drillSettled     = time.Minute      // after the start, at the earliest
 	maxPastDrills    = 10               // that are remembered

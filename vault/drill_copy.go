@@ -224,7 +224,9 @@ func (d *drill) inCopy(ctx context.Context, replay bool, look func(*Service) err
 		return fmt.Errorf("what was restored opens as %q and not as a copy", standing)
 	}
 	opened.drilling.Store(d)
-	if err := d.await(ctx, func() (bool, error) { return opened.accord.hold() == nil, nil }); err != nil {
+	soon, cancel := context.WithTimeout(ctx, drillCompares)
+	defer cancel()
+	if err := d.await(soon, func() (bool, error) { return opened.accord.hold() == nil, nil }); err != nil {
 		return fails(drillWithheld, errors.Join(err, opened.accord.hold()))
 	}
 	return look(opened)

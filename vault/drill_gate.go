@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/sandyq/sandyq/access"
 )
@@ -25,7 +26,7 @@ type drillDecider struct {
 
 // Decide implements access.Decider.
 func (d drillDecider) Decide(ctx context.Context, r access.Request) (access.Decision, error) {
-	if r.Principal.System != itself {
+	if !drills(r.Principal) {
 		return d.others.Decide(ctx, r)
 	}
 	runs := d.service.drilling.Load()
@@ -33,6 +34,11 @@ func (d drillDecider) Decide(ctx context.Context, r access.Request) (access.Deci
 		return access.Decision{}, nil
 	}
 	return access.Allow("rule:drill"), nil
+}
+
+// drills reports whether a principal is a drill, of whatever service.
+func drills(p access.Principal) bool {
+	return p.System == itself && strings.HasPrefix(p.Credential, drillPrefix)
 }
 
 // call is how a drill calls.
@@ -47,7 +53,7 @@ func (d *drill) call() Call {
 
 // operationOf is what the log calls what a principal does: a drill's steps are told apart from work.
 func operationOf(p access.Principal, a access.Action) string {
-	if p.System == itself {
+	if drills(p) {
 		return "drill." + string(a)
 	}
 	return string(a)
