@@ -58,21 +58,27 @@ const compareEvery = time.Minute
 type accord struct {
 	service  *Service
 	held     atomic.Pointer[fault.Error] // why nothing is given out; nil when all agree
-	ledger   ledger.Ledger               // nil until it was opened, which is before anything is given out; owned by the sweeper until then
 	use      ledger.Use                  // what it was opened for; owned by the sweeper
 	compared time.Time                   // when all agreed; owned by the sweeper
-	seen     ledger.Head                 // what a copy has looked through; owned by the sweeper
+	seen     copySeen                    // what a copy has looked through; owned by the sweeper
 	opening  bool                        // before the sweeper runs: what takes long is left to it
+	progress progress
 
-	mu     sync.Mutex      // not held over I/O
-	undone map[uint64]bool // entries that this process has appended and not yet carried out
+	mu     sync.Mutex    // not held over I/O; a promotion and an agreement exclude each other under it
+	ledger ledger.Ledger // nil until it was opened, which is before anything is given out; written by the sweeper alone
+}
+
+// copySeen is what a copy looked through, and what the keys said then: with another mark they may be back.
+type copySeen struct {
+	head   ledger.Head
+	theirs kms.Mark
 }
 
 // errNotCompared holds everything back until the first comparison.
 var errNotCompared = fault.New(fault.Unavailable, "the erasure ledger has not been compared yet: blocks and erasures are served, nothing is given out")
 
 func (a *accord) init(s *Service) {
-	a.service, a.undone = s, map[uint64]bool{}
+	a.service = s
 	a.held.Store(errNotCompared)
 }
 
@@ -123,11 +129,35 @@ func (a *accord) holdBack(why *fault.Error) {
 	a.service.Observer.Ledger(false)
 }
 
-// agree lets things be given out again.
-func (a *accord) agree() {
+// agree lets things be given out again, unless the store was promoted during the comparison: what is enough for a copy is not
+// for the live one.
+func (a *accord) agree(as Standing) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.service.title.standing() != as {
+		return
+	}
 	a.held.Store(nil)
 	a.compared = a.service.Clock()
 	a.service.Observer.Ledger(true)
+}
+
+// promote has what begin makes the live store be compared as one before it gives out anything more.
+func (a *accord) promote(begin func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.holdBack(errNotCompared)
+	begin()
+}
+
+// opened is the ledger, once one was opened.
+func (a *accord) opened() (ledger.Ledger, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ledger == nil {
+		return nil, errNotCompared
+	}
+	return a.ledger, nil
 }
 
 // look compares when it is time to, and makes good what it finds. The error says what keeps the three apart; blocks and
@@ -137,10 +167,11 @@ func (a *accord) look(ctx context.Context, again bool) error {
 	if a.hold() == nil && !again && s.Clock().Sub(a.compared).Abs() < compareEvery {
 		return nil
 	}
-	err := a.compare(ctx)
+	standing := s.title.standing()
+	err := a.compare(ctx, standing, again)
 	switch {
 	case err == nil:
-		a.agree()
+		a.agree(standing)
 		return nil
 	case errors.Is(err, kms.ErrUnavailable):
 		return err // all stands as it stood: what is leased may still be read, if it might before
@@ -149,10 +180,10 @@ func (a *accord) look(ctx context.Context, again bool) error {
 	return err
 }
 
-// compare holds the three against each other, and carries out what one of them lacks.
-func (a *accord) compare(ctx context.Context) error {
+// compare holds the three against each other, and carries out what one of them lacks. Again is for when the keys were away: what
+// was carried out on them and not yet noted is not taken for granted.
+func (a *accord) compare(ctx context.Context, standing Standing, again bool) error {
 	s := a.service
-	standing := s.title.standing()
 	if standing == StandingUnknown || standing == StandingSuperseded {
 		return fmt.Errorf("the store is not known to be the live one: %w", kms.ErrUnavailable)
 	}
@@ -181,12 +212,13 @@ func (a *accord) compare(ctx context.Context) error {
 		}
 		theirs = kms.Mark{}
 	}
+	a.progress.from(mine.Entries, again)
 	now := markOf(head)
 	if standing == StandingCopy {
 		if mine == now && theirs == now {
 			return nil
 		}
-		return a.compareCopy(ctx, head, mine)
+		return a.compareCopy(ctx, copySeen{head, theirs}, mine)
 	}
 	err = s.translog.Compare(ctx)
 	if errors.Is(err, translog.ErrRestored) {
@@ -212,7 +244,7 @@ func (a *accord) reach(ctx context.Context, standing Standing, first bool) (err 
 	}
 	if a.ledger != nil && a.use == ledger.Look && use != ledger.Look { // the copy was promoted
 		err := a.ledger.Close()
-		a.ledger = nil
+		a.take(nil)
 		if err != nil {
 			return err
 		}
@@ -224,8 +256,15 @@ func (a *accord) reach(ctx context.Context, standing Standing, first bool) (err 
 	if err != nil {
 		return err
 	}
-	a.ledger, a.use = opened, use
+	a.use = use
+	a.take(opened)
 	return nil
+}
+
+func (a *accord) take(l ledger.Ledger) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ledger = l
 }
 
 func markOf(h ledger.Head) kms.Mark { return kms.Mark{Entries: h.Entries, Head: h.Hash} }
@@ -256,9 +295,6 @@ func (a *accord) catchUp(ctx context.Context, head ledger.Head, mine, theirs kms
 		return err
 	}
 	if !behind && theirs.Entries >= mine.Entries {
-		for n := mine.Entries + 1; n <= head.Entries; n++ {
-			a.began(n)
-		}
 		return nil
 	}
 	a.service.Log.ErrorContext(ctx, "the store or the keys were restored from an older state: the erasure ledger is carried out again",
@@ -284,10 +320,26 @@ func (a *accord) carryOutAll(ctx context.Context, head ledger.Head) error {
 	return a.advance(ctx)
 }
 
-// finish carries out what this process, or one before it, has begun and nobody else takes up, and notes how far all is done.
+// finish carries out what was begun, by whomever, and nobody else takes up, and notes how far all is done. The keys' mark is never
+// behind the store's, unless the keys were rolled back: that is for a comparison to deal with, and not to be written over.
 func (a *accord) finish(ctx context.Context) error {
-	if first, some := a.firstUndone(); some {
-		if err := a.carryOut(ctx, first-1); err != nil {
+	mine, err := a.mark(ctx)
+	if err != nil {
+		return err
+	}
+	theirs, err := a.service.Keys.Mark(ctx)
+	if err != nil {
+		return err
+	}
+	if mine != nil && theirs.Entries < mine.Entries {
+		return a.look(ctx, true)
+	}
+	head, err := a.ledger.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("the erasure ledger: %w", err)
+	}
+	if through := a.progress.to(); through < head.Entries {
+		if err := a.carryOut(ctx, through); err != nil {
 			return err
 		}
 	}
@@ -310,21 +362,21 @@ func (a *accord) startOver(ctx context.Context, head ledger.Head, why error) err
 }
 
 // compareCopy sees that nothing which the ledger lists can be read through a copy: it changes neither it nor the keys.
-func (a *accord) compareCopy(ctx context.Context, head ledger.Head, mine kms.Mark) error {
-	if a.seen == head {
+func (a *accord) compareCopy(ctx context.Context, now copySeen, mine kms.Mark) error {
+	if a.seen == now {
 		return nil
 	}
-	if err := a.leave(head.Entries - mine.Entries); err != nil {
+	if err := a.leave(now.head.Entries - mine.Entries); err != nil {
 		return err
 	}
 	if a.service.Replay {
-		return a.replay(ctx, head, mine)
+		return a.replay(ctx, now.head, mine)
 	}
 	err := a.ledger.Scan(ctx, mine.Entries, func(e ledger.Entry) error { return a.service.seeGone(ctx, e.Keys) })
 	if err != nil {
 		return fmt.Errorf("this store is a copy, and of those whom the ledger lists: %w", err)
 	}
-	a.seen = head
+	a.seen = now
 	return nil
 }
 
@@ -344,7 +396,7 @@ func (a *accord) advance(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the erasure ledger: %w", err)
 	}
-	to := a.carriedOut(head)
+	to := min(a.progress.to(), head.Entries)
 	hash, err := a.ledger.At(ctx, to)
 	if err != nil {
 		return fmt.Errorf("the erasure ledger: %w", err)
@@ -374,47 +426,17 @@ func (a *accord) place(ctx context.Context, ref string) (*certificate.Ledger, er
 	if err := a.hold(); err != nil {
 		return nil, err
 	}
-	number, found, err := a.ledger.Find(ctx, ref)
+	listed, err := a.opened()
+	if err != nil {
+		return nil, err
+	}
+	number, found, err := listed.Find(ctx, ref)
 	if err == nil && !found {
 		err = errors.New("it is not there")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("find an erasure in the ledger: %w", err)
 	}
-	hash, err := a.ledger.At(ctx, number)
+	hash, err := listed.At(ctx, number)
 	return &certificate.Ledger{Entry: number, Head: hex.EncodeToString(hash[:])}, err
-}
-
-// carriedOut is the entry up to which nothing is left to be done.
-func (a *accord) carriedOut(head ledger.Head) uint64 {
-	if first, some := a.firstUndone(); some {
-		return min(head.Entries, first-1)
-	}
-	return head.Entries
-}
-
-// firstUndone is the first entry that is not known to be carried out.
-func (a *accord) firstUndone() (first uint64, some bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for n := range a.undone {
-		if !some || n < first {
-			first, some = n, true
-		}
-	}
-	return first, some
-}
-
-func (a *accord) began(number uint64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.undone[number] = true
-}
-
-func (a *accord) finished(numbers ...uint64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, n := range numbers {
-		delete(a.undone, n)
-	}
 }

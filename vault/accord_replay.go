@@ -75,7 +75,7 @@ func (a *accord) carryOut(ctx context.Context, after uint64) error {
 	if err != nil {
 		return fmt.Errorf("carry out the erasure ledger: %w", err)
 	}
-	a.finished(done...)
+	a.progress.add(done...)
 	return nil
 }
 

@@ -40,7 +40,7 @@ func (s *Service) destroy(ctx context.Context, entries ...ledger.Entry) error {
 			return err
 		}
 	}
-	s.accord.finished(numbers...)
+	s.accord.progress.add(numbers...)
 	return nil
 }
 
@@ -53,7 +53,10 @@ func (s *Service) list(ctx context.Context, entries ...ledger.Entry) (numbers []
 	if err := s.accord.hold(); err != nil {
 		return nil, err
 	}
-	listed := s.accord.ledger
+	listed, err := s.accord.opened()
+	if err != nil {
+		return nil, err
+	}
 	var fresh []ledger.Entry
 	for _, e := range entries {
 		_, found, err := listed.Find(ctx, e.Ref)
@@ -84,7 +87,6 @@ func (s *Service) list(ctx context.Context, entries ...ledger.Entry) (numbers []
 		if err != nil {
 			return nil, fmt.Errorf("find what was written to the erasure ledger: %w", err)
 		}
-		s.accord.began(number)
 		numbers = append(numbers, number)
 	}
 	return numbers, nil

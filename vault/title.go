@@ -292,8 +292,9 @@ func (s *Service) Promote(ctx context.Context) error {
 	if err := t.write(ctx, row); err != nil {
 		return err
 	}
-	s.accord.held.Store(errNotCompared) // as a live store it has to carry the ledger out
-	t.set(StandingLive, kms.Claim{Sentinel: row.Sentinel, Generation: row.Generation.generation()})
+	s.accord.promote(func() { // as a live store it has to carry the ledger out
+		t.set(StandingLive, kms.Claim{Sentinel: row.Sentinel, Generation: row.Generation.generation()})
+	})
 	s.index.state.Store(nil) // whoever was live may have destroyed the key of an epoch that this one has open
 	s.index.wake()
 	s.wake()

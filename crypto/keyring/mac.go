@@ -49,6 +49,9 @@ func (k *Keyring) MAC(ctx context.Context, inputs ...[]byte) ([][]byte, error) {
 		}
 		sums[i] = items[i].sum
 	}
+	if err := k.refusal(); err != nil { // it began meanwhile
+		return nil, err
+	}
 	return sums, nil
 }
 

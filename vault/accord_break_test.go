@@ -1,0 +1,199 @@
+package vault_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/ledger"
+	"github.com/sandyq/sandyq/vault/vaulttest"
+)
+
+// rollBack lays the files of a folder as it was over what it is now, under whoever has it open.
+func rollBack(t *testing.T, from, to string) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			return os.MkdirAll(filepath.Join(to, rel), 0o700)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		aside := filepath.Join(to, rel) + ".new"
+		if err := os.WriteFile(aside, b, 0o600); err != nil {
+			return err
+		}
+		return os.Rename(aside, filepath.Join(to, rel))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestKeysRolledBackUnderALivingVault: the mark that the keys bring back is not written over before what they bring back is
+// destroyed again.
+func TestKeysRolledBackUnderALivingVault(t *testing.T) {
+	v := vaulttest.New(t)
+	shop := app(v)
+	gone := register(t, v, shop, aigul())
+	eventually(t, "the keys know the ledger", func() bool { return must[kms.Mark](t)(v.Keys.Mark(ctx)) != kms.Mark{} })
+	before := keyFiles(t, v)
+	earlier := t.TempDir()
+	copyTree(t, filepath.Join(v.Home, "keyring"), filepath.Join(earlier, "keyring"))
+	erased(t, v, shop, erase(t, v, shop, gone.Subject).Erasure)
+	eventually(t, "the keys know that it was carried out", func() bool { return must[kms.Mark](t)(v.Keys.Mark(ctx)).Entries == 1 })
+	after := keyFiles(t, v)
+	theirs := slices.DeleteFunc(before, func(path string) bool { return slices.Contains(after, path) })
+	if len(theirs) == 0 {
+		t.Fatal("nothing was destroyed")
+	}
+	rollBack(t, filepath.Join(earlier, "keyring"), filepath.Join(v.Home, "keyring"))
+	eventually(t, "what came back is destroyed again", func() bool {
+		return !slices.ContainsFunc(theirs, func(path string) bool { _, err := os.Stat(path); return err == nil })
+	})
+	eventually(t, "the keys know it again, and things are given out", func() bool {
+		return must[kms.Mark](t)(v.Keys.Mark(ctx)).Entries == 1 && len(v.Ready(ctx).Degraded) == 0
+	})
+}
+
+// TestKeysRolledBackUnderACopy: a copy that has seen once that the keys are gone looks again when they say something else.
+func TestKeysRolledBackUnderACopy(t *testing.T) {
+	a := grownOld(t)
+	keys := must[kms.Provider](t)(vaulttest.Keyring(filepath.Join(a.Home, "keyring")))
+	t.Cleanup(func() { _ = keys.Close() })
+	// Not SameLedger: it belongs to keys that are closed.
+	copied := vaulttest.At(t, a.earlier, vaulttest.With(func(o *vault.Options) {
+		o.Keys, o.Ledger = keys, vaulttest.Ledger(filepath.Join(a.Home, "ledger"), "test", keys)
+	}))
+	if r := copied.Ready(ctx); slices.Contains(r.Degraded, "ledger") {
+		t.Fatalf("%+v", r)
+	}
+	rollBack(t, filepath.Join(a.earlier, "keyring"), filepath.Join(a.Home, "keyring"))
+	copied.Clock.Advance(2 * time.Minute)
+	eventually(t, "the copy sees that a destroyed key is back", func() bool {
+		return slices.Contains(copied.Ready(ctx).Degraded, "ledger")
+	})
+	out := must[*api.DetokenizeResponse](t)(copied.Detokenize(ctx, a.shop, &api.DetokenizeRequest{
+		Purpose: "service", Reason: "check", Tokens: []string{a.gone.Tokens["iin"].Items[0]},
+	}))
+	wantItem(t, out.Results[0].Error, fault.Unavailable)
+}
+
+// gated is a ledger whose Head waits, once armed.
+type gated struct {
+	ledger.Ledger
+	armed         *atomic.Bool
+	entered, open chan struct{}
+}
+
+func (g gated) Head(ctx context.Context) (ledger.Head, error) {
+	if g.armed.CompareAndSwap(true, false) {
+		close(g.entered)
+		<-g.open
+	}
+	return g.Ledger.Head(ctx)
+}
+
+// TestPromotedDuringAComparison: what was found to be enough for a copy is not taken for enough once it is the live store.
+func TestPromotedDuringAComparison(t *testing.T) {
+	a := grownOld(t)
+	keys := must[kms.Provider](t)(vaulttest.Keyring(filepath.Join(a.Home, "keyring")))
+	t.Cleanup(func() { _ = keys.Close() })
+	right := vaulttest.Ledger(filepath.Join(a.Home, "ledger"), "test", keys)
+	var armed atomic.Bool
+	entered, open := make(chan struct{}), make(chan struct{})
+	copied := vaulttest.At(t, a.earlier, vaulttest.With(func(o *vault.Options) {
+		o.Keys = keys
+		o.Ledger = func(ctx context.Context, use ledger.Use) (ledger.Ledger, error) {
+			l, err := right(ctx, use)
+			if err != nil {
+				return nil, err
+			}
+			return gated{l, &armed, entered, open}, nil
+		}
+	}))
+	armed.Store(true)
+	copied.Clock.Advance(2 * time.Minute)
+	<-entered
+	err := copied.Promote(ctx)
+	close(open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "who was erased is erased in the promoted store", func() bool {
+		out := must[*api.DetokenizeResponse](t)(copied.Detokenize(ctx, a.shop, &api.DetokenizeRequest{
+			Purpose: "service", Reason: "check", Tokens: []string{a.gone.Tokens["iin"].Items[0]},
+		}))
+		return out.Results[0].Error != nil && out.Results[0].Error.Code == fault.Erased
+	})
+}
+
+// unsure is a ledger that appends and fails to say so.
+type unsure struct{ ledger.Ledger }
+
+func (u unsure) Append(ctx context.Context, entries ...ledger.Entry) (ledger.Head, error) {
+	_, err := u.Ledger.Append(ctx, entries...)
+	return ledger.Head{}, errors.Join(errMishap, err)
+}
+
+// keepsKeys is a provider that destroys nothing for now.
+type keepsKeys struct {
+	kms.Provider
+	off *atomic.Bool
+}
+
+func (k keepsKeys) Destroy(ctx context.Context, claim kms.Claim, ids ...kms.ID) error {
+	if !k.off.Load() {
+		return kms.ErrUnavailable
+	}
+	return k.Provider.Destroy(ctx, claim, ids...)
+}
+
+// TestMarkWaitsForWhatNobodyAcknowledged: no mark goes beyond an entry that is listed, though the append failed, and not
+// carried out.
+func TestMarkWaitsForWhatNobodyAcknowledged(t *testing.T) {
+	home := t.TempDir()
+	keys := must[kms.Provider](t)(vaulttest.Keyring(filepath.Join(home, "keyring")))
+	t.Cleanup(func() { _ = keys.Close() })
+	right := vaulttest.Ledger(filepath.Join(home, "ledger"), "test", keys)
+	var destroys atomic.Bool
+	v := vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) {
+		o.Keys = keepsKeys{keys, &destroys}
+		o.Ledger = func(ctx context.Context, use ledger.Use) (ledger.Ledger, error) {
+			l, err := right(ctx, use)
+			if err != nil {
+				return nil, err
+			}
+			return unsure{l}, nil
+		}
+	}))
+	shop := app(v)
+	e := erase(t, v, shop, register(t, v, shop, aigul()).Subject)
+	for range 50 {
+		if m := must[kms.Mark](t)(keys.Mark(ctx)); m.Entries > 0 {
+			t.Fatal("the mark says that a key is gone that is not")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	destroys.Store(true)
+	erased(t, v, shop, e.Erasure)
+	eventually(t, "the mark follows", func() bool { return must[kms.Mark](t)(keys.Mark(ctx)).Entries == 1 })
+}
