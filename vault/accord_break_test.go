@@ -48,9 +48,9 @@ func rollBack(t *testing.T, from, to string) {
 	}
 }
 
-// TestKeysRolledBackUnderALivingVault: the mark that the keys bring back is not written over before what they bring back is
+// TestMarkOfKeysRolledBackIsNotWrittenOver: the mark that the keys bring back is not written over before what they bring back is
 // destroyed again.
-func TestKeysRolledBackUnderALivingVault(t *testing.T) {
+func TestMarkOfKeysRolledBackIsNotWrittenOver(t *testing.T) {
 	v := vaulttest.New(t)
 	shop := app(v)
 	gone := register(t, v, shop, aigul())
