@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -138,6 +140,7 @@ func (l trappedLedger) Append(ctx context.Context, entries ...ledger.Entry) (hea
 type trappedKeys struct {
 	kms.Provider
 	*trap
+	sees *onlooker
 }
 
 func (k trappedKeys) Create(ctx context.Context, ids ...kms.ID) ([]kms.Key, error) {
@@ -169,8 +172,20 @@ func (k trappedKeys) MAC(ctx context.Context, inputs ...[]byte) (macs [][]byte, 
 }
 
 func (k trappedKeys) Destroy(ctx context.Context, claim kms.Claim, ids ...kms.ID) error {
+	if !k.isDead() {
+		k.sees.destroys(ids)
+	}
 	return k.step(kms.ErrUnavailable, true, func() error {
 		return k.Provider.Destroy(context.WithoutCancel(ctx), claim, ids...)
+	})
+}
+
+func (k trappedKeys) SetMark(ctx context.Context, from, next kms.Mark) error {
+	if !k.isDead() {
+		k.sees.marks(next)
+	}
+	return k.step(kms.ErrUnavailable, true, func() error {
+		return k.Provider.SetMark(context.WithoutCancel(ctx), from, next)
 	})
 }
 
@@ -237,6 +252,8 @@ type site struct {
 	clock vaulttest.Clock
 	trap  *trap
 
+	sees *onlooker
+
 	patience int // how often something that takes its time is looked at, every 10 ms
 	*vault.Service
 }
@@ -247,7 +264,8 @@ func newSite(home string, s store.Store) (*site, error) {
 		return nil, err
 	}
 	blobs, err := file.Open(filepath.Join(home, "documents"), 0)
-	return &site{home: home, store: s, keys: keys, blobs: blobs, trap: &trap{}, patience: 500}, err
+	w := &onlooker{store: s, keys: keys}
+	return &site{home: home, store: s, keys: keys, blobs: blobs, trap: &trap{}, sees: w, patience: 500}, err
 }
 
 // start starts a process, which falls into tr.
@@ -255,7 +273,7 @@ func (s *site) start(tr *trap) error {
 	s.trap = tr
 	o := vault.Options{
 		Tenant: "test", Store: trappedStore{s.store, tr}, Place: "test", Blobs: trappedBlobs{s.blobs, tr},
-		Keys: trappedKeys{s.keys, tr}, Clock: s.clock.Now, Log: slog.New(slog.DiscardHandler), Ledger: s.ledger(tr),
+		Keys: trappedKeys{s.keys, tr, s.sees}, Clock: s.clock.Now, Log: slog.New(slog.DiscardHandler), Ledger: s.ledger(tr),
 		Decider:    cedar.Default(cedar.Options{Category: schema.Default().CategoryOf, Now: s.clock.Now}),
 		SweepEvery: 20 * time.Millisecond, UploadLife: time.Minute,
 	}
@@ -276,7 +294,95 @@ func (s *site) ledger(tr *trap) vault.OpenLedger {
 		if err != nil {
 			return nil, err
 		}
+		s.sees.reads(l)
 		return trappedLedger{l, tr}, nil
+	}
+}
+
+// onlooker sees every destruction and every mark before it comes to be, whatever becomes of it then.
+type onlooker struct {
+	store store.Store
+	keys  kms.Provider
+
+	mu     sync.Mutex
+	ledger ledger.Ledger
+	wrong  []error
+}
+
+func (w *onlooker) reads(l ledger.Ledger) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ledger = l
+}
+
+func (w *onlooker) says(wrong error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wrong = append(w.wrong, wrong)
+}
+
+// found is what the onlooker saw that must not be.
+func (w *onlooker) found() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return errors.Join(w.wrong...)
+}
+
+// listed are the keys that the ledger lists up to an entry.
+func (w *onlooker) listed(upTo uint64) (ids []kms.ID, err error) {
+	w.mu.Lock()
+	l := w.ledger
+	w.mu.Unlock()
+	if l == nil {
+		return nil, nil
+	}
+	return ids, l.Scan(ctx, 0, func(e ledger.Entry) error {
+		if e.Number <= upTo {
+			ids = append(ids, e.Keys...)
+		}
+		return nil
+	})
+}
+
+// destroys sees that the ledger lists every key that is about to go and that seals something, or did before an erasure.
+func (w *onlooker) destroys(ids []kms.ID) {
+	all, err := rows(w.store)
+	if err != nil {
+		w.says(err)
+		return
+	}
+	listed, err := w.listed(math.MaxUint64)
+	if err != nil {
+		w.says(err)
+	}
+	for _, id := range ids {
+		inUse := slices.ContainsFunc(all, func(p store.Pair) bool {
+			return bytes.IndexByte([]byte("srdePm"), kindOf(p.Key)) >= 0 && bytes.Contains(p.Value, id[:])
+		})
+		if inUse && !slices.Contains(listed, id) {
+			w.says(errors.New("a key that was in use is destroyed and the ledger does not list it"))
+		}
+	}
+}
+
+// marks sees that everything that the ledger lists up to a mark is gone.
+func (w *onlooker) marks(m kms.Mark) {
+	listed, err := w.listed(m.Entries)
+	if err != nil {
+		w.says(err)
+	}
+	if len(listed) == 0 {
+		return
+	}
+	keys, err := w.keys.Open(ctx, listed...)
+	if err != nil {
+		w.says(err)
+	}
+	for _, k := range keys {
+		if !k.Missing() {
+			w.says(fmt.Errorf("a mark at entry %d, and a key listed before is there", m.Entries))
+		}
+		k.Secret.Wipe()
 	}
 }
 
@@ -757,7 +863,7 @@ func ordeal(home string, base store.Store, at int, m mishap, mutate func(*site))
 	if err := s.retried("check", func() error { return s.check(shop, stays) }); err != nil {
 		return sprung, fmt.Errorf("the one who stays: %w", err)
 	}
-	return sprung, nil
+	return sprung, s.sees.found()
 }
 
 func TestEveryStepMayFail(t *testing.T) {
