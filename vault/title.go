@@ -71,7 +71,7 @@ func StandingOf(ctx context.Context, tenant string, s store.Store, place string,
 // same sentinel and generation; then both go on to the next generation, so whatever was copied before holds an old one.
 type title struct {
 	service *Service
-	mu      sync.Mutex // held while settling; no other lock is taken under it
+	mu      sync.Mutex // held while settling; of other locks only accord.mu is taken under it
 	state   atomic.Pointer[titleState]
 	lost    atomic.Bool // the key side did not answer the last time
 }
