@@ -406,6 +406,9 @@ func (a *accord) advance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if theirs.Entries > next.Entries && a.contains(ctx, theirs) == nil {
+		return nil // another node is ahead
+	}
 	if theirs != next {
 		if err := s.Keys.SetMark(ctx, theirs, next); err != nil {
 			return fmt.Errorf("note at the keys how far the ledger is carried out: %w", err)
@@ -414,7 +417,7 @@ func (a *accord) advance(ctx context.Context) error {
 	return s.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
 		key := s.rows.meta(metaLedger)
 		row, err := getRow[markRow](w, key)
-		if err != nil || row != nil && row.mark() == next {
+		if err != nil || row != nil && (row.mark() == next || row.Entries > next.Entries) {
 			return err
 		}
 		return w.Set(key, encodeRow(markRow{next.Entries, next.Head, row != nil && row.Rebuilt}))

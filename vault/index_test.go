@@ -26,7 +26,9 @@ import (
 )
 
 // turning has the index rotate all the time.
-func turning(o *vault.Options) { o.RotateIndexEvery, o.SweepEvery = time.Millisecond, time.Millisecond }
+func turning(o *vault.Options) {
+	o.RotateIndexEvery, o.SweepEvery = 5*time.Millisecond, 5*time.Millisecond
+}
 
 // TestLikeTheModelWhileTheIndexRotates does everything in every order while epochs come and go, and the vault with them: the
 // model knows of no epochs, and they must not show.

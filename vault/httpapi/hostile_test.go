@@ -275,11 +275,12 @@ func TestHostileRequestsGetOrdinaryAnswers(t *testing.T) {
 		for n := range 3 {
 			h.furnish(t, v, fmt.Sprintf("%s/%d", role, n))
 		}
+		certify(t, v, h.real["era_"][len(h.real["era_"])-3:])
 		h.configure(t, v, 4)
 		d := describe(t)
 		for _, r := range httpapi.Routes() {
 			example := at(d.root, "paths", r.Pattern, strings.ToLower(r.Method), "requestBody", "content", "application/json")["example"]
-			for range 60 * scale {
+			for range 90 * scale {
 				body, header := h.request(t, r, example)
 				a := send(t, r.Method, url+h.path(r), body, append(header, "Authorization", "Bearer "+made.Secret)...)
 				ordinary(t, r, a)

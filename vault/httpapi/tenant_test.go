@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -232,6 +233,7 @@ func TestWhatATenantHoldsDoesNotExistToAnother(t *testing.T) {
 		}
 	}
 	d := describe(t)
+	certify(t, owner.Vault, owner.holds["era_"])
 	told := map[string]bool{} // routes where the owner is told something else
 	routes := httpapi.Routes()
 	slices.SortStableFunc(routes, func(a, b httpapi.Route) int { return changes(a) - changes(b) }) // while all is there
@@ -355,4 +357,22 @@ func TestACredentialOfTwoTenantsIsNobodys(t *testing.T) {
 	if got := send(t, http.MethodGet, url+"/v1/whoami", nil); got.StatusCode != http.StatusUnauthorized {
 		t.Errorf("%d %s", got.StatusCode, got.body)
 	}
+}
+
+// certify has one of the erasures that wait approved, and waits for its certificate.
+func certify(t *testing.T, v *vaulttest.Vault, erasures []string) {
+	t.Helper()
+	officer := v.As("certifies", access.PrivacyOfficer)
+	for _, erasure := range erasures {
+		if _, err := v.ApproveErasure(t.Context(), officer, erasure, &api.ErasureApproval{}); err != nil {
+			continue // it was cancelled, or is over
+		}
+		for range 500 {
+			if _, err := v.Certificate(t.Context(), officer, erasure); err == nil {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	t.Fatal("no erasure got its certificate")
 }

@@ -59,7 +59,7 @@ func newTimed(t *testing.T) *timed {
 	t.Helper()
 	d := &timed{t: t, stage: &stage{Store: memory.New()}}
 	d.Vault = vaulttest.New(t, vaulttest.FourEyes(), vaulttest.With(func(o *vault.Options) {
-		o.Store, o.SweepEvery = d.stage, time.Hour
+		o.Store, o.SweepEvery, o.LogEvery = d.stage, time.Hour, time.Hour // nobody else asks of the store
 		// What is leased of a budget is written now and then, whatever is asked for.
 		o.Budget.Limits = []budget.Limit{{Name: "staff", Roles: []access.Role{access.Staff}, Kind: budget.Read, Hour: 1}}
 		began := clock.System()
