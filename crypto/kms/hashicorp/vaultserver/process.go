@@ -101,8 +101,10 @@ func (p *process) kill() {
 }
 
 // environment is the caller's without what would override the configuration.
+// Autopilot is off: it would have a node that joins a cluster wait ten seconds
+// for its vote.
 func environment() []string {
-	var kept []string
+	kept := []string{"VAULT_RAFT_AUTOPILOT_DISABLE=1"}
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "VAULT_") && !strings.HasPrefix(variable, "BAO_") {
 			kept = append(kept, variable)

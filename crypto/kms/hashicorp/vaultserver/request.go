@@ -106,7 +106,7 @@ func (s *Server) unseal(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if status == http.StatusOK {
+		if status == http.StatusOK || s.clustered && status == http.StatusTooManyRequests { // it stands by
 			return nil
 		}
 		select {

@@ -12,7 +12,8 @@
 // in the clear on a random port of 127.0.0.1, initialised with a single unseal
 // key and unsealed. What tests do to it is what happens to a real one: it is
 // sealed over its API, killed with SIGKILL, stopped in mid-air with SIGSTOP,
-// started again on the same data and the same address.
+// started again on the same data and the same address. StartCluster runs three
+// of them over one raft log.
 //
 // The program is `vault` or OpenBao's `bao` when the machine has it, else the
 // slim server in build/, a nested module that holds HashiCorp's own code at
@@ -67,6 +68,7 @@ type Server struct {
 	home      string // configuration, data and log; removed by discard
 	client    *http.Client
 	process   *process
+	clustered bool // one of a Cluster, so that standing by is serving too
 }
 
 // Option changes the server that Start makes.
@@ -97,6 +99,23 @@ func start(ctx context.Context, options []Option) (_ *Server, err error) {
 	for _, option := range options {
 		option(&settings)
 	}
+	s, err := launched(ctx, settings)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.discard()
+		}
+	}()
+	if err := s.initialise(ctx); err != nil {
+		return nil, err
+	}
+	return s, s.unseal(ctx)
+}
+
+// launched returns a server that listens: sealed and empty.
+func launched(ctx context.Context, settings settings) (_ *Server, err error) {
 	s := &Server{
 		// A connection kept alive would outlive the server it was made to,
 		// and would look like a leak to the tests that count goroutines.
@@ -113,13 +132,7 @@ func start(ctx context.Context, options []Option) (_ *Server, err error) {
 			s.discard()
 		}
 	}()
-	if err := s.launchAnywhere(ctx, settings); err != nil {
-		return nil, err
-	}
-	if err := s.initialise(ctx); err != nil {
-		return nil, err
-	}
-	return s, s.unseal(ctx)
+	return s, s.launchAnywhere(ctx, settings)
 }
 
 // launchAnywhere launches on ports that are free. One may be lost to another
@@ -134,6 +147,22 @@ func (s *Server) launchAnywhere(ctx context.Context, settings settings) error {
 		s.Address = "http://" + address
 		if err = s.launch(ctx); !errors.Is(err, errAddressInUse) || attempt == 5 {
 			return err
+		}
+	}
+}
+
+// relaunch starts a server on the address it had. Its port, free while it was
+// down, may for a while be the near end of somebody's connection.
+func (s *Server) relaunch(ctx context.Context) error {
+	for {
+		err := s.launch(ctx)
+		if !errors.Is(err, errAddressInUse) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(10 * pollEvery):
 		}
 	}
 }
@@ -182,7 +211,7 @@ func (s *Server) Restart(t testing.TB) {
 	s.Stop(t)
 	ctx, cancel := context.WithTimeout(lasting(t), startLimit)
 	defer cancel()
-	if err := s.launch(ctx); err != nil {
+	if err := s.relaunch(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.unseal(ctx); err != nil {

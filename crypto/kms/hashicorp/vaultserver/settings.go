@@ -19,6 +19,7 @@ const (
 // settings is what options choose.
 type settings struct {
 	raft bool
+	node string // the name of a node of a cluster, where there are others
 }
 
 // config is the server's configuration file, in the JSON form that every kind
@@ -64,7 +65,7 @@ func (s settings) write(home string) (address string, err error) {
 	}
 	storage := map[string]any{"file": fileStorage{Path: data}}
 	if s.raft {
-		storage = map[string]any{"raft": raftStorage{Path: data, NodeID: "only", PerformanceMultiplier: "1"}}
+		storage = map[string]any{"raft": raftStorage{Path: data, NodeID: "node" + s.node, PerformanceMultiplier: "1"}}
 	}
 	content, err := json.Marshal(config{
 		DisableMlock: true,
