@@ -28,14 +28,14 @@ type stage struct {
 var errCurtain = errors.New("nothing of this stays")
 
 func (s *stage) View(ctx context.Context, f func(store.Reader) error) error {
-	s.note("view")
-	return s.Store.View(ctx, func(r store.Reader) error { return f(&watched{r, s}) })
+	s.note(ctx, "view")
+	return s.Store.View(ctx, func(r store.Reader) error { return f(&watched{ctx, r, s}) })
 }
 
 func (s *stage) Update(ctx context.Context, f func(store.Writer) error) error {
-	s.note("update")
+	s.note(ctx, "update")
 	err := s.Store.Update(ctx, func(w store.Writer) error {
-		if err := f(&watchedWriter{watched{w, s}, w}); err != nil || !s.up.Load() {
+		if err := f(&watchedWriter{watched{ctx, w, s}, w}); err != nil || !s.up.Load() {
 			return err
 		}
 		return errCurtain
@@ -46,7 +46,13 @@ func (s *stage) Update(ctx context.Context, f func(store.Writer) error) error {
 	return err
 }
 
-func (s *stage) note(format string, values ...any) {
+// staged marks the context of the calls that are looked at: the vault's own work goes on beside them.
+type staged struct{}
+
+func (s *stage) note(ctx context.Context, format string, values ...any) {
+	if ctx.Value(staged{}) == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.trace != nil {
@@ -54,7 +60,7 @@ func (s *stage) note(format string, values ...any) {
 	}
 }
 
-// traced is what f asks of the store.
+// traced is what f asks of the store, in a context that is marked.
 func (s *stage) traced(f func()) string {
 	s.mu.Lock()
 	s.trace = &strings.Builder{}
@@ -67,13 +73,14 @@ func (s *stage) traced(f func()) string {
 }
 
 type watched struct {
+	ctx context.Context //nolint:containedctx // of the View or Update
 	store.Reader
 	stage *stage
 }
 
 func (w *watched) Get(keys ...[]byte) ([][]byte, error) {
 	for _, k := range keys {
-		w.stage.note("get %d", len(k))
+		w.stage.note(w.ctx, "get %d", len(k))
 	}
 	values, err := w.Reader.Get(keys...)
 	if leak := time.Duration(w.stage.leaks.Load()); leak > 0 && values[0] != nil {
@@ -84,7 +91,7 @@ func (w *watched) Get(keys ...[]byte) ([][]byte, error) {
 }
 
 func (w *watched) Scan(prefix, after []byte, limit int) ([]store.Pair, error) {
-	w.stage.note("scan %d %d", len(prefix), limit)
+	w.stage.note(w.ctx, "scan %d %d", len(prefix), limit)
 	return w.Reader.Scan(prefix, after, limit)
 }
 
@@ -94,11 +101,11 @@ type watchedWriter struct {
 }
 
 func (w *watchedWriter) Set(key, value []byte) error {
-	w.stage.note("set %d %d", len(key), len(value))
+	w.stage.note(w.ctx, "set %d %d", len(key), len(value))
 	return w.writer.Set(key, value)
 }
 
 func (w *watchedWriter) Delete(key []byte) error {
-	w.stage.note("delete %d", len(key))
+	w.stage.note(w.ctx, "delete %d", len(key))
 	return w.writer.Delete(key)
 }
