@@ -62,6 +62,7 @@ type accord struct {
 	compared time.Time                   // when all agreed; owned by the sweeper
 	seen     copySeen                    // what a copy has looked through; owned by the sweeper
 	opening  bool                        // before the sweeper runs: what takes long is left to it
+	renewed  bool                        // the log was, since all agreed last: tries that fail need not again; owned by the sweeper
 	progress progress
 
 	mu     sync.Mutex    // not held over I/O; a promotion and an agreement exclude each other under it
@@ -138,7 +139,7 @@ func (a *accord) agree(as Standing) {
 		return
 	}
 	a.held.Store(nil)
-	a.compared = a.service.Clock()
+	a.compared, a.renewed = a.service.Clock(), false
 	a.service.Observer.Ledger(true)
 }
 
@@ -300,11 +301,13 @@ func (a *accord) catchUp(ctx context.Context, head ledger.Head, mine, theirs kms
 	a.service.Log.ErrorContext(ctx, "the store or the keys were restored from an older state: the erasure ledger is carried out again",
 		"listed", head.Entries, "store", mine.Entries, "keys", theirs.Entries)
 	a.holdBack(errCarriedOutAgain)
-	if behind {
-		// What was signed after the state that this store was restored from is not to be contradicted.
+	if behind && !a.renewed {
+		// What was signed after the state that this store was restored from is not to be contradicted, and the anchor of the log
+		// may have been restored with it. That comes first: once people are entered in it the store looks like any other.
 		if err := a.service.renewLog(ctx); err != nil {
 			return err
 		}
+		a.renewed = true
 	}
 	return a.carryOutAll(ctx, head)
 }

@@ -157,10 +157,12 @@ func (u unsure) Append(ctx context.Context, entries ...ledger.Entry) (ledger.Hea
 // keepsKeys is a provider that destroys nothing for now.
 type keepsKeys struct {
 	kms.Provider
-	off *atomic.Bool
+	off   *atomic.Bool
+	tries *atomic.Int64
 }
 
 func (k keepsKeys) Destroy(ctx context.Context, claim kms.Claim, ids ...kms.ID) error {
+	k.tries.Add(1)
 	if !k.off.Load() {
 		return kms.ErrUnavailable
 	}
@@ -176,7 +178,7 @@ func TestMarkWaitsForWhatNobodyAcknowledged(t *testing.T) {
 	right := vaulttest.Ledger(filepath.Join(home, "ledger"), "test", keys)
 	var destroys atomic.Bool
 	v := vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) {
-		o.Keys = keepsKeys{keys, &destroys}
+		o.Keys = keepsKeys{keys, &destroys, &atomic.Int64{}}
 		o.Ledger = func(ctx context.Context, use ledger.Use) (ledger.Ledger, error) {
 			l, err := right(ctx, use)
 			if err != nil {

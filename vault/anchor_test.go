@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sandyq/sandyq/access"
@@ -119,6 +120,69 @@ func TestAStoreAndItsKeysPutBackForkNothing(t *testing.T) {
 			again.Stop()
 		})
 	}
+}
+
+// TestAllButTheLedgerPutBackTakesOneOrigin: store, keys and anchor are of one earlier day. What the ledger lists tells that they are
+// older; it is carried out again, over several tries, and the log goes on under another origin, once.
+func TestAllButTheLedgerPutBackTakesOneOrigin(t *testing.T) {
+	home, earlier := t.TempDir(), t.TempDir()
+	first := vaulttest.At(t, home, vaulttest.With(inPlace))
+	shop := app(first)
+	var items []api.TokenizeItem
+	for n := range 70 { // more than one call of the provider destroys, so that the first tries do not come to the end
+		items = append(items, api.TokenizeItem{Fields: fields{"iin": text(benchIIN(n))}})
+	}
+	people := must[*api.TokenizeResponse](t)(first.Tokenize(ctx, shop, &api.TokenizeRequest{Purpose: "registration", Items: items})).Results
+	_, was := headOf(t, first)
+	first.Stop()
+	for _, part := range []string{"store", "documents", "keyring", "ledger"} {
+		copyTree(t, filepath.Join(home, part), filepath.Join(earlier, part))
+	}
+	first.Restart()
+	var erasures []string
+	for _, p := range people {
+		erasures = append(erasures, erase(t, first, shop, p.Subject).Erasure)
+	}
+	for _, e := range erasures {
+		erased(t, first, shop, e)
+	}
+	_, before := headOf(t, first)
+	if before.Size <= was.Size || before.Origin != was.Origin {
+		t.Fatalf("%v, then %v", was, before)
+	}
+	first.Stop()
+	for _, part := range []string{"store", "documents", "keyring"} {
+		removeAll(t, filepath.Join(home, part))
+		copyTree(t, filepath.Join(earlier, part), filepath.Join(home, part))
+		chmodAll(t, filepath.Join(home, part))
+	}
+	anchored := must[[]byte](t)(os.ReadFile(filepath.Join(earlier, "ledger", "test.checkpoint")))
+	if err := os.WriteFile(filepath.Join(home, "ledger", "test.checkpoint"), anchored, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	opened := must[kms.Provider](t)(vaulttest.Keyring(filepath.Join(home, "keyring")))
+	t.Cleanup(func() { _ = opened.Close() })
+	heard := &recorder{Provider: opened}
+	var destroys atomic.Bool
+	keys := keepsKeys{heard, &destroys, &atomic.Int64{}}
+	again := vaulttest.At(t, home, vaulttest.With(inPlace), vaulttest.With(func(o *vault.Options) { o.Keys = keys }))
+	eventually(t, "several tries", func() bool { return keys.tries.Load() > 3 })
+	destroys.Store(true)
+	eventually(t, "things are given out", func() bool { return len(again.Ready(ctx).Degraded) == 0 })
+	eventually(t, "the log goes on", func() bool { _, now := headOf(t, again); return now.Origin != before.Origin })
+	if n := len(trail(t, again, "log.renew")); n != 1 {
+		t.Errorf("%d times another origin", n)
+	}
+	if now := must[*api.LogKeys](t)(again.LogKeys(ctx, again.As("auditor", access.Auditor))); len(now.Successions) != 1 {
+		t.Errorf("%q", now.Successions)
+	}
+	for _, tree := range heard.trees() {
+		if tree.Origin == before.Origin {
+			t.Errorf("%d entries of the old origin were signed again", tree.Size)
+		}
+	}
+	again.Stop()
 }
 
 // TestAnAnchorThatCannotBeWritten: nothing is signed, and the vault goes on. It shows, and passes.
