@@ -208,7 +208,7 @@ func (a *accord) compare(ctx context.Context, standing Standing, again bool) err
 		return err
 	}
 	if err := a.contains(ctx, theirs); err != nil {
-		if row == nil || !row.Rebuilt {
+		if row == nil || !row.Rebuilt || !foreign(err) {
 			return err
 		}
 		theirs = kms.Mark{}
@@ -286,6 +286,11 @@ func (a *accord) contains(ctx context.Context, m kms.Mark) error {
 		return nil
 	}
 	return ledger.Compare(ctx, a.ledger, ledger.Head{Entries: m.Entries, Hash: m.Head})
+}
+
+// foreign reports whether an error of contains says that the mark lies in no such ledger, and not that nobody could look.
+func foreign(err error) bool {
+	return errors.Is(err, ledger.ErrForged) || errors.Is(err, ledger.ErrTruncated)
 }
 
 // catchUp deals with what the ledger lists beyond a mark. What the store knows of is unreadable, and is left to the sweeper. When
@@ -409,8 +414,10 @@ func (a *accord) advance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if theirs.Entries > next.Entries && a.contains(ctx, theirs) == nil {
-		return nil // another node is ahead
+	if theirs.Entries > next.Entries {
+		if err := a.contains(ctx, theirs); err == nil || !foreign(err) {
+			return err // nil: another node is ahead
+		}
 	}
 	if theirs != next {
 		if err := s.Keys.SetMark(ctx, theirs, next); err != nil {

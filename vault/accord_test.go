@@ -1,12 +1,14 @@
 package vault_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -227,4 +229,69 @@ func TestARebuiltLedger(t *testing.T) {
 	a.Stop()
 	a.restore(t, "keyring")
 	a.nobodyIsBack(t)
+}
+
+// unreadable is a ledger that cannot be read at a line, while it is so.
+type unreadable struct {
+	ledger.Ledger
+	line *atomic.Uint64 // 0: all can be read
+}
+
+func (u unreadable) At(ctx context.Context, number uint64) ([32]byte, error) {
+	if n := u.line.Load(); n != 0 && n == number {
+		return [32]byte{}, errMishap
+	}
+	return u.Ledger.At(ctx, number)
+}
+
+// TestAfterARebuildingNobodyGuesses: that a mark of the keys cannot be looked up is not taken for a mark in the ledger that was lost:
+// nothing is given out until it can be.
+func TestAfterARebuildingNobodyGuesses(t *testing.T) {
+	a := grownOld(t)
+	removeAll(t, filepath.Join(a.Home, "ledger"))
+	a.Restart()
+	if _, err := a.RebuildLedger(ctx); err != nil {
+		t.Fatal(err)
+	}
+	a.ready(t)
+	a.Stop()
+	early := t.TempDir()
+	copyTree(t, filepath.Join(a.Home, "keyring"), filepath.Join(early, "keyring"))
+	a.Restart()
+	was := must[kms.Mark](t)(a.Keys.Mark(ctx))
+	erased(t, a.Vault, a.shop, erase(t, a.Vault, a.shop, register(t, a.Vault, a.shop, aigul()).Subject).Erasure)
+	eventually(t, "the keys know that it was carried out", func() bool { return must[kms.Mark](t)(a.Keys.Mark(ctx)).Entries > was.Entries })
+	a.Stop()
+
+	removeAll(t, filepath.Join(a.Home, "keyring"))
+	copyTree(t, filepath.Join(early, "keyring"), filepath.Join(a.Home, "keyring"))
+	chmodAll(t, filepath.Join(a.Home, "keyring"))
+	keys := must[kms.Provider](t)(vaulttest.Keyring(filepath.Join(a.Home, "keyring")))
+	t.Cleanup(func() { _ = keys.Close() })
+	right := vaulttest.Ledger(filepath.Join(a.Home, "ledger"), "test", keys)
+	var line atomic.Uint64
+	line.Store(was.Entries)
+	again := a.Again(vaulttest.With(func(o *vault.Options) {
+		o.Keys = keys
+		o.Ledger = func(ctx context.Context, use ledger.Use) (ledger.Ledger, error) {
+			l, err := right(ctx, use)
+			return unreadable{l, &line}, err
+		}
+	}))
+	defer again.Stop()
+	for range 20 {
+		if r := again.Ready(ctx); !slices.Contains(r.Degraded, "ledger") {
+			t.Fatalf("%+v", r)
+		}
+		wantItem(t, detokenize(t, again, a.shop, api.Plain, a.stays.Tokens["iin"].Items[0])[0].Error, fault.Unavailable)
+		time.Sleep(10 * time.Millisecond)
+	}
+	line.Store(0)
+	eventually(t, "it can be read, and all agree", func() bool { return len(again.Ready(ctx).Degraded) == 0 })
+	wantText(t, detokenize(t, again, a.shop, api.Plain, a.stays.Tokens["iin"].Items[0])[0].Value, iinB)
+}
+
+func (a *aged) ready(t *testing.T) {
+	t.Helper()
+	eventually(t, "all agree", func() bool { return len(a.Ready(ctx).Degraded) == 0 })
 }
