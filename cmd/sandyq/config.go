@@ -129,6 +129,7 @@ type localConfig struct {
 // vaultConfig is HashiCorp Vault. The keys are those of hashicorp.Config, which says more; the tenant is config's own.
 type vaultConfig struct {
 	Address   string          `yaml:"address"`
+	Addresses []string        `yaml:"addresses"`
 	CAFile    string          `yaml:"ca_file"`
 	Namespace string          `yaml:"namespace"`
 	Mount     string          `yaml:"mount"`

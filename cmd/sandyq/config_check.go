@@ -69,15 +69,18 @@ func (k keysConfig) check() error {
 		if l.PassphraseFile != "" && l.KeyFile != "" {
 			return settingError{"keys.local", "has both passphrase_file and key_file; one of them opens the keyring"}
 		}
-		if v.Address != "" {
+		if v.Address != "" || len(v.Addresses) > 0 {
 			return settingError{"keys.vault", "is configured, but keys.provider is local"}
 		}
 	case providerVault:
 		if l != (localConfig{}) {
 			return settingError{"keys.local", "is configured, but keys.provider is vault"}
 		}
-		if v.Address == "" {
-			return settingError{"keys.vault.address", "is required when keys.provider is vault"}
+		if v.Address == "" && len(v.Addresses) == 0 {
+			return settingError{"keys.vault.address", "is required when keys.provider is vault, or addresses"}
+		}
+		if v.Address != "" && len(v.Addresses) > 0 {
+			return settingError{"keys.vault", "has both address and addresses; use one of them"}
 		}
 		if v.Auth.Method == "" {
 			return settingError{"keys.vault.auth.method", "is required when keys.provider is vault: approle or token"}

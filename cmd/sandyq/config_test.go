@@ -97,6 +97,8 @@ func TestConfigRefusals(t *testing.T) {
 		{"unknown provider", "keys: {provider: aws}", "keys.provider: is local or vault"},
 		{"two openers", "keys: {local: {passphrase_file: a, key_file: b}}", "keys.local: has both"},
 		{"vault without address", "keys: {provider: vault}", "keys.vault.address: is required"},
+		{"vault with address and addresses", "keys: {provider: vault, vault: {address: 'https://a', addresses: ['https://b']}}",
+			"keys.vault: has both address and addresses"},
 		{"vault without method", "keys: {provider: vault, vault: {address: 'https://v'}}", "keys.vault.auth.method: is required"},
 		{"local beside vault", "keys: {provider: vault, local: {dir: x}}", "keys.local: is configured"},
 		{"vault beside local", "keys: {vault: {address: 'https://v'}}", "keys.vault: is configured"},

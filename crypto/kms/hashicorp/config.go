@@ -27,6 +27,7 @@ const (
 // Config says where the keys are and who asks for them.
 type Config struct {
 	Address   string        `yaml:"address"`    // https://host:port; plain http only to a loopback address
+	Addresses []string      `yaml:"addresses"`  // of the nodes of one cluster, instead of Address
 	CAFile    string        `yaml:"ca_file"`    // PEM certificates to trust instead of the system's
 	Namespace string        `yaml:"namespace"`  // of Vault Enterprise; empty elsewhere
 	Mount     string        `yaml:"mount"`      // KV mount, and the stem of the two beside it; DefaultMount when empty
@@ -34,6 +35,8 @@ type Config struct {
 	Timeout   time.Duration `yaml:"timeout"`    // for each fifty keys of a call, 100 ms to 30 s; DefaultTimeout when 0
 	Auth      Auth          `yaml:"auth"`       // who creates and opens
 	EraseAuth *Auth         `yaml:"erase_auth"` // who destroys, advances the generation, sets the mark and rotates the signing key; Auth when nil
+
+	cluster *cluster // nil with one address
 }
 
 // Auth is a login. Files are read anew at every login, so that their contents may be changed under a running process.
@@ -54,7 +57,7 @@ func (c Config) complete() (Config, error) {
 	if c.Timeout == 0 {
 		c.Timeout = DefaultTimeout
 	}
-	if err := checkAddress(c.Address); err != nil {
+	if err := c.checkAddresses(); err != nil {
 		return c, err
 	}
 	if !mountName.MatchString(c.Mount) || !mountName.MatchString(c.Tenant) {
@@ -99,6 +102,26 @@ func or(s, otherwise string) string {
 		return otherwise
 	}
 	return s
+}
+
+// checkAddresses checks the one address or the several. Of several the first stands for all from then on.
+func (c *Config) checkAddresses() (err error) {
+	if len(c.Addresses) == 0 {
+		return checkAddress(c.Address)
+	}
+	if c.Address != "" && c.Address != c.Addresses[0] {
+		return errors.New("there are both address and addresses; use one of them")
+	}
+	for _, address := range c.Addresses {
+		if err := checkAddress(address); err != nil {
+			return err
+		}
+	}
+	c.Address = c.Addresses[0]
+	if len(c.Addresses) > 1 {
+		c.cluster, err = newCluster(c.Addresses, c.Timeout)
+	}
+	return err
 }
 
 // checkAddress refuses to send tokens and keys over a network in the clear. It does not repeat the address, which may hold
@@ -160,11 +183,13 @@ func newClient(c Config, transport *http.Transport, token string) (*api.Client, 
 	client, err := api.NewClient(&api.Config{
 		Address: c.Address,
 		HttpClient: &http.Client{
-			Transport:     transport,
+			Transport:     c.cluster.over(transport),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		ReadYourWrites:   true,                // Vault Enterprise: a standby behind our last write answers 412
-		DisableRedirects: !isHTTPS(c.Address), // a redirect from here might lead the token off this machine in the clear
+		ReadYourWrites: true, // Vault Enterprise: a standby behind our last write answers 412
+		// A redirect from here might lead the token off this machine in the clear; in a cluster it only says that a node
+		// stands by.
+		DisableRedirects: !isHTTPS(c.Address) || c.cluster != nil,
 	})
 	if err != nil {
 		return nil, errors.New("make client: the environment's VAULT_ variables are malformed")

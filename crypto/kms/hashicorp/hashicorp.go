@@ -35,6 +35,7 @@
 //   - Creating is never retried once the request may have arrived.
 //   - A call gives up when fifty keys, or five hundred MACs, take longer than [Config.Timeout]. A server that failed twice
 //     running is asked again only every half second, and meanwhile calls fail at once.
+//   - Of a cluster's addresses one is used until it fails; a request is sent to one node (see cluster.go).
 //   - Errors hold statuses, ids and paths; never a token, a key, or text that a server chose.
 package hashicorp
 
