@@ -15,22 +15,27 @@ var databases atomic.Int64
 // connect to it.
 func Database(t testing.TB, dsn string) string {
 	t.Helper()
-	made := create(t, dsn)
+	made := Create(t, dsn)
+	at, err := url.Parse(made)
+	if err != nil {
+		t.Fatal("the DSN is not a URL")
+	}
 	t.Cleanup(func() {
-		if err := Exec(lasting(t), dsn, "drop database "+path.Base(made.Path)); err != nil {
+		if err := Exec(lasting(t), dsn, "drop database "+path.Base(at.Path)); err != nil {
 			t.Error(err)
 		}
 	})
-	return made.String()
+	return made
 }
 
 // Database makes an empty database, which goes with the server, and returns how to connect to it.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
-	return create(t, s.DSN("postgres")).String()
+	return Create(t, s.DSN("postgres"))
 }
 
-func create(t testing.TB, dsn string) *url.URL {
+// Create makes an empty database, which stays, on the server that dsn (a URL) points to, and returns how to connect to it.
+func Create(t testing.TB, dsn string) string {
 	t.Helper()
 	at, err := url.Parse(dsn)
 	if err != nil {
@@ -41,5 +46,5 @@ func create(t testing.TB, dsn string) *url.URL {
 		t.Fatal(err)
 	}
 	at.Path = "/" + name
-	return at
+	return at.String()
 }

@@ -107,7 +107,7 @@ func start(ctx context.Context, lines []string) (_ *Server, err error) {
 	if s.bin, err = Find(); err != nil {
 		return nil, err
 	}
-	if s.owner, err = owner(); err != nil {
+	if s.owner, err = Owner(); err != nil {
 		return nil, err
 	}
 	if s.home, err = os.MkdirTemp("", "sandyq-pgserver-"); err != nil {

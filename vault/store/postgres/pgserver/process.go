@@ -23,11 +23,11 @@ var errAddressInUse = errors.New("the server's port is taken")
 // process is the postmaster. Its goroutine ends with it.
 type process struct {
 	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has ended and was waited for
+	done <-chan struct{} // closed when the process has ended and was waited for
 }
 
-// owner is who runs the server: nil for the caller, unless that is root.
-func owner() (*syscall.Credential, error) {
+// Owner is who runs a server: nil for the caller, unless that is root.
+func Owner() (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
 		return nil, nil
 	}
@@ -55,8 +55,8 @@ func (s *Server) command(name string, arguments ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, variable)
 		}
 	}
-	cmd.SysProcAttr = dieWithParent()
-	cmd.SysProcAttr.Credential = s.owner
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.owner}
+	dieWithParent(cmd)
 	return cmd
 }
 
@@ -102,7 +102,8 @@ func (s *Server) launchOnce(ctx context.Context) (output []byte, err error) {
 	defer func() { _ = log.Close() }() // the process has it open by itself
 	cmd := s.command("postgres", "-D", s.data(), "-p", strconv.Itoa(s.Port))
 	cmd.Stdout, cmd.Stderr = log, log
-	if s.process, err = spawn(cmd); err != nil {
+	s.process = &process{cmd: cmd}
+	if s.process.done, err = Spawn(cmd); err != nil {
 		return nil, fmt.Errorf("start postgres: %w", err)
 	}
 	for ended := false; ; {
@@ -128,22 +129,22 @@ func (s *Server) launchOnce(ctx context.Context) (output []byte, err error) {
 	}
 }
 
-// spawn starts cmd under a goroutine that waits for it. The goroutine keeps its thread: Linux sends the parent-death signal
-// when the thread that forked ends, not the process.
-func spawn(cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	started := make(chan error)
+// Spawn starts a program that dies with this process (on Linux), under a goroutine that waits for it and then closes ended. The
+// goroutine keeps its thread: Linux sends the parent-death signal when the thread that forked ends, not the process.
+func Spawn(cmd *exec.Cmd) (ended <-chan struct{}, err error) {
+	dieWithParent(cmd)
+	done, started := make(chan struct{}), make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		defer close(p.done)
+		defer close(done)
 		err := cmd.Start()
 		started <- err
 		if err == nil {
 			_ = cmd.Wait() // how it ended is in cmd.ProcessState
 		}
 	}()
-	return p, <-started
+	return done, <-started
 }
 
 // signal sends a signal to the postmaster; one that has ended needs none.

@@ -3,6 +3,7 @@ package pgserver
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -10,9 +11,7 @@ import (
 
 // dieWithParent has the system kill the server when the test binary ends, so that a test that panics or runs out of time
 // leaves none behind: the server's own children end when it does.
-func dieWithParent() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-}
+func dieWithParent(cmd *exec.Cmd) { cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL }
 
 // children are the processes that the postmaster started and that live.
 func (p *process) children() []int {
