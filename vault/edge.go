@@ -8,6 +8,7 @@ import (
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/blob"
 	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/ledger"
 	"github.com/sandyq/sandyq/vault/store"
 )
 
@@ -26,6 +27,8 @@ var faults = []struct {
 	{keyring.ErrClosed, fault.Unavailable, "the vault is shutting down"},
 	{store.ErrNoSpace, fault.InsufficientStorage, "too little disk space is left for this"},
 	{blob.ErrNoSpace, fault.InsufficientStorage, "too little disk space is left for this"},
+	{blob.ErrUnavailable, fault.Unavailable, "the documents are out of reach for the moment"},
+	{ledger.ErrUnavailable, fault.Unavailable, "the erasure ledger is out of reach for the moment"},
 	{store.ErrTooLarge, fault.TooLarge, "this is too much for one change"},
 	{store.ErrClosed, fault.Unavailable, "the store has stopped; what was asked may or may not have happened"},
 	{store.ErrUnavailable, fault.Unavailable, "the store is out of reach for the moment; what was asked may or may not have happened"},

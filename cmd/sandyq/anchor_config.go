@@ -12,6 +12,7 @@ import (
 // They are evidence that is out of the hands of whoever has this machine.
 type anchorConfig struct {
 	Dir     string        `yaml:"dir"`     // a folder, such as one on another machine; it must be there
+	S3      s3Config      `yaml:"s3"`      // a bucket
 	Webhook webhookConfig `yaml:"webhook"` // a receiver
 }
 
@@ -19,6 +20,9 @@ type anchorConfig struct {
 func (a anchorConfig) check() error {
 	if w := a.Webhook; w != (webhookConfig{}) && (w.URL == "" || w.SecretFile == "") {
 		return settingError{"audit.anchor.webhook", "has a url and a secret_file"}
+	}
+	if a.S3.used() {
+		return a.S3.check("audit.anchor.s3")
 	}
 	return nil
 }
@@ -38,29 +42,60 @@ func (a anchorConfig) sender() (*webhook.Sender, error) {
 // tenantAnchor is the anchor of a tenant's log, with what takes it elsewhere.
 type tenantAnchor struct {
 	*anchor.Elsewhere
-	sender *webhook.Sender // nil: there is no receiver
+	closers []func()
 }
 
-// anchor opens the anchor of the tenant's log.
-func (c config) anchor(log *slog.Logger) (*tenantAnchor, error) {
-	sender, err := c.Audit.Anchor.sender()
-	if err != nil {
-		return nil, err
+// anchor opens the anchor of the tenant's log, which lies with the erasure ledger.
+func (c config) anchor(log *slog.Logger) (_ *tenantAnchor, err error) {
+	t := &tenantAnchor{}
+	defer func() {
+		if err != nil {
+			t.Close()
+		}
+	}()
+	var main anchor.Anchor = anchor.InFolder(c.ledgerDir(), c.Tenant)
+	if c.Ledger.S3.used() {
+		if main, err = t.inBucket("ledger.s3", c.Ledger.S3.s3Config, c.Tenant); err != nil {
+			return nil, err
+		}
 	}
 	places := map[string]anchor.Place{}
 	if c.Audit.Anchor.Dir != "" {
 		places["audit.anchor.dir"] = anchor.InFolder(c.Audit.Anchor.Dir, c.Tenant)
 	}
+	if c.Audit.Anchor.S3.used() {
+		if places["audit.anchor.s3"], err = t.inBucket("audit.anchor.s3", c.Audit.Anchor.S3, c.Tenant); err != nil {
+			return nil, err
+		}
+	}
+	sender, err := c.Audit.Anchor.sender()
+	if err != nil {
+		return nil, err
+	}
 	if sender != nil {
+		t.closers = append(t.closers, sender.Close)
 		places["audit.anchor.webhook"] = anchor.Receiver{Tenant: c.Tenant, Sender: sender}
 	}
-	return &tenantAnchor{anchor.Copy(anchor.InFolder(c.ledgerDir(), c.Tenant), log, places), sender}, nil
+	t.Elsewhere = anchor.Copy(main, log, places)
+	return t, nil
+}
+
+// inBucket is the anchor of a tenant in the bucket of a section of the configuration.
+func (t *tenantAnchor) inBucket(section string, c s3Config, tenant string) (*anchor.Object, error) {
+	b, err := c.connect()
+	if err != nil {
+		return nil, fmt.Errorf("%s.%w", section, err)
+	}
+	t.closers = append(t.closers, b.Close)
+	return anchor.InBucket(b, tenant), nil
 }
 
 // Close ends the copying.
 func (t *tenantAnchor) Close() {
-	t.Elsewhere.Close()
-	if t.sender != nil {
-		t.sender.Close()
+	if t.Elsewhere != nil {
+		t.Elsewhere.Close()
+	}
+	for _, done := range t.closers {
+		done()
 	}
 }

@@ -89,7 +89,7 @@ type postgresConfig struct {
 
 func defaultPostgres() postgresConfig { return postgresConfig{MaxConnections: 32, Migrate: true} }
 
-// blobsConfig says where documents are kept. This version knows file.
+// blobsConfig says where documents are kept: file (a folder) or s3 (a bucket, for any number of nodes).
 type blobsConfig struct {
 	Engine string     `yaml:"engine"`
 	File   fileConfig `yaml:"file"`
@@ -98,15 +98,6 @@ type blobsConfig struct {
 
 type fileConfig struct {
 	Dir string `yaml:"dir"` // default: documents under home
-}
-
-type s3Config struct {
-	Endpoint      string `yaml:"endpoint"`
-	Bucket        string `yaml:"bucket"`
-	Region        string `yaml:"region"`
-	AccessKeyFile string `yaml:"access_key_file"`
-	SecretKeyFile string `yaml:"secret_key_file"`
-	ObjectLock    bool   `yaml:"object_lock"` // of the ledger alone
 }
 
 // keysConfig says who keeps the keys: local (a folder of files) or vault (HashiCorp Vault).
@@ -140,10 +131,10 @@ type vaultConfig struct {
 	SnapshotDays int `yaml:"snapshot_days"`
 }
 
-// ledgerConfig says where the erasure ledger lies: a folder of its own, on other disks than the store and the keys.
+// ledgerConfig says where the erasure ledger lies: a folder of its own, on other disks than the store and the keys, or a bucket.
 type ledgerConfig struct {
-	Path string   `yaml:"path"` // default: ledger under home
-	S3   s3Config `yaml:"s3"`
+	Path string         `yaml:"path"` // default: ledger under home
+	S3   ledgerS3Config `yaml:"s3"`   // instead of path
 }
 
 type logConfig struct {
@@ -167,7 +158,8 @@ func defaultConfig() config {
 		Tenant:          "main",
 		tenantConfig:    defaultTenant(),
 		Store:           storeConfig{Engine: engineBadger, Postgres: defaultPostgres()},
-		Blobs:           blobsConfig{Engine: "file"},
+		Blobs:           blobsConfig{Engine: blobsFile},
+		Ledger:          ledgerConfig{S3: defaultLedgerS3()},
 		MaxDocument:     64 << 20,
 		ShutdownTimeout: 30 * time.Second,
 		Audit:           auditConfig{Origin: "sandyq"},

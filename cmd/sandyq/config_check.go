@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,10 +27,6 @@ func (c config) check() error {
 		key, rule string
 	}{
 		{c.Home == "", "home", "is the folder of everything and may not be empty"},
-		{c.Blobs.Engine == "s3", "blobs.engine", "s3 is not in this version; use file"},
-		{c.Blobs.Engine != "file", "blobs.engine", "is file"},
-		{c.Blobs.S3 != s3Config{}, "blobs.s3", "is not in this version; use blobs: {engine: file}"},
-		{c.Ledger.S3 != s3Config{}, "ledger.s3", "is not in this version; use ledger: {path: …}"},
 		{c.MaxDocument < 1 || c.MaxDocument > maxMaxDocument, "max_document", fmt.Sprintf("is 1 to %d bytes", int64(maxMaxDocument))},
 		{!logOrigin.MatchString(c.Audit.Origin), "audit.origin", "is up to 100 letters, digits, dots, dashes and slashes, such as sandyq.example.kz"},
 		{c.Audit.Retention < 0, "audit.retention", "is a duration, such as 43800h for five years, or 0s for none"},
@@ -44,7 +41,7 @@ func (c config) check() error {
 	if err := c.Audit.Anchor.check(); err != nil {
 		return err
 	}
-	if err := c.Store.check(); err != nil {
+	if err := cmp.Or(c.Store.check(), c.Blobs.check(), c.Ledger.check(), c.checkBuckets()); err != nil {
 		return err
 	}
 	if err := c.checkTenants(); err != nil {

@@ -87,6 +87,9 @@ func (c *config) paths() []*string {
 		&c.Home, &c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile, &c.Store.Badger.Dir, &c.Store.Postgres.DSNFile, &c.Blobs.File.Dir, &c.Ledger.Path,
 		&c.Audit.Anchor.Dir, &c.Audit.Anchor.Webhook.SecretFile, &c.Audit.Anchor.Webhook.CAFile,
 	}
+	paths = append(paths, c.Blobs.S3.paths()...)
+	paths = append(paths, c.Ledger.S3.paths()...)
+	paths = append(paths, c.Audit.Anchor.S3.paths()...)
 	paths = append(paths, c.tenantConfig.paths()...)
 	for i := range c.Tenants {
 		paths = append(paths, c.Tenants[i].paths()...)

@@ -77,6 +77,9 @@ func missing(t *testing.T, of reflect.Type, tree map[string]any, at string) {
 	}
 }
 
+// someS3 is a bucket but for its endpoint.
+const someS3 = "bucket: x, region: r, access_key_file: a, secret_key_file: b"
+
 func TestConfigRefusals(t *testing.T) {
 	for _, c := range []struct{ name, yaml, want string }{
 		{"unknown key", "lisen: x", "unknown key lisen"},
@@ -91,9 +94,20 @@ func TestConfigRefusals(t *testing.T) {
 		{"badger beside postgres", "store: {engine: postgres, badger: {dir: x}, postgres: {dsn_file: x}}", "store.badger: is configured"},
 		{"no connections", "store: {engine: postgres, postgres: {dsn_file: x, max_connections: 0}}", "store.postgres.max_connections: is 1 to"},
 		{"unknown engine", "store: {engine: sqlite}", "store.engine: is badger or postgres"},
-		{"s3", "blobs: {engine: s3}", "blobs.engine: s3 is not in this version"},
-		{"s3 section", "blobs: {s3: {bucket: x}}", "blobs.s3: is not in this version"},
-		{"s3 ledger", "ledger: {s3: {bucket: x}}", "ledger.s3: is not in this version"},
+		{"s3 without endpoint", "blobs: {engine: s3}", "blobs.s3.endpoint: is required"},
+		{"s3 beside file", "blobs: {s3: {bucket: x}}", "blobs.s3: is configured"},
+		{"file beside s3", "blobs: {engine: s3, file: {dir: x}, s3: {" + someS3 + "}}", "blobs.file: is configured"},
+		{"unknown place of documents", "blobs: {engine: tape}", "blobs.engine: is file or s3"},
+		{"s3 in the clear", "blobs: {engine: s3, s3: {" + someS3 + ", endpoint: 'http://s3.example'}}", "blobs.s3.endpoint: is https"},
+		{"s3 by host alone", "blobs: {engine: s3, s3: {" + someS3 + ", endpoint: 's3.example'}}", "blobs.s3.endpoint: is https"},
+		{"s3 prefix", "blobs: {engine: s3, s3: {" + someS3 + ", endpoint: 'https://s3', prefix: x}}", "blobs.s3.prefix: is letters"},
+		{"s3 ledger", "ledger: {s3: {bucket: x}}", "ledger.s3.endpoint: is required"},
+		{"s3 ledger without lock", "ledger: {s3: {" + someS3 + ", object_lock: false}}", "ledger.s3.object_lock: is true"},
+		{"s3 ledger beside path", "ledger: {path: x, s3: {" + someS3 + "}}", "ledger: has both"},
+		{"s3 ledger retained", "ledger: {s3: {retain: 1h}}", "ledger.s3.bucket: is required"},
+		{"one place for both", "blobs: {engine: s3, s3: {" + someS3 + ", endpoint: 'https://s3', prefix: a/}}\n" +
+			"ledger: {s3: {" + someS3 + ", endpoint: 'https://s3', prefix: a/b/}}", "ledger.s3.prefix: overlaps"},
+		{"s3 anchor", "audit: {anchor: {s3: {endpoint: 'https://s3'}}}", "audit.anchor.s3.bucket: is required"},
 		{"unknown provider", "keys: {provider: aws}", "keys.provider: is local or vault"},
 		{"two openers", "keys: {local: {passphrase_file: a, key_file: b}}", "keys.local: has both"},
 		{"vault without address", "keys: {provider: vault}", "keys.vault.address: is required"},
@@ -140,6 +154,8 @@ func TestConfigAccepts(t *testing.T) {
 		"listen: 0.0.0.0:7440\ntls: {terminated_upstream: true}", "listen: :7440\ntls: {cert_file: x, key_file: y}",
 		"keys: {provider: vault, vault: {address: 'https://v', auth: {method: token, token_file: x}}}",
 		"store: {engine: postgres, postgres: {dsn_file: x}}",
+		"blobs: {engine: s3, s3: {" + someS3 + ", endpoint: 'https://s3.example:9000', prefix: a/b/, path_style: true}}",
+		"ledger: {s3: {" + someS3 + ", endpoint: 'http://127.0.0.1:9000', retain: 0s}}",
 	} {
 		c, err := parseConfig([]byte(text))
 		if err == nil {

@@ -87,6 +87,9 @@ func checkPermissions(found *findings, c config) (ours bool) {
 // secretFiles are the files that hold secrets, as configured.
 func (c config) secretFiles() []string {
 	files := []string{c.TLS.KeyFile, c.Store.Postgres.DSNFile, c.Audit.Anchor.Webhook.SecretFile}
+	files = append(files, c.Blobs.S3.secretFiles()...)
+	files = append(files, c.Ledger.S3.secretFiles()...)
+	files = append(files, c.Audit.Anchor.S3.secretFiles()...)
 	for _, of := range c.tenants() {
 		v := of.Keys.Vault
 		files = append(files, of.Keys.Local.PassphraseFile, v.Auth.SecretIDFile, v.Auth.TokenFile)
@@ -104,7 +107,7 @@ func (c config) secretFiles() []string {
 // checkPlaces sees that a backup of the data cannot hold the keys by accident.
 func checkPlaces(found *findings, c config) {
 	var errs []error
-	aparts := []string{c.ledgerDir()}
+	aparts := c.ledgerDirs()
 	for _, of := range c.tenants() {
 		aparts = append(aparts, of.keyringDir())
 	}

@@ -19,7 +19,11 @@ func checkSpace(found *findings, c config) {
 	least := uint64(2 * (reserve.NewData + reserve.Reading + reserve.Vital))
 	var errs []error
 	lowest := ^uint64(0)
-	for _, dir := range c.dataDirs() {
+	dirs := c.dataDirs()
+	if len(dirs) == 0 {
+		dirs = []string{c.Home}
+	}
+	for _, dir := range dirs {
 		free, err := freeSpace(dir)
 		lowest = min(lowest, free)
 		if err == nil && free < least {

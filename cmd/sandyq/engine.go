@@ -87,12 +87,15 @@ func (c config) storeName() string {
 	return c.storeDir()
 }
 
-// dataDirs are the folders that hold rows and documents. PostgreSQL keeps its rows elsewhere.
-func (c config) dataDirs() []string {
-	if c.Store.Engine == enginePostgres {
-		return []string{c.documentsDir()}
+// dataDirs are the folders that hold rows and documents. Servers keep theirs elsewhere.
+func (c config) dataDirs() (dirs []string) {
+	if c.Store.Engine == engineBadger {
+		dirs = append(dirs, c.storeDir())
 	}
-	return []string{c.storeDir(), c.documentsDir()}
+	if c.Blobs.Engine == blobsFile {
+		dirs = append(dirs, c.documentsDir())
+	}
+	return dirs
 }
 
 func (s storeConfig) check() error {

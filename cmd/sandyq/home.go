@@ -19,6 +19,14 @@ func (c config) documentsDir() string {
 }
 func (c config) ledgerDir() string { return or(c.Ledger.Path, filepath.Join(c.Home, "ledger")) }
 
+// ledgerDirs is the folder of the ledger, unless a bucket has it.
+func (c config) ledgerDirs() []string {
+	if c.Ledger.S3.used() {
+		return nil
+	}
+	return []string{c.ledgerDir()}
+}
+
 // keyringDir is each tenant's own, as is what lies in it.
 func (c config) keyringDir() string {
 	return or(c.Keys.Local.Dir, filepath.Join(c.Home, c.folder, "keyring"))
@@ -44,9 +52,12 @@ func or(s, otherwise string) string {
 	return s
 }
 
+// mainDir is the folder that init leaves something in: of the store, or of whatever else is on this machine.
+func (c config) mainDir() string { return append(c.dataDirs(), c.Home)[0] }
+
 // isSetUp reports whether there is a store: whether init, or serve --dev, got that far once.
 func (c config) isSetUp() (bool, error) {
-	entries, err := os.ReadDir(c.dataDirs()[0])
+	entries, err := os.ReadDir(c.mainDir())
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -58,7 +69,7 @@ func (c config) isSetUp() (bool, error) {
 
 // errNotSetUp is the answer to whoever runs a vault in a home that has none.
 func (c config) errNotSetUp() error {
-	return hinted(fmt.Errorf("%s was never set up: there is no store in %s", c.Home, c.dataDirs()[0]),
+	return hinted(fmt.Errorf("%s was never set up: there is no store in %s", c.Home, c.mainDir()),
 		"run `sandyq init` with the same --config or --home once")
 }
 
@@ -78,8 +89,10 @@ func (c config) ready() error {
 // may do without a ledger.
 func (c config) checkFolders() []error {
 	dirs := c.dataDirs()
-	if _, err := os.Stat(c.ledgerDir()); !errors.Is(err, fs.ErrNotExist) {
-		dirs = append(dirs, c.ledgerDir())
+	for _, dir := range c.ledgerDirs() {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			dirs = append(dirs, dir)
+		}
 	}
 	for _, of := range c.tenants() {
 		if of.Keys.Provider == providerLocal {
@@ -98,7 +111,7 @@ func setUp(c config) error {
 	if err := homeDir(c.Home); err != nil {
 		return fmt.Errorf("set up: %w", err)
 	}
-	for _, dir := range append(c.dataDirs(), c.ledgerDir()) {
+	for _, dir := range append(c.dataDirs(), c.ledgerDirs()...) {
 		if err := privateDir(dir); err != nil {
 			return fmt.Errorf("set up: %w", err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sandyq/sandyq/vault/clock"
+	"github.com/sandyq/sandyq/vault/ledger"
 	"github.com/sandyq/sandyq/vault/ledger/file"
 )
 
@@ -77,18 +78,32 @@ func rebuildLedger(ctx context.Context, e *env, c config, name string) (err erro
 	}
 	t := chosen[0]
 	out := rebuilt{Tenant: t.Name}
-	path := file.Path(c.ledgerDir(), t.Name)
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		out.Kept = path + ".lost-" + clock.System().UTC().Format("20060102T150405Z")
-		if err := os.Rename(path, out.Kept); err != nil {
-			return fmt.Errorf("put the old ledger aside: %w", err)
+	if !c.Ledger.S3.used() {
+		if out.Kept, err = putLedgerAside(file.Path(c.ledgerDir(), t.Name)); err != nil {
+			return err
 		}
 	}
-	if out.Entries, err = t.Service.RebuildLedger(ctx); err != nil {
+	out.Entries, err = t.Service.RebuildLedger(ctx)
+	if errors.Is(err, ledger.ErrExists) {
+		return hinted(err, "nobody can move what lies in the bucket: name another ledger.s3.prefix")
+	}
+	if err != nil {
 		return err
 	}
 	return e.answer(out, func(w io.Writer) error {
 		_, err := fmt.Fprintf(w, "the new erasure ledger lists %d erasures\n", out.Entries)
 		return err
 	})
+}
+
+// putLedgerAside moves what lies in the place of a ledger, and tells where to; empty when nothing does.
+func putLedgerAside(path string) (kept string, err error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	kept = path + ".lost-" + clock.System().UTC().Format("20060102T150405Z")
+	if err := os.Rename(path, kept); err != nil {
+		return "", fmt.Errorf("put the old ledger aside: %w", err)
+	}
+	return kept, nil
 }

@@ -91,6 +91,10 @@ func restore(ctx context.Context, e *env, c config, from source, live bool) (err
 		return hinted(usagef("restore writes a store of the engine %s, and the configuration names %s", engineBadger, c.Store.Engine),
 			"restore PostgreSQL from its own backup: see docs/backups.md")
 	}
+	if c.Blobs.Engine != blobsFile {
+		return hinted(usagef("restore writes documents into a folder, and the configuration names %s", c.Blobs.Engine),
+			"see docs/storage.md")
+	}
 	if err := c.vacant(); err != nil {
 		return err
 	}

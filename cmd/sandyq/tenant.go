@@ -18,6 +18,7 @@ import (
 	"github.com/sandyq/sandyq/vault/httpapi"
 	"github.com/sandyq/sandyq/vault/ledger"
 	"github.com/sandyq/sandyq/vault/ledger/file"
+	"github.com/sandyq/sandyq/vault/ledger/s3"
 	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/webhook"
 )
@@ -106,7 +107,14 @@ func (c config) ledger(keys kms.Signer) vault.OpenLedger {
 		if err != nil {
 			return nil, err
 		}
-		return file.For(ctx, use, c.ledgerDir(), o)
+		if !c.Ledger.S3.used() {
+			return file.For(ctx, use, c.ledgerDir(), o)
+		}
+		in, err := c.Ledger.S3.open()
+		if err != nil {
+			return nil, err
+		}
+		return s3.For(ctx, use, in, o)
 	}
 }
 

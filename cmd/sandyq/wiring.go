@@ -12,7 +12,6 @@ import (
 	"github.com/sandyq/sandyq/crypto/kms/local"
 	"github.com/sandyq/sandyq/metrics"
 	"github.com/sandyq/sandyq/vault"
-	"github.com/sandyq/sandyq/vault/blob/file"
 	"github.com/sandyq/sandyq/vault/store/badgerdb"
 )
 
@@ -25,7 +24,7 @@ const (
 // node is what one process runs: the vault of each tenant over one store, with all they are made of.
 type node struct {
 	Tenants []*tenant // in the configuration's order, the first one first
-	Blobs   *file.Store
+	Blobs   documents
 	Store   engine
 	Place   string // where the store lies
 
@@ -84,9 +83,8 @@ func openParts(ctx context.Context, c config, log *slog.Logger, reg *metrics.Reg
 	if n.Place, err = n.Store.Place(); err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	// Documents stop at the same floor as new rows, so that blocks and erasures have room left when both are on one disk.
-	if n.Blobs, err = file.Open(c.documentsDir(), uint64(badgerdb.DefaultReserve.NewData)); err != nil {
-		return nil, fmt.Errorf("open the documents: %w", err)
+	if n.Blobs, err = openDocuments(ctx, c); err != nil {
+		return nil, err
 	}
 	return n, nil
 }

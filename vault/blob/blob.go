@@ -17,6 +17,17 @@ var ErrNotFound = errors.New("blob: not found")
 // ErrNoSpace: too little room is left for new blobs.
 var ErrNoSpace = errors.New("blob: too little free space")
 
+// ErrUnavailable: where the blobs lie cannot be reached, or not now. What was asked may or may not have happened.
+var ErrUnavailable = errors.New("blob: the storage cannot be reached")
+
+// Kept is the error of a removal when the storage keeps, by rules that are not ours, what was removed: a bucket with object
+// lock. Nobody who asks for the blob finds it; whoever has the bucket does. It is gone when a later removal has no error.
+type Kept struct {
+	Until time.Time // when it can be removed; zero when nobody knows
+}
+
+func (k *Kept) Error() string { return "blob: removed, and kept by the storage for a time" }
+
 // ID names a blob: 128 random bits.
 type ID [16]byte
 
@@ -34,11 +45,11 @@ func (id ID) String() string { return hex.EncodeToString(id[:]) }
 type Store interface {
 	// Create begins a blob. It exists for others only after Commit.
 	Create(ctx context.Context, id ID) (Writer, error)
-	// Open opens a committed blob, or ErrNotFound.
+	// Open opens a committed blob, or ErrNotFound. The blob is read no longer than the context lasts.
 	Open(ctx context.Context, id ID) (Reader, error)
-	// Remove removes a blob, durably; an absent one is no error.
+	// Remove removes a blob, durably; an absent one is no error. A blob that the storage keeps is a *Kept.
 	Remove(ctx context.Context, id ID) error
-	// List calls f for every blob, committed or still being written, until f returns an error.
+	// List calls f for every blob, committed, still being written or kept after its removal, until f returns an error.
 	List(ctx context.Context, f func(Info) error) error
 }
 

@@ -26,6 +26,9 @@ var (
 	ErrFailed = errors.New("writing the erasure ledger failed: see that its disk is well and has room, and start the process again")
 	// ErrExists: there is a ledger where one was to be made.
 	ErrExists = errors.New("there is an erasure ledger already: it is never replaced")
+	// ErrUnavailable: where the ledger lies cannot be reached, or not now. It tells nothing of what the ledger holds; what was to
+	// be appended may or may not be there.
+	ErrUnavailable = errors.New("the erasure ledger cannot be reached, or not now")
 	// ErrClosed: the ledger was closed.
 	ErrClosed = errors.New("the erasure ledger is closed")
 	// ErrConflict: a ref stands in the ledger for another destruction.

@@ -23,10 +23,16 @@ type Place interface {
 // Every is how often a place gets a checkpoint at most.
 const Every = 10 * time.Second
 
-// Elsewhere is a File whose checkpoints are copied to other places: the newest, with best effort, again and again until
+// Anchor is where the last checkpoint lies: a [File] or an [Object].
+type Anchor interface {
+	Place
+	Last(ctx context.Context) ([]byte, error)
+}
+
+// Elsewhere is an Anchor whose checkpoints are copied to other places: the newest, with best effort, again and again until
 // one arrives. The log waits for none of them.
 type Elsewhere struct {
-	*File
+	Anchor
 	log   *slog.Logger
 	every time.Duration
 
@@ -36,20 +42,23 @@ type Elsewhere struct {
 	mu     sync.Mutex    // held while newest are replaced
 }
 
-// Copy begins to copy what f keeps, and what it has kept, to places by the names that they have in the log. Close ends it.
-func Copy(f *File, log *slog.Logger, places map[string]Place) *Elsewhere {
-	return copyEvery(Every, f, log, places)
+// Copy begins to copy what a keeps, and what it has kept, to places by the names that they have in the log. Close ends it.
+func Copy(a Anchor, log *slog.Logger, places map[string]Place) *Elsewhere {
+	return copyEvery(Every, a, log, places)
 }
 
-func copyEvery(every time.Duration, f *File, log *slog.Logger, places map[string]Place) *Elsewhere {
+func copyEvery(every time.Duration, a Anchor, log *slog.Logger, places map[string]Place) *Elsewhere {
 	ctx, stop := context.WithCancel(context.Background())
-	e := &Elsewhere{File: f, log: log, every: every, stop: stop}
+	e := &Elsewhere{Anchor: a, log: log, every: every, stop: stop}
 	for name, p := range places {
 		newest := make(chan []byte, 1)
 		e.newest = append(e.newest, newest)
 		e.work.Go(func() { e.copyTo(ctx, name, p, newest) })
 	}
-	if last, err := f.Last(ctx); err == nil && last != nil {
+	if len(places) == 0 {
+		return e
+	}
+	if last, err := a.Last(ctx); err == nil && last != nil {
 		e.offer(last)
 	}
 	return e
@@ -63,7 +72,7 @@ func (e *Elsewhere) Close() {
 
 // Keep implements translog.Anchor.
 func (e *Elsewhere) Keep(ctx context.Context, note []byte) error {
-	if err := e.File.Keep(ctx, note); err != nil {
+	if err := e.Anchor.Keep(ctx, note); err != nil {
 		return err
 	}
 	e.offer(note)

@@ -1,11 +1,12 @@
-// Package anchor keeps the last checkpoint of a tenant's transparency log outside the store: in a file beside the erasure ledger,
-// which is in no backup of the store or of the keys, and so is not put back with them. A store that was put back is told by it
-// (see vault/audit/translog). Copies go elsewhere, as evidence for others and against who can write beside the ledger, too.
+// Package anchor keeps the last checkpoint of a tenant's transparency log outside the store: in a file or an object beside the erasure
+// ledger, which is in no backup of the store or of the keys, and so is not put back with them. A store that was put back is told by
+// it (see vault/audit/translog). Copies go elsewhere, as evidence for others and against who can write beside the ledger, too.
 //
 // # Format
 //
 // <tenant>.checkpoint is the checkpoint as it was signed (c2sp.org/tlog-checkpoint), and nothing else. It is replaced whole: written
-// aside, synced, renamed, and the folder synced, so that a crash leaves the one or the other.
+// aside, synced, renamed, and the folder synced, so that a crash leaves the one or the other. In a bucket it is an object of that
+// name; of earlier versions that the bucket keeps none counts.
 package anchor
 
 import (

@@ -3,7 +3,7 @@
 //
 // The program is `versitygw` when the machine has it, else the release that the nested module in build/ pins; see Find and Build.
 // A machine without any skips the test, except where SANDYQ_REQUIRE_SERVERS=1 or CI=true: there the test fails. No server
-// outlives the test that started it, nor, on Linux, the test binary.
+// outlives the test that started it, nor, on Linux, the test binary. A test may kill it and run it again on its data.
 package s3server
 
 import (
@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -26,10 +27,15 @@ type Server struct {
 	AccessKey string // may do everything
 	SecretKey string
 	Region    string
+
+	binary, home string
+	process      *os.Process // nil while it is killed
+	done         chan struct{}
+	buckets      atomic.Int32
 }
 
 // Start runs a fresh server for t, and discards it, data and all, when t ends.
-func Start(t testing.TB) Server {
+func Start(t testing.TB) *Server {
 	t.Helper()
 	binary, err := Find()
 	required := os.Getenv("SANDYQ_REQUIRE_SERVERS") == "1" || os.Getenv("CI") == "true"
@@ -39,58 +45,73 @@ func Start(t testing.TB) Server {
 	if err != nil {
 		t.Fatalf("start an S3 server: %v", err)
 	}
-	var last error
+	s := &Server{AccessKey: "test", SecretKey: "test-secret", Region: "us-east-1", binary: binary, home: t.TempDir()}
+	for _, dir := range []string{s.data(), s.versions()} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(s.Kill)
 	for range 5 { // a port may be lost between the choice and the server's own bind
-		s, err := launch(t, binary)
+		if s.Address, err = freeAddress(); err == nil {
+			err = s.launch()
+		}
 		if err == nil {
 			return s
 		}
-		last = err
 	}
-	t.Fatalf("start an S3 server: %v", last)
-	return Server{}
+	t.Fatalf("start an S3 server: %v", err)
+	return nil
 }
 
-func launch(t testing.TB, binary string) (Server, error) {
-	home := t.TempDir()
-	data, versions := filepath.Join(home, "data"), filepath.Join(home, "versions")
-	for _, dir := range []string{data, versions} {
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			return Server{}, err
-		}
+func (s *Server) data() string     { return filepath.Join(s.home, "data") }
+func (s *Server) versions() string { return filepath.Join(s.home, "versions") }
+
+// Kill ends the server with SIGKILL, and waits until it is gone.
+func (s *Server) Kill() {
+	if s.process == nil {
+		return
 	}
-	address, err := freeAddress()
+	_ = s.process.Kill() // it may have ended
+	<-s.done
+	s.process = nil
+}
+
+// Restart runs the server that was killed again, on its data and at its address.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	if err := s.launch(); err != nil {
+		t.Fatalf("start the S3 server again: %v", err)
+	}
+}
+
+func (s *Server) launch() error {
+	log, err := os.Create(filepath.Join(s.home, "log"))
 	if err != nil {
-		return Server{}, err
+		return err
 	}
-	s := Server{Address: address, AccessKey: "test", SecretKey: "test-secret", Region: "us-east-1"}
-	log, err := os.Create(filepath.Join(home, "log"))
-	if err != nil {
-		return Server{}, err
-	}
-	defer func() { _ = log.Close() }()                                                                                                // the process has it open by itself
-	cmd := exec.Command(binary, "--port", address, "--access", s.AccessKey, "--secret", s.SecretKey, "--region", s.Region, "--quiet", //nolint:gosec // the developer names the binary
-		"posix", "--versioning-dir", versions, data)
+	defer func() { _ = log.Close() }()                                                                                                    // the process has it open by itself
+	cmd := exec.Command(s.binary, "--port", s.Address, "--access", s.AccessKey, "--secret", s.SecretKey, "--region", s.Region, "--quiet", //nolint:gosec // the developer names the binary
+		"posix", "--versioning-dir", s.versions(), s.data())
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = dieWithParent()
 	done, err := spawn(cmd)
 	if err != nil {
-		return Server{}, err
+		return err
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may have ended
-		<-done
-	})
+	s.process, s.done = cmd.Process, done
 	for deadline := time.After(startLimit); ; {
-		if c, err := net.DialTimeout("tcp", address, time.Second); err == nil {
-			return s, c.Close()
+		if c, err := net.DialTimeout("tcp", s.Address, time.Second); err == nil {
+			return c.Close()
 		}
 		select {
 		case <-done:
+			s.process = nil
 			output, _ := os.ReadFile(log.Name())
-			return Server{}, fmt.Errorf("%s ended at start (%s):\n%s", binary, cmd.ProcessState, output)
+			return fmt.Errorf("%s ended at start (%s):\n%s", s.binary, cmd.ProcessState, output)
 		case <-deadline:
-			return Server{}, fmt.Errorf("%s does not answer after %s", binary, startLimit)
+			s.Kill()
+			return fmt.Errorf("%s does not answer after %s", s.binary, startLimit)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

@@ -5,36 +5,30 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/minio/minio-go/v7"
+	"github.com/sandyq/sandyq/vault/bucket"
 )
 
 // list goes through the lines from a number on, in order. Of each object it yields the oldest version, which a listing has last.
 func (m *medium) list(ctx context.Context, from uint64) iter.Seq2[object, error] {
 	return func(yield func(object, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel() // ends the listing
-		o := minio.ListObjectsOptions{Prefix: m.folder, Recursive: true, WithVersions: true}
+		what := bucket.Listing{Under: m.folder, Versions: true}
 		if from > 0 {
-			o.StartAfter = m.key(from - 1)
+			what.After = m.key(from - 1)
 		}
 		current, any := object{}, false
-		for info := range m.client.ListObjectsIter(ctx, m.bucket, o) {
-			if info.Err != nil {
-				yield(object{}, fmt.Errorf("list lines: %w", info.Err))
+		for o, err := range m.bucket.List(ctx, what) {
+			if err != nil {
+				yield(object{}, fmt.Errorf("list lines: %w", told(err)))
 				return
 			}
-			number, ok := m.number(info.Key)
-			if !ok || number < from || info.IsDeleteMarker {
+			number, ok := m.number(o.Key)
+			if !ok || number < from || o.Marker {
 				continue
 			}
 			if any && number != current.number && !yield(current, nil) {
 				return
 			}
-			current, any = object{number: number, version: info.VersionID}, true
-		}
-		if err := ctx.Err(); err != nil {
-			yield(object{}, fmt.Errorf("list lines: %w", err))
-			return
+			current, any = object{number: number, version: o.Version}, true
 		}
 		if any {
 			yield(current, nil)

@@ -19,36 +19,39 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sandyq/sandyq/vault/bucket"
 	"github.com/sandyq/sandyq/vault/ledger"
 )
 
-// Config names the bucket. All but Prefix and Retain are needed.
+// Config names the bucket, which was made beforehand with object lock.
 type Config struct {
-	Endpoint  string // host and port, without scheme
-	Insecure  bool   // plain HTTP: a server on this machine
-	Region    string
-	Bucket    string // made beforehand, with object lock
-	Prefix    string // of all keys
-	AccessKey string
-	SecretKey string
+	bucket.Config
 	// Retain is how long a line cannot be removed after it was written. Zero leaves it to the bucket's default retention,
 	// without which Open refuses.
 	Retain time.Duration
+}
+
+// For opens the ledger of a tenant in the bucket for a use.
+func For(ctx context.Context, use ledger.Use, c Config, o ledger.Options) (*ledger.Book, error) {
+	if use == ledger.Look {
+		return open(ctx, c, o, true)
+	}
+	b, err := Open(ctx, c, o)
+	if use == ledger.Create && errors.Is(err, ledger.ErrMissing) {
+		return Create(ctx, c, o)
+	}
+	return b, err
 }
 
 // Create makes the ledger of a tenant in the bucket, and opens it. It fails with ledger.ErrExists when there is one.
@@ -61,24 +64,30 @@ func Create(ctx context.Context, c Config, o ledger.Options) (*ledger.Book, erro
 	_, _ = rand.Read(h.ID[:]) // never fails (crypto/rand)
 	line, err := ledger.SealHeader(ctx, o.Signer, h)
 	if err == nil {
-		err = m.put(ctx, 0, line, o.Clock())
+		err = m.put(ctx, 0, line)
 	}
 	if errors.Is(err, ledger.ErrBehind) {
 		err = ledger.ErrExists
 	}
-	if err != nil {
-		return nil, fmt.Errorf("ledger/s3: create: %w", errors.Join(err, m.Close()))
+	if err = errors.Join(err, m.Close()); err != nil {
+		return nil, fmt.Errorf("ledger/s3: create: %w", err)
 	}
-	return ledger.Open(ctx, m, o)
+	return Open(ctx, c, o)
 }
 
 // Open opens the ledger of a tenant and reads all of it. It fails with ledger.ErrMissing when there is none.
 func Open(ctx context.Context, c Config, o ledger.Options) (*ledger.Book, error) {
+	return open(ctx, c, o, false)
+}
+
+// open opens a ledger to write to it, or to look at it alone.
+func open(ctx context.Context, c Config, o ledger.Options, look bool) (*ledger.Book, error) {
 	m, err := connect(ctx, c, o)
 	if err != nil {
 		return nil, fmt.Errorf("ledger/s3: open: %w", err)
 	}
-	if _, err := m.Last(ctx); err != nil {
+	m.look = look
+	if err := m.probe(ctx); err != nil {
 		return nil, fmt.Errorf("ledger/s3: open: %w", errors.Join(err, m.Close()))
 	}
 	b, err := ledger.Open(ctx, m, o)
@@ -90,12 +99,11 @@ func Open(ctx context.Context, c Config, o ledger.Options) (*ledger.Book, error)
 
 // medium is a ledger.Medium over a bucket.
 type medium struct {
-	client *minio.Client
-	bucket string
+	bucket *bucket.Bucket
 	folder string // prefix of all keys
 	retain time.Duration
 	now    func() time.Time
-	idle   func() // ends connections that are not in use
+	look   bool // nothing is appended
 
 	mu   sync.Mutex
 	last object // the last line seen; what is behind it is not listed again
@@ -110,31 +118,53 @@ type object struct {
 	version string // empty: not known
 }
 
-// connect makes a client and sees that the bucket locks what is put there.
+// connect opens the bucket and sees that it locks what is put there.
 func connect(ctx context.Context, c Config, o ledger.Options) (*medium, error) {
-	transport, err := minio.DefaultTransport(!c.Insecure)
+	b, err := bucket.New(c.Config)
 	if err != nil {
-		return nil, fmt.Errorf("prepare connections: %w", err)
+		return nil, err
 	}
-	client, err := minio.New(c.Endpoint, &minio.Options{
-		Creds: credentials.NewStaticV4(c.AccessKey, c.SecretKey, ""), Secure: !c.Insecure, Region: c.Region, Transport: transport,
-	})
+	f, err := b.Features(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("prepare the client: %w", err)
+		b.Close()
+		return nil, told(err)
 	}
-	lock, mode, _, _, err := client.GetObjectLockConfig(ctx, c.Bucket)
-	if err != nil {
-		transport.CloseIdleConnections()
-		return nil, fmt.Errorf("ask whether bucket %s has object lock, which the ledger needs: %w", c.Bucket, err)
-	}
-	if lock != "Enabled" || c.Retain <= 0 && (mode == nil || *mode != minio.Compliance) {
-		transport.CloseIdleConnections()
+	if !f.Lock || c.Retain <= 0 && !f.Compliance {
+		b.Close()
 		return nil, fmt.Errorf("bucket %s does not keep what is put there: it needs object lock, and a retention in compliance mode", c.Bucket)
 	}
-	return &medium{
-		client: client, bucket: c.Bucket, folder: c.Prefix + o.Tenant + "/", retain: c.Retain, now: o.Clock,
-		idle: transport.CloseIdleConnections,
-	}, nil
+	return &medium{bucket: b, folder: o.Tenant + "/", retain: c.Retain, now: o.Clock}, nil
+}
+
+// told says of a bucket that is out of reach that the ledger is.
+func told(err error) error {
+	if errors.Is(err, bucket.ErrUnavailable) {
+		return fmt.Errorf("%w: %w", ledger.ErrUnavailable, err)
+	}
+	return err
+}
+
+// probe sees that there is a ledger, and that the server refuses to put its header a second time: on one that does not know
+// If-None-Match, two processes would write over each other.
+func (m *medium) probe(ctx context.Context) error {
+	last, err := m.Last(ctx)
+	if err != nil || m.look {
+		return err
+	}
+	header := last.Line
+	if last.Number != 0 {
+		if header, err = m.get(ctx, object{}); err != nil {
+			return err
+		}
+	}
+	switch err := m.put(ctx, 0, header); {
+	case err == nil:
+		return errors.New("the server puts an object over another in spite of If-None-Match, without which no two processes can share a ledger")
+	case errors.Is(err, ledger.ErrBehind):
+		return nil
+	default:
+		return err
+	}
 }
 
 func (m *medium) key(number uint64) string { return fmt.Sprintf("%s%016d", m.folder, number) }
@@ -147,27 +177,28 @@ func (m *medium) number(key string) (uint64, bool) {
 }
 
 // put writes one line, durably, unless there is one.
-func (m *medium) put(ctx context.Context, number uint64, line []byte, now time.Time) error {
-	o := minio.PutObjectOptions{ContentType: "application/json", DisableMultipart: true, SendContentMd5: true}
+func (m *medium) put(ctx context.Context, number uint64, line []byte) error {
+	how := bucket.Put{New: true}
 	if m.retain > 0 {
-		o.Mode, o.RetainUntilDate = minio.Compliance, now.Add(m.retain).UTC()
+		how.Retain = m.now().Add(m.retain)
 	}
-	o.SetMatchETagExcept("*")
-	_, err := m.client.PutObject(ctx, m.bucket, m.key(number), bytes.NewReader(line), int64(len(line)), o)
-	switch minio.ToErrorResponse(err).Code {
-	case minio.PreconditionFailed, "ConditionalRequestConflict":
+	err := m.bucket.Put(ctx, m.key(number), line, how)
+	if errors.Is(err, bucket.ErrExists) {
 		return ledger.ErrBehind
 	}
 	if err != nil {
-		return fmt.Errorf("put line %d: %w", number, err)
+		return fmt.Errorf("put line %d: %w", number, told(err))
 	}
 	return nil
 }
 
 // Append implements [ledger.Medium].
 func (m *medium) Append(ctx context.Context, number uint64, lines ...[]byte) error {
+	if m.look {
+		return ledger.ErrInUse
+	}
 	for i, line := range lines {
-		if err := m.put(ctx, number+uint64(i), line, m.now()); err != nil {
+		if err := m.put(ctx, number+uint64(i), line); err != nil {
 			return err
 		}
 	}
@@ -203,13 +234,12 @@ func (m *medium) Last(ctx context.Context) (ledger.Last, error) {
 
 // get reads one line.
 func (m *medium) get(ctx context.Context, o object) ([]byte, error) {
-	r, err := m.client.GetObject(ctx, m.bucket, m.key(o.number), minio.GetObjectOptions{VersionID: o.version})
-	if err != nil {
-		return nil, fmt.Errorf("get line %d: %w", o.number, err)
+	line, err := m.bucket.Get(ctx, m.key(o.number), o.version, ledger.MaxLine)
+	if errors.Is(err, bucket.ErrTooLong) {
+		err = ledger.ErrDamaged
 	}
-	line, err := io.ReadAll(io.LimitReader(r, ledger.MaxLine+1))
-	if err = errors.Join(err, r.Close()); err != nil {
-		return nil, fmt.Errorf("get line %d: %w", o.number, err)
+	if err != nil {
+		return nil, fmt.Errorf("get line %d: %w", o.number, told(err))
 	}
 	return line, nil
 }
@@ -264,6 +294,6 @@ func (m *medium) deliver(ctx context.Context, batch []object, f func(line []byte
 
 // Close implements [ledger.Medium].
 func (m *medium) Close() error {
-	m.idle()
+	m.bucket.Close()
 	return nil
 }

@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 	"go.uber.org/goleak"
 
 	"github.com/sandyq/sandyq/vault/blob/s3server"
@@ -27,39 +25,24 @@ const decade = 10 * 365 * 24 * time.Hour
 
 // bench is one server, and a client that may do everything.
 type bench struct {
-	server  s3server.Server
-	client  *minio.Client
-	buckets atomic.Int32
+	server *s3server.Server
+	client *minio.Client
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	s := s3server.Start(t)
-	transport, err := minio.DefaultTransport(false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(transport.CloseIdleConnections)
-	client, err := minio.New(s.Address, &minio.Options{
-		Creds: credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""), Region: s.Region, Transport: transport,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &bench{server: s, client: client}
+	return &bench{server: s, client: s.Client(t)}
 }
 
 // bucket makes a bucket and returns what a ledger in it is configured with.
 func (b *bench) bucket(t testing.TB, lock bool) s3.Config {
 	t.Helper()
-	name := fmt.Sprintf("ledger-%d", b.buckets.Add(1))
-	if err := b.client.MakeBucket(t.Context(), name, minio.MakeBucketOptions{ObjectLocking: lock}); err != nil {
-		t.Fatal(err)
+	kind := s3server.Versioned
+	if lock {
+		kind = s3server.Locking
 	}
-	return s3.Config{
-		Endpoint: b.server.Address, Insecure: true, Region: b.server.Region, Bucket: name, Prefix: "sandyq/",
-		AccessKey: b.server.AccessKey, SecretKey: b.server.SecretKey, Retain: decade,
-	}
+	return s3.Config{Config: b.server.Bucket(t, kind), Retain: decade}
 }
 
 // options are those of the suite.
