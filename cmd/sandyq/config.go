@@ -119,14 +119,15 @@ type localConfig struct {
 
 // vaultConfig is HashiCorp Vault. The keys are those of hashicorp.Config, which says more; the tenant is config's own.
 type vaultConfig struct {
-	Address   string          `yaml:"address"`
-	Addresses []string        `yaml:"addresses"`
-	CAFile    string          `yaml:"ca_file"`
-	Namespace string          `yaml:"namespace"`
-	Mount     string          `yaml:"mount"`
-	Timeout   time.Duration   `yaml:"timeout"`
-	Auth      hashicorp.Auth  `yaml:"auth"`
-	EraseAuth *hashicorp.Auth `yaml:"erase_auth"`
+	Address       string          `yaml:"address"`
+	Addresses     []string        `yaml:"addresses"`
+	CAFile        string          `yaml:"ca_file"`
+	TLSServerName string          `yaml:"tls_server_name"`
+	Namespace     string          `yaml:"namespace"`
+	Mount         string          `yaml:"mount"`
+	Timeout       time.Duration   `yaml:"timeout"`
+	Auth          hashicorp.Auth  `yaml:"auth"`
+	EraseAuth     *hashicorp.Auth `yaml:"erase_auth"`
 	// SnapshotDays is for how long snapshots of the server are kept. Certificates of erasure state it; nothing enforces it here.
 	SnapshotDays int `yaml:"snapshot_days"`
 }

@@ -80,7 +80,7 @@ func (k keysConfig) check() error {
 			return settingError{"keys.vault", "has both address and addresses; use one of them"}
 		}
 		if v.Auth.Method == "" {
-			return settingError{"keys.vault.auth.method", "is required when keys.provider is vault: approle or token"}
+			return settingError{"keys.vault.auth.method", "is required when keys.provider is vault: approle, kubernetes, jwt, cert or token"}
 		}
 		if v.SnapshotDays < 1 || v.SnapshotDays > maxSnapshotDays {
 			return settingError{"keys.vault.snapshot_days", "is 1 to 36500 days"}

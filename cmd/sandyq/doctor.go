@@ -92,9 +92,9 @@ func (c config) secretFiles() []string {
 	files = append(files, c.Audit.Anchor.S3.secretFiles()...)
 	for _, of := range c.tenants() {
 		v := of.Keys.Vault
-		files = append(files, of.Keys.Local.PassphraseFile, v.Auth.SecretIDFile, v.Auth.TokenFile)
+		files = append(append(files, of.Keys.Local.PassphraseFile), v.Auth.SecretFiles()...)
 		if v.EraseAuth != nil {
-			files = append(files, v.EraseAuth.SecretIDFile, v.EraseAuth.TokenFile)
+			files = append(files, v.EraseAuth.SecretFiles()...)
 		}
 		files = append(files, of.Alerts.secretFiles()...)
 		if of.Keys.Provider == providerLocal && of.Keys.Local.PassphraseFile == "" {

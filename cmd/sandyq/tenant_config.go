@@ -111,10 +111,10 @@ func (t *tenantConfig) paths() []*string {
 	paths := []*string{
 		&t.Schema, &t.Purposes, &t.Policies, &t.ConsentTexts,
 		&k.Local.Dir, &k.Local.PassphraseFile, &k.Local.KeyFile, &k.Vault.CAFile,
-		&k.Vault.Auth.RoleIDFile, &k.Vault.Auth.SecretIDFile, &k.Vault.Auth.TokenFile,
 	}
+	paths = append(paths, k.Vault.Auth.Files()...)
 	if a := k.Vault.EraseAuth; a != nil {
-		paths = append(paths, &a.RoleIDFile, &a.SecretIDFile, &a.TokenFile)
+		paths = append(paths, a.Files()...)
 	}
 	return append(paths, t.Alerts.paths()...)
 }

@@ -125,8 +125,8 @@ func openKeys(c config) (kms.Provider, error) {
 func (c config) hashicorp() hashicorp.Config {
 	v := c.Keys.Vault
 	return hashicorp.Config{
-		Address: v.Address, Addresses: v.Addresses, CAFile: v.CAFile, Namespace: v.Namespace, Mount: v.Mount,
-		Tenant: c.Tenant, Timeout: v.Timeout, Auth: v.Auth, EraseAuth: v.EraseAuth,
+		Address: v.Address, Addresses: v.Addresses, CAFile: v.CAFile, TLSServerName: v.TLSServerName, Namespace: v.Namespace,
+		Mount: v.Mount, Tenant: c.Tenant, Timeout: v.Timeout, Auth: v.Auth, EraseAuth: v.EraseAuth,
 	}
 }
 

@@ -2,7 +2,10 @@ package keyring
 
 import (
 	"context"
+	"fmt"
 	"sync"
+
+	"github.com/sandyq/sandyq/crypto/kms"
 )
 
 // What one call to the provider carries at most, and how many calls of a kind are out at once. More than one, so that a
@@ -12,7 +15,11 @@ const (
 	makeBatch = 64
 	macBatch  = 512
 	callsOut  = 4
+	waiting   = 32 // calls' worth of items that wait at most; what came after them would wait longer than the timeout
 )
+
+// ErrBusy: so much waits for the provider that more would not be answered in time. Nothing was sent.
+var ErrBusy = fmt.Errorf("keyring: %w: too much waits for it", kms.ErrUnavailable)
 
 // batcher gathers items that arrive while calls are out into the next call. An item that finds a call free to make is
 // sent at once: there is no delay when idle. The context of a call is the keyring's, bounded by its timeout, never that
@@ -32,12 +39,15 @@ func (b *batcher[T]) init(k *Keyring, most int, call func(context.Context, []T))
 	b.keyring, b.most, b.call = k, most, call
 }
 
-// add queues items, or reports that the keyring is closed.
+// add queues items: all, or none with ErrClosed or ErrBusy.
 func (b *batcher[T]) add(items ...T) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return ErrClosed
+	}
+	if len(b.queue) > 0 && len(b.queue)+len(items) > waiting*b.most {
+		return ErrBusy
 	}
 	b.queue = append(b.queue, items...)
 	for starts := (len(items) + b.most - 1) / b.most; starts > 0 && b.out < callsOut; starts-- {

@@ -27,11 +27,20 @@ const (
 // the trial, each cooldown; a success lets everyone in again.
 type breaker struct {
 	mu       sync.Mutex
-	failures int         // running
-	tripped  bool        //
-	trial    bool        // an operation may go, or is on its way, as the trial
-	rest     *time.Timer // sets trial; not nil once tripped
+	failures int // running
+	phase    phase
+	rest     *time.Timer // ends resting; not nil once tripped
 }
+
+// phase is what the breaker does with the next operation.
+type phase int
+
+const (
+	closed  phase = iota // admits all
+	resting              // admits none
+	due                  // admits the trial
+	trying               // admits none: the trial is out
+)
 
 var errTripped = fmt.Errorf("%w: it failed a moment ago", kms.ErrUnavailable)
 
@@ -39,41 +48,45 @@ var errTripped = fmt.Errorf("%w: it failed a moment ago", kms.ErrUnavailable)
 func (b *breaker) admit() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.tripped {
+	switch b.phase {
+	case closed:
+		return nil
+	case due:
+		b.phase = trying
 		return nil
 	}
-	if !b.trial {
-		return errTripped
-	}
-	b.trial = false
-	return nil
+	return errTripped
 }
 
-// settle takes the verdict of an admitted operation.
+// settle takes the verdict of an admitted operation. One that was admitted before the breaker tripped and fails late does
+// not put the trial off.
 func (b *breaker) settle(v verdict) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch v {
 	case alive:
-		b.failures, b.tripped, b.trial = 0, false, false
+		b.failures, b.phase = 0, closed
+		return
 	case away:
 		b.failures++
-		b.tripped = b.tripped || b.failures >= tripAfter
 	}
-	if b.tripped {
-		b.rearm()
+	if b.phase == trying || b.phase == closed && b.failures >= tripAfter {
+		b.pause()
 	}
 }
 
-// rearm lets a trial go after the cooldown. The caller holds mu.
-func (b *breaker) rearm() {
+// pause lets a trial go after the cooldown. The caller holds mu.
+func (b *breaker) pause() {
 	if b.rest != nil {
 		b.rest.Stop()
 	}
+	b.phase = resting
 	b.rest = time.AfterFunc(cooldown, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.trial = b.tripped
+		if b.phase == resting {
+			b.phase = due
+		}
 	})
 }
 

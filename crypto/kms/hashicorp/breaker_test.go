@@ -62,6 +62,35 @@ func TestBreaker(t *testing.T) {
 	})
 }
 
+// TestBreakerLateFailures: operations that began before the breaker tripped end one by one. They put the trial off no
+// further, and let none go beside it.
+func TestBreakerLateFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b breaker
+		defer b.stop()
+		const early = 10
+		for range early {
+			if err := b.admit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.settle(away)
+		b.settle(away)
+		for range 4 { // over four fifths of the cooldown
+			time.Sleep(cooldown / 5)
+			b.settle(away)
+		}
+		time.Sleep(cooldown / 5)
+		synctest.Wait()
+		if err := b.admit(); err != nil {
+			t.Fatalf("the trial is put off: %v", err)
+		}
+		if err := b.admit(); err == nil {
+			t.Error("a second trial goes beside the first")
+		}
+	})
+}
+
 func TestJudge(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -73,7 +102,9 @@ func TestJudge(t *testing.T) {
 		{"denial", errDenied, false, alive},
 		{"wrong claim", kms.ErrClaim, false, alive},
 		{"over quota", statusError(429), false, alive},
+		{"behind", statusError(412), false, alive},
 		{"sealed", statusError(503), false, away},
+		{"performance standby", statusError(473), false, away},
 		{"slow", errSlow, false, away},
 		{"caller gave up", public(errSlow), true, unknown},
 	} {

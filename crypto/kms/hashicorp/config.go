@@ -26,26 +26,18 @@ const (
 
 // Config says where the keys are and who asks for them.
 type Config struct {
-	Address   string        `yaml:"address"`    // https://host:port; plain http only to a loopback address
-	Addresses []string      `yaml:"addresses"`  // of the nodes of one cluster, instead of Address
-	CAFile    string        `yaml:"ca_file"`    // PEM certificates to trust instead of the system's
-	Namespace string        `yaml:"namespace"`  // of Vault Enterprise; empty elsewhere
-	Mount     string        `yaml:"mount"`      // KV mount, and the stem of the two beside it; DefaultMount when empty
-	Tenant    string        `yaml:"tenant"`     // whose Transit keys; DefaultTenant when empty
-	Timeout   time.Duration `yaml:"timeout"`    // for each fifty keys of a call, 100 ms to 30 s; DefaultTimeout when 0
-	Auth      Auth          `yaml:"auth"`       // who creates and opens
-	EraseAuth *Auth         `yaml:"erase_auth"` // who destroys, advances the generation, sets the mark and rotates the signing key; Auth when nil
+	Address       string        `yaml:"address"`         // https://host:port; plain http only to a loopback address
+	Addresses     []string      `yaml:"addresses"`       // of the nodes of one cluster, instead of Address
+	CAFile        string        `yaml:"ca_file"`         // PEM certificates to trust instead of the system's
+	TLSServerName string        `yaml:"tls_server_name"` // the name in the server's certificate; the address's host when empty
+	Namespace     string        `yaml:"namespace"`       // of Vault Enterprise; empty elsewhere
+	Mount         string        `yaml:"mount"`           // KV mount, and the stem of the two beside it; DefaultMount when empty
+	Tenant        string        `yaml:"tenant"`          // whose Transit keys; DefaultTenant when empty
+	Timeout       time.Duration `yaml:"timeout"`         // for each fifty keys of a call, 100 ms to 30 s; DefaultTimeout when 0
+	Auth          Auth          `yaml:"auth"`            // who creates and opens
+	EraseAuth     *Auth         `yaml:"erase_auth"`      // who destroys, advances the generation, sets the mark and rotates the signing key; Auth when nil
 
 	cluster *cluster // nil with one address
-}
-
-// Auth is a login. Files are read anew at every login, so that their contents may be changed under a running process.
-type Auth struct {
-	Method       string `yaml:"method"`         // "approle" or "token"
-	Mount        string `yaml:"mount"`          // of the AppRole method; "approle" when empty
-	RoleIDFile   string `yaml:"role_id_file"`   // for approle
-	SecretIDFile string `yaml:"secret_id_file"` // for approle
-	TokenFile    string `yaml:"token_file"`     // for token; the environment's VAULT_TOKEN when empty
 }
 
 var mountName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
@@ -59,6 +51,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if err := c.checkAddresses(); err != nil {
 		return c, err
+	}
+	if c.TLSServerName != "" && !isHTTPS(c.Address) {
+		return c, errors.New("tls_server_name is for an https address")
 	}
 	if !mountName.MatchString(c.Mount) || !mountName.MatchString(c.Tenant) {
 		return c, errors.New("mount and tenant are 1 to 64 of a-z, 0-9, _ and -")
@@ -77,24 +72,20 @@ func (c Config) complete() (Config, error) {
 		}
 		c.EraseAuth = &erase
 	}
+	for _, a := range c.identities() {
+		if a.Method == MethodCert && !isHTTPS(c.Address) {
+			return c, errors.New("auth method cert needs an https address")
+		}
+	}
 	return c, nil
 }
 
-func (a Auth) complete() (Auth, error) {
-	switch a.Method {
-	case "approle":
-		a.Mount = or(a.Mount, "approle")
-		if !mountName.MatchString(a.Mount) {
-			return a, errors.New("the mount of auth is 1 to 64 of a-z, 0-9, _ and -")
-		}
-		if a.RoleIDFile == "" || a.SecretIDFile == "" {
-			return a, errors.New("approle needs role_id_file and secret_id_file")
-		}
-		return a, nil
-	case "token":
-		return a, nil
+// identities are those that log in.
+func (c Config) identities() []Auth {
+	if c.EraseAuth == nil {
+		return []Auth{c.Auth}
 	}
-	return a, errors.New("auth method is neither approle nor token")
+	return []Auth{c.Auth, *c.EraseAuth}
 }
 
 func or(s, otherwise string) string {
@@ -156,7 +147,7 @@ const connections = 64
 func newTransport(c Config) (*http.Transport, error) {
 	t := &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: c.Timeout, KeepAlive: 15 * time.Second}).DialContext,
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLSServerName},
 		TLSHandshakeTimeout: c.Timeout,
 		MaxIdleConns:        connections,
 		MaxIdleConnsPerHost: connections,

@@ -20,6 +20,7 @@ const (
 	keyChunk  = 50       // keys to one timeout and one Transit request
 	macChunk  = 500      // MAC inputs to one timeout and one Transit request
 	parallel  = 16       // KV requests of one call at once
+	lanes     = 48       // KV requests of all calls of an identity at once; the other connections are for what does not wait behind them
 	attempts  = 3        // of one request that may be repeated
 	maxAnswer = 16 << 20 // bytes
 )
@@ -30,13 +31,17 @@ type conn struct {
 	transport *http.Transport
 	session   *session
 	breaker   breaker
+	lanes     chan struct{} // holds a value for each KV request of each
 }
 
 // newConn starts the identity's session, which ends with ctx; wait waits for it.
-func newConn(ctx context.Context, c Config, a identity, n names) (*conn, error) {
+func newConn(ctx context.Context, c Config, a *identity, n names) (*conn, error) {
 	transport, err := newTransport(c)
 	if err != nil {
 		return nil, err
+	}
+	if a.Method == MethodCert {
+		transport.TLSClientConfig.GetClientCertificate = a.showCertificate
 	}
 	if _, err := newClient(c, transport, ""); err != nil {
 		return nil, err
@@ -44,8 +49,9 @@ func newConn(ctx context.Context, c Config, a identity, n names) (*conn, error) 
 	return &conn{
 		timeout:   c.Timeout,
 		transport: transport,
+		lanes:     make(chan struct{}, lanes),
 		session: startSession(ctx, c.Timeout, func(ctx context.Context) (lease, error) {
-			return login(ctx, c, a, n, transport)
+			return a.login(ctx, c, n, transport)
 		}),
 	}, nil
 }
@@ -100,10 +106,10 @@ func (c *conn) do(ctx context.Context, r request, out any) error {
 			after, err = c.again(ctx, client, r, body, out)
 		}
 		repeatable := errors.Is(err, kms.ErrUnavailable) && (!r.once || neverArrived(err))
-		if !repeatable || attempt == attempts || after > c.timeout || ctx.Err() != nil {
+		if !repeatable || attempt == attempts || ctx.Err() != nil {
 			return err
 		}
-		if !pause(ctx, max(after, backoff(attempt))) {
+		if !pauseBefore(ctx, max(after, backoff(attempt))) {
 			return err
 		}
 	}
@@ -111,14 +117,17 @@ func (c *conn) do(ctx context.Context, r request, out any) error {
 
 // again repeats a denied request under a new token if the old one has ended. A denied request had no effect.
 func (c *conn) again(ctx context.Context, client *api.Client, r request, body []byte, out any) (time.Duration, error) {
-	_, err := send(ctx, client, request{method: http.MethodGet, path: "auth/token/lookup-self"}, nil, nil)
-	if err == nil {
-		return 0, errDenied // the token lives, so the policy denies
+	if c.session.current().client == client { // else another caller has found out
+		_, err := send(ctx, client, request{method: http.MethodGet, path: "auth/token/lookup-self"}, nil, nil)
+		if err == nil {
+			return 0, errDenied // the token lives, so the policy denies
+		}
+		if !errors.Is(err, errDenied) {
+			return 0, err
+		}
 	}
-	if !errors.Is(err, errDenied) {
-		return 0, err
-	}
-	if client, err = c.session.replace(ctx, client); err != nil {
+	client, err := c.session.replace(ctx, client)
+	if err != nil {
 		return 0, err
 	}
 	return send(ctx, client, r, body, out)
@@ -184,6 +193,18 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// pauseBefore is pause, but does not begin one that ctx's deadline would end.
+func pauseBefore(ctx context.Context, d time.Duration) bool {
+	waiting, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	end, _ := waiting.Deadline()
+	if deadline, ok := ctx.Deadline(); ok && !end.Before(deadline) {
+		return false
+	}
+	<-waiting.Done()
+	return ctx.Err() == nil
+}
+
 // chunks calls f for each stretch of at most size of 0 … n-1, one after another, each as one operation.
 func (c *conn) chunks(ctx context.Context, n, size int, f func(ctx context.Context, from, to int) error) error {
 	for from := 0; from < n; from += size {
@@ -195,12 +216,17 @@ func (c *conn) chunks(ctx context.Context, n, size int, f func(ctx context.Conte
 	return nil
 }
 
-// each calls f for 0 … n-1, several at once, until one fails, and waits for all that it called.
-func each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+// each calls f for 0 … n-1, several at once, until one fails, and waits for all that it called. KV has no batches.
+func (c *conn) each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
 	for i := range n {
 		group.Go(func() error {
+			select {
+			case c.lanes <- struct{}{}:
+				defer func() { <-c.lanes }()
+			case <-ctx.Done():
+			}
 			if err := ended(ctx); err != nil {
 				return err
 			}

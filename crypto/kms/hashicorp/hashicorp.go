@@ -36,6 +36,9 @@
 //   - A call gives up when fifty keys, or five hundred MACs, take longer than [Config.Timeout]. A server that failed twice
 //     running is asked again only every half second, and meanwhile calls fail at once.
 //   - Of a cluster's addresses one is used until it fails; a request is sent to one node (see cluster.go).
+//   - Of Create, Open and MAC sixty-four at most are under way, and of their KV requests forty-eight an identity, so that
+//     sixteen connections are left for Transit, for signing and for the title. One call more fails at once and has sent
+//     nothing.
 //   - Errors hold statuses, ids and paths; never a token, a key, or text that a server chose.
 package hashicorp
 
@@ -56,6 +59,8 @@ type Vault struct {
 
 	stop   context.CancelFunc
 	ending context.Context // ends with Close
+
+	room chan struct{} // holds a value for each call that people's requests have under way
 
 	mu       sync.Mutex
 	closed   bool
@@ -82,14 +87,14 @@ func open(c Config) (*Vault, error) {
 	}
 	n := names{c.Mount, c.Tenant}
 	ending, stop := context.WithCancel(context.Background())
-	v := &Vault{names: n, ending: ending, stop: stop, creating: map[kms.ID]struct{}{}}
-	if v.serve, err = newConn(ending, c, identity{c.Auth, c.EraseAuth != nil}, n); err != nil {
+	v := &Vault{names: n, ending: ending, stop: stop, room: make(chan struct{}, calls), creating: map[kms.ID]struct{}{}}
+	if v.serve, err = newConn(ending, c, &identity{Auth: c.Auth, spares: c.EraseAuth != nil}, n); err != nil {
 		stop()
 		return nil, err
 	}
 	v.erase = v.serve
 	if c.EraseAuth != nil {
-		if v.erase, err = newConn(ending, c, identity{Auth: *c.EraseAuth}, n); err != nil {
+		if v.erase, err = newConn(ending, c, &identity{Auth: *c.EraseAuth}, n); err != nil {
 			return nil, errors.Join(err, v.Close())
 		}
 	}
@@ -124,6 +129,28 @@ func (v *Vault) begin(ctx context.Context) (_ context.Context, end func(), err e
 	ctx, cancel := context.WithCancelCause(ctx)
 	release := context.AfterFunc(v.ending, func() { cancel(errClosed) })
 	return ctx, func() { release(); cancel(nil); v.calls.Done() }, nil
+}
+
+// calls is how many of Create, Open and MAC are under way at most. So many keep every connection busy for about a timeout,
+// and one more would wait for its own and be late.
+const calls = 64
+
+var errBusy = fmt.Errorf("%w: too many calls are under way", kms.ErrUnavailable)
+
+// beginShed is begin for Create, Open and MAC, whose number people's requests decide: beyond calls of them it refuses at
+// once, before anything is sent. What the vault does by itself (destroying, signing, its title) is never refused so.
+func (v *Vault) beginShed(ctx context.Context) (_ context.Context, end func(), err error) {
+	select {
+	case v.room <- struct{}{}:
+	default:
+		return nil, nil, errBusy
+	}
+	ctx, finish, err := v.begin(ctx)
+	if err != nil {
+		<-v.room
+		return nil, nil, err
+	}
+	return ctx, func() { finish(); <-v.room }, nil
 }
 
 // Health reports whether keys can be had: it reads the sentinel and computes a MAC. It is for readiness probes, and fails

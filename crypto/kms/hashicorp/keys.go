@@ -58,7 +58,7 @@ func (c *conn) transit(ctx context.Context, path string, items []wrapItem) ([]wr
 
 // Create implements [kms.KMS].
 func (v *Vault) Create(ctx context.Context, ids ...kms.ID) ([]kms.Key, error) {
-	ctx, end, err := v.begin(ctx)
+	ctx, end, err := v.beginShed(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("hashicorp: create keys: %w", err)
 	}
@@ -120,7 +120,7 @@ func (v *Vault) createChunk(ctx context.Context, keys []kms.Key) error {
 	if err != nil {
 		return fmt.Errorf("wrap: %w", err)
 	}
-	return each(ctx, len(keys), func(ctx context.Context, i int) error {
+	return v.serve.each(ctx, len(keys), func(ctx context.Context, i int) error {
 		if !isCiphertext(wrapped[i].Ciphertext) {
 			return fmt.Errorf("%w: Transit answers no ciphertext", kms.ErrUnavailable)
 		}
@@ -145,7 +145,7 @@ func isCiphertext(s string) bool { return strings.HasPrefix(s, "vault:v") }
 
 // Open implements [kms.KMS].
 func (v *Vault) Open(ctx context.Context, ids ...kms.ID) ([]kms.Key, error) {
-	ctx, end, err := v.begin(ctx)
+	ctx, end, err := v.beginShed(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("hashicorp: open keys: %w", err)
 	}
@@ -165,7 +165,7 @@ func (v *Vault) Open(ctx context.Context, ids ...kms.ID) ([]kms.Key, error) {
 
 func (v *Vault) openChunk(ctx context.Context, ids []kms.ID, keys []kms.Key) error {
 	found := make([]string, len(ids))
-	err := each(ctx, len(ids), func(ctx context.Context, i int) error {
+	err := v.serve.each(ctx, len(ids), func(ctx context.Context, i int) error {
 		var err error
 		found[i], err = v.get(ctx, ids[i])
 		return err
@@ -236,7 +236,7 @@ func (v *Vault) destroy(ctx context.Context, claim kms.Claim, ids []kms.ID) erro
 		return err
 	}
 	err := v.erase.chunks(ctx, len(ids), keyChunk, func(ctx context.Context, from, to int) error {
-		return each(ctx, to-from, func(ctx context.Context, i int) error { return v.destroyOne(ctx, ids[from+i]) })
+		return v.erase.each(ctx, to-from, func(ctx context.Context, i int) error { return v.destroyOne(ctx, ids[from+i]) })
 	})
 	if err != nil {
 		return err

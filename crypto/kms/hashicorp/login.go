@@ -2,6 +2,8 @@ package hashicorp
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -29,19 +31,43 @@ func (a tokenAnswer) lease(client *api.Client) lease {
 	return lease{client, time.Duration(a.Auth.Seconds) * time.Second, a.Auth.Renewable}
 }
 
-// identity is whom a connection logs in.
+// identity is whom a connection logs in. One login at a time uses it.
 type identity struct {
 	Auth
-	spares bool // another identity destroys, and this one may not
+	spares  bool // another identity destroys, and this one may not
+	refused refusal
 }
 
-// login logs an identity in and refuses one that Vault would let do more than it should.
-func login(ctx context.Context, c Config, a identity, n names, transport *http.Transport) (lease, error) {
-	within := loginAppRole
-	if a.Method == "token" {
-		within = loginToken
+// refusal is of AppRole credentials that Vault called wrong. After five wrong logins in a quarter of an hour Vault locks a
+// role out for another, even for who has the right ones. So the same are not tried again until that is over.
+type refusal struct {
+	sum  [sha256.Size]byte
+	over *time.Timer // nil when nothing was refused
+}
+
+// refusalRest is longer than Vault counts wrong logins together.
+const refusalRest = 16 * time.Minute
+
+var errRefusedBefore = fmt.Errorf("%w: Vault called these credentials wrong; they are tried again when the files change, or in %v",
+	kms.ErrUnavailable, refusalRest)
+
+// covers reports whether credentials are those refused a while ago.
+func (r *refusal) covers(credentials []byte) bool {
+	if r.over == nil || r.sum != sha256.Sum256(credentials) {
+		return false
 	}
-	l, err := within(ctx, c, a.Auth, transport)
+	select {
+	case <-r.over.C:
+		r.over = nil
+		return false
+	default:
+		return true
+	}
+}
+
+// login logs the identity in and refuses one that Vault would let do more than it should.
+func (a *identity) login(ctx context.Context, c Config, n names, transport *http.Transport) (lease, error) {
+	l, err := a.logIn(ctx, c, transport)
 	if err != nil {
 		return lease{}, fmt.Errorf("log in: %w", err)
 	}
@@ -51,29 +77,117 @@ func login(ctx context.Context, c Config, a identity, n names, transport *http.T
 	return l, nil
 }
 
-func loginAppRole(ctx context.Context, c Config, a Auth, transport *http.Transport) (lease, error) {
+// logIn has Vault make a token by the method, or takes the one that there is. Errors name files and never what is in them.
+func (a *identity) logIn(ctx context.Context, c Config, transport *http.Transport) (lease, error) {
+	switch a.Method {
+	case MethodToken:
+		return loginToken(ctx, c, a.Auth, transport)
+	case MethodCert:
+		return loginCert(ctx, c, a.Auth, transport)
+	}
+	credentials, err := a.credentials()
+	if err != nil {
+		return lease{}, err
+	}
+	if a.refused.covers(credentials) {
+		return lease{}, errRefusedBefore
+	}
+	l, err := exchange(ctx, c, a.Auth, transport, transport, credentials)
+	if a.Method == MethodAppRole && errors.Is(err, errRefused) {
+		a.refused = refusal{sha256.Sum256(credentials), time.NewTimer(refusalRest)}
+	}
+	return l, err
+}
+
+// credentials are what a login by AppRole, by a Kubernetes service account or by a JWT sends, encoded.
+func (a Auth) credentials() ([]byte, error) {
+	if a.Method != MethodAppRole {
+		jwt, err := readLine(a.JWTFile)
+		if err != nil {
+			return nil, fmt.Errorf("jwt_file: %w", err)
+		}
+		return encodeCredentials(map[string]string{"role": a.Role, "jwt": jwt})
+	}
 	role, err := readLine(a.RoleIDFile)
 	if err != nil {
-		return lease{}, fmt.Errorf("role_id_file: %w", err)
+		return nil, fmt.Errorf("role_id_file: %w", err)
 	}
 	secretID, err := readLine(a.SecretIDFile)
 	if err != nil {
-		return lease{}, fmt.Errorf("secret_id_file: %w", err)
+		return nil, fmt.Errorf("secret_id_file: %w", err)
 	}
-	body, err := json.Marshal(map[string]string{"role_id": role, "secret_id": secretID})
+	return encodeCredentials(map[string]string{"role_id": role, "secret_id": secretID})
+}
+
+// encodeCredentials writes them always alike.
+func encodeCredentials(credentials map[string]string) ([]byte, error) {
+	b, err := json.Marshal(credentials, json.Deterministic(true))
+	if err != nil { // whose text may quote them
+		return nil, errors.New("the credentials are not text")
+	}
+	return b, nil
+}
+
+// loginCert logs in by a connection of its own: those that are open were made with the certificate of then. The others
+// show a certificate too, for servers that ask for one on each and for renewals.
+func loginCert(ctx context.Context, c Config, a Auth, transport *http.Transport) (lease, error) {
+	pair, err := a.keyPair()
 	if err != nil {
-		return lease{}, errors.New("role_id_file or secret_id_file is not text")
+		return lease{}, err
 	}
+	own := transport.Clone()
+	own.DisableKeepAlives = true
+	own.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
+	credentials, err := encodeCredentials(map[string]string{"name": a.Name}) // no name is any
+	if err != nil {
+		return lease{}, err
+	}
+	return exchange(ctx, c, a, own, transport, credentials)
+}
+
+// keyPair reads a client certificate and its key. What the parser says may quote the files.
+func (a Auth) keyPair() (*tls.Certificate, error) {
+	certificate, err := os.ReadFile(a.CertFile)
+	if err != nil {
+		return nil, fmt.Errorf("cert_file: %w", err)
+	}
+	key, err := os.ReadFile(a.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("key_file: %w", err)
+	}
+	defer clear(key)
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		return nil, errors.New("cert_file and key_file hold no certificate with its key in PEM")
+	}
+	return &pair, nil
+}
+
+// showCertificate is for connections that carry a token. Without the files they go on without a certificate, and the next
+// login says what is wrong.
+func (a Auth) showCertificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	pair, err := a.keyPair()
+	if err != nil {
+		return &tls.Certificate{}, nil
+	}
+	return pair, nil
+}
+
+// exchange sends credentials and gets a token, which is used over another transport.
+func exchange(ctx context.Context, c Config, a Auth, transport, use *http.Transport, credentials []byte) (lease, error) {
 	nobody, err := newClient(c, transport, "")
 	if err != nil {
 		return lease{}, err
 	}
 	var answer tokenAnswer
 	path := "auth/" + a.Mount + "/login"
-	if _, err := send(ctx, nobody, request{method: http.MethodPut, path: path}, body, &answer); err != nil {
-		return lease{}, err
+	if _, err := send(ctx, nobody, request{method: http.MethodPut, path: path}, credentials, &answer); err != nil {
+		return lease{}, fmt.Errorf("%s: %w", path, err)
 	}
-	client, err := newClient(c, transport, answer.Auth.Token)
+	if answer.Auth.Token == "" {
+		return lease{}, fmt.Errorf("%w: %s answers no token", kms.ErrUnavailable, path)
+	}
+	client, err := newClient(c, use, answer.Auth.Token)
 	return answer.lease(client), err
 }
 
@@ -104,6 +218,9 @@ func loginToken(ctx context.Context, c Config, a Auth, transport *http.Transport
 	return lease{client, time.Duration(answer.Data.Seconds) * time.Second, answer.Data.Renewable}, nil
 }
 
+// maxLine is the length of a credential at most, in bytes. JWTs with many claims are the longest.
+const maxLine = 16 << 10
+
 // readLine reads a file of one line. The error names the file and not what is in it.
 func readLine(path string) (string, error) {
 	b, err := os.ReadFile(path)
@@ -111,7 +228,7 @@ func readLine(path string) (string, error) {
 		return "", err
 	}
 	line := strings.TrimSpace(string(b))
-	if line == "" || strings.ContainsAny(line, "\r\n") || len(line) > 4096 {
+	if line == "" || strings.ContainsAny(line, "\r\n") || len(line) > maxLine {
 		return "", errors.New("the file does not hold one line")
 	}
 	return line, nil

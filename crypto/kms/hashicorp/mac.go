@@ -20,7 +20,7 @@ type macInput struct {
 
 // MAC implements [kms.MACer] with Transit's hmac.
 func (v *Vault) MAC(ctx context.Context, inputs ...[]byte) ([][]byte, error) {
-	ctx, end, err := v.begin(ctx)
+	ctx, end, err := v.beginShed(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("hashicorp: MAC: %w", err)
 	}

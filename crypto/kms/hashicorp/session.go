@@ -17,34 +17,34 @@ type lease struct {
 }
 
 // session keeps one identity logged in: it renews the token after two thirds of its life, and logs in again when that
-// fails or does not help. A caller whose token was refused has it replaced at once.
+// fails or does not help. A caller whose token was refused has it replaced at once. However many callers need it, there is
+// one login at a time and all of them take what comes of it, so that a revoked token or wrong credentials make no storm.
 type session struct {
-	timeout time.Duration
+	life    context.Context // of logins
+	timeout time.Duration   // of each
 	login   func(context.Context) (lease, error)
-	turn    chan struct{} // holds one value while somebody logs in
-	changed chan struct{} // tells keep that a caller replaced the lease
-	done    chan struct{} // closed when keep has ended
+	changed chan struct{}  // tells keep that a caller replaced the lease
+	work    sync.WaitGroup // keep, and logins, which keep or a caller of the connection starts
 
-	mu  sync.Mutex
-	now lease
+	mu    sync.Mutex
+	now   lease
+	entry *attempt // the login under way; nil when there is none
+}
+
+// attempt is a login that everybody who needs one waits for.
+type attempt struct {
+	done chan struct{} // closed when it is over; err is constant then
+	err  error
 }
 
 func startSession(ctx context.Context, timeout time.Duration, login func(context.Context) (lease, error)) *session {
-	s := &session{
-		timeout: timeout,
-		login:   login,
-		turn:    make(chan struct{}, 1),
-		changed: make(chan struct{}, 1),
-		done:    make(chan struct{}),
-	}
-	go func() {
-		defer close(s.done)
-		s.keep(ctx)
-	}()
+	s := &session{life: ctx, timeout: timeout, login: login, changed: make(chan struct{}, 1)}
+	s.work.Go(func() { s.keep(ctx) })
 	return s
 }
 
-func (s *session) wait() { <-s.done }
+// wait returns when the session has ended; nobody may ask it for a client any more.
+func (s *session) wait() { s.work.Wait() }
 
 func (s *session) current() lease {
 	s.mu.Lock()
@@ -66,27 +66,55 @@ func (s *session) client(ctx context.Context) (*api.Client, error) {
 	return s.replace(ctx, nil)
 }
 
-// replace logs in, unless somebody else has replaced old meanwhile.
+// replace logs in, unless old has been replaced meanwhile. It joins a login that is under way.
 func (s *session) replace(ctx context.Context, old *api.Client) (*api.Client, error) {
+	a := s.enter(old)
+	if a == nil {
+		return s.current().client, nil
+	}
 	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
+	case <-a.done:
 	case <-ctx.Done():
 		return nil, ended(ctx)
 	}
-	if l := s.current(); l.client != old {
-		return l.client, nil
+	if a.err != nil {
+		return nil, a.err
 	}
+	return s.current().client, nil
+}
+
+// enter returns the login under way, or starts one; nil when old is not the client of now. The login does not end with the
+// caller that started it: others wait for it.
+func (s *session) enter(old *api.Client) *attempt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now.client != old {
+		return nil
+	}
+	if s.entry == nil {
+		a := &attempt{done: make(chan struct{})}
+		s.entry = a
+		s.work.Go(func() { s.try(a) })
+	}
+	return s.entry
+}
+
+// try carries a login out.
+func (s *session) try(a *attempt) {
+	ctx, cancel := context.WithTimeoutCause(s.life, s.timeout, errSlow)
+	defer cancel()
 	l, err := s.login(ctx)
-	if err != nil {
-		return nil, public(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.now = l
+		select {
+		case s.changed <- struct{}{}:
+		default:
+		}
 	}
-	s.set(l)
-	select {
-	case s.changed <- struct{}{}:
-	default:
-	}
-	return l.client, nil
+	a.err, s.entry = public(err), nil
+	close(a.done)
 }
 
 // keep runs until ctx ends.

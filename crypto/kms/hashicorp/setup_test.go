@@ -299,8 +299,20 @@ func TestConfigRefused(t *testing.T) {
 		"no method":             func(c *hashicorp.Config) { c.Auth.Method = "" },
 		"role without files":    func(c *hashicorp.Config) { c.Auth.Method = "approle" },
 		"erase without method":  func(c *hashicorp.Config) { c.EraseAuth = &hashicorp.Auth{} },
-		"hasty":                 func(c *hashicorp.Config) { c.Timeout = 1 },
-		"no such CA file":       func(c *hashicorp.Config) { c.CAFile = filepath.Join(t.TempDir(), "ca.pem") },
+		"jwt without a role":    func(c *hashicorp.Config) { c.Auth = hashicorp.Auth{Method: "jwt", JWTFile: "f"} },
+		"jwt without a file":    func(c *hashicorp.Config) { c.Auth = hashicorp.Auth{Method: "jwt", Role: "r"} },
+		"role that is a path":   func(c *hashicorp.Config) { c.Auth = hashicorp.Auth{Method: "kubernetes", Role: "../canary"} },
+		"cert without a key":    func(c *hashicorp.Config) { c.Auth = hashicorp.Auth{Method: "cert", CertFile: "f"} },
+		"cert in the clear": func(c *hashicorp.Config) {
+			c.Address = "http://127.0.0.1:8200"
+			c.EraseAuth = &hashicorp.Auth{Method: "cert", CertFile: "f", KeyFile: "f"}
+		},
+		"another method's file": func(c *hashicorp.Config) {
+			c.Auth = hashicorp.Auth{Method: "kubernetes", Role: "r", SecretIDFile: "canary"}
+		},
+		"name without TLS": func(c *hashicorp.Config) { c.Address, c.TLSServerName = "http://127.0.0.1:8200", "vault.example" },
+		"hasty":            func(c *hashicorp.Config) { c.Timeout = 1 },
+		"no such CA file":  func(c *hashicorp.Config) { c.CAFile = filepath.Join(t.TempDir(), "ca.pem") },
 	} {
 		c := good
 		change(&c)

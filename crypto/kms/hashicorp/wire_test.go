@@ -14,6 +14,7 @@ import (
 type wire struct {
 	*httptest.Server
 	harm atomic.Pointer[harm]
+	sees func(*http.Request) // each request, before anything; nil: nobody looks. Set before there are any
 }
 
 // harm meets a request of a method whose path contains a text.
@@ -29,6 +30,9 @@ func newWire(t *testing.T, p *place) *wire {
 	transport := &http.Transport{DisableKeepAlives: true}
 	w := &wire{}
 	w.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if w.sees != nil {
+			w.sees(r)
+		}
 		body, _ := io.ReadAll(r.Body)
 		forward := func() *http.Response {
 			// Not r's context: the server does its work although the caller has gone.
@@ -56,6 +60,9 @@ func newWire(t *testing.T, p *place) *wire {
 
 func pass(w http.ResponseWriter, response *http.Response) {
 	defer func() { _ = response.Body.Close() }()
+	for _, name := range []string{"Content-Type", "Retry-After"} {
+		w.Header()[name] = response.Header[name]
+	}
 	w.WriteHeader(response.StatusCode)
 	_, _ = io.Copy(w, response.Body)
 }
@@ -92,6 +99,17 @@ func (w *wire) does(method, path string, times int64, do func(http.ResponseWrite
 	h := &harm{method: method, path: path, do: do}
 	h.times.Store(times)
 	w.harm.Store(h)
+}
+
+// counts counts the requests whose path contains a text.
+func (w *wire) counts(path string) *atomic.Int64 {
+	var n atomic.Int64
+	w.sees = func(r *http.Request) {
+		if strings.Contains(r.URL.Path, path) {
+			n.Add(1)
+		}
+	}
+	return &n
 }
 
 const always = 1 << 40

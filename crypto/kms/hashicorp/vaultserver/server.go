@@ -18,8 +18,8 @@
 // The program is `vault` or OpenBao's `bao` when the machine has it, else the
 // slim server in build/, a nested module that holds HashiCorp's own code at
 // Version; see Find and Build. All take the same configuration file. The slim
-// one has kv, transit and approle, the storages file, inmem and raft, and the
-// file audit device.
+// one has kv and transit, the login methods approle, cert, jwt and kubernetes,
+// the storages file, inmem and raft, and the file audit device.
 //
 // A machine without any server skips the test, except where
 // SANDYQ_REQUIRE_SERVERS=1 or CI=true: there the test fails.
@@ -60,6 +60,8 @@ const (
 type Server struct {
 	// Address is the base URL, such as "http://127.0.0.1:41873".
 	Address string
+	// Secure is where it listens with TLS; nil without the option TLS.
+	Secure *Secure
 	// RootToken may do everything.
 	RootToken string
 
@@ -144,7 +146,7 @@ func (s *Server) launchAnywhere(ctx context.Context, settings settings) error {
 		if err != nil {
 			return err
 		}
-		s.Address = "http://" + address
+		s.Address, s.Secure = "http://"+address, settings.secure
 		if err = s.launch(ctx); !errors.Is(err, errAddressInUse) || attempt == 5 {
 			return err
 		}

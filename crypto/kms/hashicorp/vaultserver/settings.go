@@ -18,25 +18,28 @@ const (
 
 // settings is what options choose.
 type settings struct {
-	raft bool
-	node string // the name of a node of a cluster, where there are others
+	raft   bool
+	node   string  // the name of a node of a cluster, where there are others
+	secure *Secure // filled in by write; nil without TLS
 }
 
 // config is the server's configuration file, in the JSON form that every kind
 // of server reads. It says nothing that only one of them knows.
 type config struct {
-	DisableMlock bool                      `json:"disable_mlock"`
-	LogLevel     string                    `json:"log_level"`
-	APIAddr      string                    `json:"api_addr"`
-	ClusterAddr  string                    `json:"cluster_addr"`
-	Storage      map[string]any            `json:"storage"`
-	Listener     map[string]listenerConfig `json:"listener"`
+	DisableMlock bool                        `json:"disable_mlock"`
+	LogLevel     string                      `json:"log_level"`
+	APIAddr      string                      `json:"api_addr"`
+	ClusterAddr  string                      `json:"cluster_addr"`
+	Storage      map[string]any              `json:"storage"`
+	Listener     []map[string]listenerConfig `json:"listener"`
 }
 
 type listenerConfig struct {
 	Address        string `json:"address"`
 	ClusterAddress string `json:"cluster_address"`
 	TLSDisable     bool   `json:"tls_disable"`
+	CertFile       string `json:"tls_cert_file,omitzero"`
+	KeyFile        string `json:"tls_key_file,omitzero"`
 }
 
 type fileStorage struct {
@@ -54,7 +57,7 @@ type raftStorage struct {
 // write puts the configuration for a server in home, on free ports, and
 // returns the address it will listen on.
 func (s settings) write(home string) (address string, err error) {
-	addresses, err := freeAddresses(2)
+	addresses, err := freeAddresses(4)
 	if err != nil {
 		return "", err
 	}
@@ -67,15 +70,23 @@ func (s settings) write(home string) (address string, err error) {
 	if s.raft {
 		storage = map[string]any{"raft": raftStorage{Path: data, NodeID: "node" + s.node, PerformanceMultiplier: "1"}}
 	}
+	listeners := []map[string]listenerConfig{
+		{"tcp": {Address: address, ClusterAddress: cluster, TLSDisable: true}},
+	}
+	if s.secure != nil {
+		listener, err := s.secure.listener(home, addresses[2], addresses[3])
+		if err != nil {
+			return "", err
+		}
+		listeners = append(listeners, map[string]listenerConfig{"tcp": listener})
+	}
 	content, err := json.Marshal(config{
 		DisableMlock: true,
 		LogLevel:     "info",
 		APIAddr:      "http://" + address,
 		ClusterAddr:  "https://" + cluster,
 		Storage:      storage,
-		Listener: map[string]listenerConfig{
-			"tcp": {Address: address, ClusterAddress: cluster, TLSDisable: true},
-		},
+		Listener:     listeners,
 	})
 	if err != nil {
 		return "", fmt.Errorf("write the server's configuration: %w", err)

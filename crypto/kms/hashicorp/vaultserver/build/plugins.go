@@ -4,9 +4,12 @@ import (
 	"maps"
 	"slices"
 
+	authjwt "github.com/hashicorp/vault-plugin-auth-jwt"
+	authkubernetes "github.com/hashicorp/vault-plugin-auth-kubernetes"
 	logicalkv "github.com/hashicorp/vault-plugin-secrets-kv"
 	"github.com/hashicorp/vault/audit"
 	"github.com/hashicorp/vault/builtin/credential/approle"
+	"github.com/hashicorp/vault/builtin/credential/cert"
 	"github.com/hashicorp/vault/builtin/logical/transit"
 	"github.com/hashicorp/vault/builtin/plugin"
 	"github.com/hashicorp/vault/physical/raft"
@@ -39,7 +42,10 @@ var plugins = map[consts.PluginType]map[string]logical.Factory{
 		"transit": transit.Factory,
 	},
 	consts.PluginTypeCredential: {
-		"approle": approle.Factory,
+		"approle":    approle.Factory,
+		"cert":       cert.Factory,
+		"jwt":        authjwt.Factory,
+		"kubernetes": authkubernetes.Factory,
 	},
 }
 
