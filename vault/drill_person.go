@@ -221,7 +221,10 @@ func (d *drill) finds(ctx context.Context, s *Service, who *standIn) (bool, erro
 
 // indexHas reports whether one of the lookups leads to somebody.
 func (s *Service) indexHas(ctx context.Context, who SubjectID, lookups []*lookup) (has bool, err error) {
-	for range maxRounds {
+	for round := range maxRounds {
+		if round == 1 {
+			defer s.index.losers.enter()()
+		}
 		if err := s.index.entries(ctx, lookups...); err != nil {
 			return false, fmt.Errorf("look into the index: %w", err)
 		}

@@ -11,12 +11,13 @@ import (
 )
 
 // index makes blind index entries: the provider MACs, an epoch's key encrypts. Which epoch that is can change at any time and
-// on any node (see indexRow), so what is looked up or entered holds only while the row stands as it was: whoever looks up
-// checks that in the same snapshot, and whoever enters in the same Update.
+// on any node (see indexRow), so what is looked up or entered holds only while the current epoch is what it was: whoever looks
+// up checks that in the same snapshot, and whoever enters in the same Update.
 type index struct {
 	service *Service
 	state   atomic.Pointer[epochs] // as last read; nil: to be read
 	kick    chan struct{}          // holds one when there is something to tend
+	losers  losers
 }
 
 func (x *index) init(s *Service) { x.service, x.kick = s, make(chan struct{}, 1) }
@@ -96,8 +97,8 @@ func (l *lookup) enter(under *epochs) (err error) {
 	return err
 }
 
-// errEpoch tells that lookups were made under other epochs than a snapshot shows.
-var errEpoch = errors.New("the index is in other epochs")
+// errEpoch tells that lookups were made under another epoch than a snapshot shows to be the current one.
+var errEpoch = errors.New("the index is in another epoch")
 
 // stands fails with errEpoch when the epochs are not those that lookups were made under.
 func (x *index) stands(r store.Reader, lookups ...*lookup) error {
@@ -109,8 +110,11 @@ func (x *index) stands(r store.Reader, lookups ...*lookup) error {
 		return err
 	}
 	for _, l := range lookups {
-		if l.under == nil || !bytes.Equal(l.under.raw, rows[0]) {
+		if l.under == nil || !bytes.HasPrefix(rows[0], l.under.head()) {
 			return errEpoch
+		}
+		if !bytes.Equal(rows[0], l.under.raw) {
+			x.state.CompareAndSwap(l.under, nil) // it holds an epoch's key longer than anybody looks there
 		}
 	}
 	return nil
@@ -154,7 +158,7 @@ func ownerOf(row []byte) (SubjectID, uint16) { return SubjectID(row[:16]), slotO
 // index enters a value into the blind index, and into the list of what must leave it with the person. A value that one
 // person has must be nobody's, in whatever epoch it would stand. The row of the list is returned.
 func (w *writing) index(l *lookup, unique bool, slot uint16) (indexed store.Pair) {
-	w.expect(w.rows.meta(metaIndex), l.under.raw)
+	w.expectPrefix(w.rows.meta(metaIndex), l.under.head())
 	if unique {
 		for _, e := range l.all() {
 			w.expect(w.rows.unique(l.field, e), nil)

@@ -74,7 +74,7 @@ func BenchmarkMoveIndex(b *testing.B) {
 	b.ResetTimer()
 	for range b.N {
 		e := &epochs{row: indexRow{Current: current.Number() + 1, Leaving: current.Number(), Phase: indexMoving}, current: epoch(current.Number() + 1), leaving: current}
-		e.raw = encodeRow(e.row)
+		e.raw = e.row.encode()
 		if err := disk.Update(ctx, func(w store.Writer) error {
 			_ = w.Delete(s.rows.meta(metaCursor))
 			return w.Set(s.rows.meta(metaIndex), e.raw)

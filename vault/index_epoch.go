@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -24,19 +25,40 @@ const (
 
 func epochName(number uint32) string { return metaEpoch + strconv.FormatUint(uint64(number), 10) }
 
-// indexRow says in which epoch the index is. Every Update that enters a value expects it unchanged and every snapshot in which
-// one is looked up shows it, so it changes with the phase and no oftener: how far a pass has come is in a row of its own.
+// indexRow says in which epoch the index is. In the store the number of the current epoch comes first, in 4 bytes, big-endian:
+// every Update that enters a value expects that, and every snapshot in which one is looked up shows it. Of a rotation only the
+// beginning changes it, so each costs a call one round at most. What comes after need not be as it was: who looked into two
+// epochs, of which the former is empty by now, has only looked too much. How far a pass has come is in a row of its own.
 //
 // Keys and rows come in this order. The next epoch's key is made; the row goes from indexWhole to indexMoving; entries are
 // carried over; once a whole pass has met none of the epoch being left, the row goes to indexMoved, and nobody looks there any
-// more; that epoch's key is destroyed; the row goes to indexWhole. When the current epoch's key is gone (the store is an older
-// one, restored) the row goes to indexRebuilding, in which nobody can look anything up, and from there to indexMoved.
+// more; that epoch's key is destroyed; the row goes to indexWhole. When an epoch's key is gone (the store is an older one,
+// restored) the row goes to indexRebuilding with another epoch, in which nobody can look anything up, and from there to indexMoved.
 type indexRow struct {
-	Current uint32     `cbor:"1,keyasint"` // the epoch of every entry made from now on
-	Since   stamp      `cbor:"2,keyasint"`
-	Leaving uint32     `cbor:"3,keyasint,omitempty"` // the epoch whose entries are re-mapped; 0 for none
-	Phase   indexPhase `cbor:"4,keyasint,omitempty"`
-	Left    int        `cbor:"5,keyasint,omitempty"` // entries of epochs whose key is gone that could not be rebuilt
+	Current uint32     `cbor:"-"` // the epoch of every entry made from now on
+	Since   stamp      `cbor:"1,keyasint"`
+	Leaving uint32     `cbor:"2,keyasint,omitempty"` // the epoch whose entries are re-mapped; 0 for none
+	Phase   indexPhase `cbor:"3,keyasint,omitempty"`
+	Left    int        `cbor:"4,keyasint,omitempty"` // entries of epochs whose key is gone that could not be rebuilt
+}
+
+// indexHead is the length of what lookups rest on in the row.
+const indexHead = 4
+
+func (r indexRow) encode() []byte {
+	return append(binary.BigEndian.AppendUint32(nil, r.Current), encodeRow(r)...)
+}
+
+func decodeIndexRow(raw []byte) (row indexRow, err error) {
+	if len(raw) < indexHead {
+		return row, errors.New("the row of the index's epochs is damaged")
+	}
+	read, err := decodeRow[indexRow](raw[indexHead:])
+	if err != nil {
+		return row, err
+	}
+	read.Current = binary.BigEndian.Uint32(raw)
+	return *read, nil
 }
 
 // indexPhase is where a rotation stands. The numbers are in the store.
@@ -52,10 +74,13 @@ const (
 // epochs are the epochs of a row, their keys open.
 type epochs struct {
 	row     indexRow
-	raw     []byte       // as it stands in the store
+	raw     []byte       // as it stood in the store
 	current *blind.Epoch // nil when its key is gone
 	leaving *blind.Epoch // nil when there is none, or its key is gone
 }
+
+// head is what the row must still begin with for what was looked up under it to hold.
+func (e *epochs) head() []byte { return e.raw[:indexHead] }
 
 // gone reports that the key of an epoch that has entries is not at the provider.
 func (e *epochs) gone() bool {
@@ -90,7 +115,10 @@ func (x *index) epochs(ctx context.Context) (*epochs, error) {
 // survey reads the row and opens its epochs; nil when nothing was ever entered. A key that is gone counts only if the row did
 // not go on while it was asked for.
 func (x *index) survey(ctx context.Context) (*epochs, error) {
-	for range maxRounds {
+	for round := range maxRounds {
+		if round == 1 {
+			defer x.losers.enter()()
+		}
 		e := &epochs{}
 		err := x.service.Store.View(ctx, func(r store.Reader) (err error) {
 			e.row, e.raw, err = x.service.indexRow(r)
@@ -129,11 +157,8 @@ func (s *Service) indexRow(r store.Reader) (row indexRow, raw []byte, err error)
 	if err != nil || rows[0] == nil {
 		return row, nil, err
 	}
-	read, err := decodeRow[indexRow](rows[0])
-	if err != nil {
-		return row, nil, err
-	}
-	return *read, bytes.Clone(rows[0]), nil
+	row, err = decodeIndexRow(rows[0])
+	return row, bytes.Clone(rows[0]), err
 }
 
 // open opens an epoch; nil when its key is gone. One that is open already is not asked for again.
@@ -167,7 +192,7 @@ func (x *index) found(ctx context.Context) (*epochs, error) {
 	}
 	var d draft
 	d.expect(s.rows.meta(metaIndex), nil)
-	d.set(s.rows.meta(metaIndex), encodeRow(first))
+	d.set(s.rows.meta(metaIndex), first.encode())
 	if _, err := commit(ctx, s.Store, &d); err != nil {
 		return nil, err
 	}
@@ -197,7 +222,7 @@ func (x *index) begin(ctx context.Context, e *epochs) (*draft, error) {
 func (x *index) turn(e *epochs, next indexRow) *draft {
 	var d draft
 	d.expect(x.service.rows.meta(metaIndex), e.raw)
-	d.set(x.service.rows.meta(metaIndex), encodeRow(next))
+	d.set(x.service.rows.meta(metaIndex), next.encode())
 	d.delete(x.service.rows.meta(metaCursor))
 	return &d
 }

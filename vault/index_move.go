@@ -117,7 +117,7 @@ func (x *index) advance(w store.Writer, e *epochs, c indexCursor, ended bool) er
 	case ended:
 		next := e.row
 		next.Phase, next.Left = indexMoved, c.Left
-		if err := w.Set(x.service.rows.meta(metaIndex), encodeRow(next)); err != nil {
+		if err := w.Set(x.service.rows.meta(metaIndex), next.encode()); err != nil {
 			return err
 		}
 	}

@@ -106,7 +106,7 @@ func asShown(seen *sightOfIndex, key, value []byte) []byte {
 func onlyTheNew(seen *sightOfIndex, key, value []byte) []byte {
 	seen.mu.Lock()
 	defer seen.mu.Unlock()
-	if kindOf(key) == 'u' && value != nil && member[byte](seen.row, 1) != key[len(key)-17] {
+	if kindOf(key) == 'u' && value != nil && seen.row[3] != key[len(key)-17] {
 		return nil
 	}
 	return value

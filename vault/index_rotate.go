@@ -32,6 +32,9 @@ func (s *Service) rotateIndex(ctx context.Context, call Call) (*api.Index, error
 	if err := s.writable(); err != nil {
 		return nil, err
 	}
+	if err := s.index.losers.wait(ctx); err != nil {
+		return nil, err
+	}
 	err := s.once(ctx, call, access.RotateIndex, func(o *once) error {
 		if o.earlier(0) != nil {
 			return nil

@@ -84,6 +84,9 @@ func (x *index) step(ctx context.Context) (more bool, err error) {
 }
 
 func (x *index) beginItself(ctx context.Context, e *epochs) error {
+	if err := x.losers.wait(ctx); err != nil {
+		return err
+	}
 	d, err := x.begin(ctx, e)
 	if err != nil {
 		return err
@@ -129,23 +132,23 @@ func (x *index) condemn(ctx context.Context, e *epochs) error {
 	case !live || sentinel != claim.Sentinel:
 		return kms.ErrClaim
 	}
-	next := indexRow{Current: e.row.Current, Since: e.row.Since, Phase: indexRebuilding, Left: e.row.Left}
-	if e.leaving != nil {
+	next := indexRow{Current: e.row.Current, Since: stampOf(s.Clock()), Phase: indexRebuilding, Left: e.row.Left}
+	switch { // of two epochs one may be open still
+	case e.current != nil:
+		next.Leaving = e.row.Current
+	case e.leaving != nil:
 		next.Leaving = e.row.Leaving
 	}
-	if e.current == nil {
-		next.Since = stampOf(s.Clock())
-		for {
-			next.Current++
-			err := x.make(ctx, next.Current)
-			if errors.Is(err, keyring.ErrMissing) {
-				continue // made by a rotation that had not begun, and gone like the others
-			}
-			if err != nil {
-				return err
-			}
-			break
+	for {
+		next.Current++
+		err := x.make(ctx, next.Current)
+		if errors.Is(err, keyring.ErrMissing) {
+			continue // made by a rotation that had not begun, and gone like the others
 		}
+		if err != nil {
+			return err
+		}
+		break
 	}
 	s.Log.ErrorContext(ctx, "the key of the search index is gone: the index is rebuilt from the records, and until then nobody is found by a value")
 	x.state.Store(nil)

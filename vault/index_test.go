@@ -53,6 +53,68 @@ func TestLikeTheModelWhileTheIndexRotates(t *testing.T) {
 	t.Logf("%d runs, %d rotations", runs, shown.Epoch-1)
 }
 
+// overtaken is a store in which rotations of the index outrun the calls that are marked: whatever such a call reads or writes
+// waits until another one has begun, as long as one still begins.
+type overtaken struct{ store.Store }
+
+type overtakenKey struct{}
+
+func (o overtaken) wait(ctx context.Context) {
+	if ctx.Value(overtakenKey{}) == nil {
+		return
+	}
+	epoch := func() (e []byte) {
+		_ = o.Store.View(ctx, func(r store.Reader) error {
+			rows, err := r.Get([]byte("\x04testmindex\x00"))
+			if err == nil && rows[0] != nil {
+				e = bytes.Clone(rows[0][:4])
+			}
+			return err
+		})
+		return e
+	}
+	for was, end := epoch(), time.Now().Add(15*time.Millisecond); bytes.Equal(was, epoch()) && time.Now().Before(end); {
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+func (o overtaken) View(ctx context.Context, f func(store.Reader) error) error {
+	o.wait(ctx)
+	return o.Store.View(ctx, f)
+}
+
+func (o overtaken) Update(ctx context.Context, f func(store.Writer) error) error {
+	o.wait(ctx)
+	return o.Store.Update(ctx, f)
+}
+
+// TestRotationsLetCallsThrough: a rotation may cost a call a round, and then no other begins until it has ended.
+func TestRotationsLetCallsThrough(t *testing.T) {
+	v := vaulttest.At(t, inMemory(t), vaulttest.With(func(o *vault.Options) {
+		turning(o)
+		o.RotateIndexEvery, o.SweepEvery = time.Microsecond, time.Millisecond
+		o.Store, o.Place, o.Backups = overtaken{memory.New()}, "test", nil
+	}))
+	shop, root := app(v), administrator(v)
+	first := register(t, v, shop, aigul())
+	began := must[*api.Index](t)(v.Index(ctx, root)).Epoch
+	slow := context.WithValue(ctx, overtakenKey{}, true)
+	resp := must[*api.TokenizeResponse](t)(v.Tokenize(slow, shop, &api.TokenizeRequest{Purpose: "registration", Items: []api.TokenizeItem{
+		{Fields: fields{"iin": text(iinB), "phone": texts(phoneA)}},
+	}}))
+	wantItem(t, resp.Results[0].Error, "")
+	must[*api.RectifyResponse](t)(v.Rectify(slow, shop, first.Subject, &api.RectifyRequest{
+		Purpose: "registration", Evidence: api.Evidence{Kind: "application"}, Fields: fields{"iin": text(nextIIN())},
+	}))
+	found := must[*api.SearchResponse](t)(v.Search(slow, shop, &api.SearchRequest{Purpose: "service", Reason: "call", Field: "phone", Value: api.Text(phoneA)}))
+	if len(found.Results) != 2 {
+		t.Errorf("%d people are found", len(found.Results))
+	}
+	if now := must[*api.Index](t)(v.Index(ctx, root)).Epoch; now < began+3 {
+		t.Errorf("of the rotations only %d overtook the calls", now-began)
+	}
+}
+
 func administrator(v *vaulttest.Vault) vault.Call { return v.As("admin", access.Administrator) }
 
 // rotated rotates the index and waits until it is done.

@@ -39,6 +39,9 @@ func (s *Service) rectify(ctx context.Context, call Call, subject string, req *a
 	return resp, s.once(ctx, call, access.Rectify, func(o *once) error {
 		it.once, it.earlier = o, o.earlier(0)
 		for round := range maxRounds {
+			if round == 1 {
+				defer s.index.losers.enter()()
+			}
 			p, stale, err := s.rectifyRound(ctx, call, r, subject, it, req.Evidence)
 			if errors.Is(err, errEpoch) {
 				if err := s.index.again(ctx, it.lookups...); err != nil {

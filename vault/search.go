@@ -64,7 +64,10 @@ type finding struct {
 // searched looks the value up and answers with what has not changed once the search is recorded: one entry for each person
 // found, one about nobody for a miss.
 func (f *finding) searched(ctx context.Context, l *lookup) (*api.SearchResponse, error) {
-	for range maxRounds {
+	for round := range maxRounds {
+		if round == 1 {
+			defer f.index.losers.enter()()
+		}
 		err := f.Store.View(ctx, func(r store.Reader) error {
 			f.results, f.deeds, f.hidden = []api.SearchResult{}, nil, nil
 			if err := f.index.stands(r, l); err != nil {

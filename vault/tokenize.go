@@ -117,14 +117,13 @@ func (s *Service) tokenizeChunk(ctx context.Context, call Call, r access.Request
 		if errors.Is(err, errEpoch) {
 			s.index.state.Store(nil)
 			s.lookUp(ctx, left)
-			lost++
-			continue
-		}
-		if err != nil {
+		} else if err != nil {
 			return err
 		}
 		if items = left; !slices.ContainsFunc(items, (*item).settled) {
-			lost++
+			if lost++; lost == 1 {
+				defer s.index.losers.enter()()
+			}
 		}
 		if contended != "" && lost > 0 && !inTurn {
 			inTurn = true
