@@ -26,6 +26,12 @@ import (
 // keysIn sets a HashiCorp Vault up for Sandyq and opens a provider, which is closed before the server ends.
 func keysIn(t testing.TB, server *vaultserver.Server) *hashicorp.Vault {
 	t.Helper()
+	return keysInCluster(t, server, server.Address)
+}
+
+// keysInCluster is keysIn for the cluster that server leads.
+func keysInCluster(t testing.TB, server *vaultserver.Server, addresses ...string) *hashicorp.Vault {
+	t.Helper()
 	files := t.TempDir()
 	credentials := hashicorp.Credentials{
 		RoleIDFile: filepath.Join(files, "role-id"), SecretIDFile: filepath.Join(files, "secret-id"),
@@ -36,7 +42,7 @@ func keysIn(t testing.TB, server *vaultserver.Server) *hashicorp.Vault {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := must[*hashicorp.Vault](t)(hashicorp.Open(hashicorp.Config{Address: server.Address, Auth: hashicorp.Auth{
+	keys := must[*hashicorp.Vault](t)(hashicorp.Open(hashicorp.Config{Addresses: addresses, Auth: hashicorp.Auth{
 		Method: "approle", RoleIDFile: credentials.RoleIDFile, SecretIDFile: credentials.SecretIDFile,
 	}}))
 	t.Cleanup(func() { keys.Close() })
