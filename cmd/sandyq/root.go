@@ -30,7 +30,7 @@ A person is erased by destroying the key.`,
 	root.SetUsageTemplate(usage)
 	root.PersistentFlags().BoolVar(&e.json, "json", false, "answer in JSON, one value a line")
 	root.AddCommand(
-		newServeCmd(e), newInitCmd(e), newKeysCmd(e), newDoctorCmd(e), newPromoteCmd(e), newRestoreCmd(e), newLedgerCmd(e), newMigrateCmd(e), newVersionCmd(e), newDemoCmd(e),
+		newServeCmd(e), newInitCmd(e), newKeysCmd(e), newDoctorCmd(e), newPromoteCmd(e), newRestoreCmd(e), newLedgerCmd(e), newMigrateCmd(e), newMigrateStoreCmd(e), newVersionCmd(e), newDemoCmd(e),
 		newPolicyCmd(e), newVerifyCmd(e),
 		newLoginCmd(e),
 	)

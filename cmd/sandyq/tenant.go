@@ -59,9 +59,9 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 	}
 	t.Service, err = vault.Open(ctx, vault.Options{
 		Tenant:       c.Tenant,
-		Store:        n.Store,
+		Store:        n.rows,
 		Place:        n.Place,
-		Blobs:        n.Blobs,
+		Blobs:        n.blobs,
 		Keys:         t.Keys,
 		Ledger:       c.ledger(t.Keys),
 		Anchor:       t.anchor,

@@ -12,6 +12,8 @@ import (
 	"github.com/sandyq/sandyq/crypto/kms/local"
 	"github.com/sandyq/sandyq/metrics"
 	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/blob"
+	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/badgerdb"
 )
 
@@ -28,6 +30,9 @@ type node struct {
 	Store   engine
 	Place   string // where the store lies
 
+	rows  store.Store // the store and the documents as the tenants use them: what looks on is in between
+	blobs blob.Store
+
 	names       []string     // of the tenants, of those too that are not open yet
 	maintenance *maintenance // of a store that looks after its files itself
 	issuers     *authn.Issuers
@@ -36,23 +41,34 @@ type node struct {
 // openNode builds the vaults of a configuration, in a home that was set up. Whoever calls it closes them. It is the one
 // place where the parts meet.
 func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Registry) (_ *node, err error) {
-	for _, of := range c.tenants() { // before anything is opened
-		if _, _, _, err := of.rules(); err != nil {
-			return nil, ofTenant(c, of, err)
-		}
+	if err := c.checkRules(); err != nil { // before anything is opened
+		return nil, err
 	}
 	n, err := openParts(ctx, c, log, reg)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, n.Close())
+	if err := n.openTenants(ctx, c, log, reg); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+// checkRules reads what each tenant's configuration names, and keeps nothing of it.
+func (c config) checkRules() error {
+	for _, of := range c.tenants() {
+		if _, _, _, err := of.rules(); err != nil {
+			return ofTenant(c, of, err)
 		}
-	}()
+	}
+	return nil
+}
+
+// openTenants builds the vaults over the parts, and begins to look after the store. Whoever calls it closes the node, also after an error.
+func (n *node) openTenants(ctx context.Context, c config, log *slog.Logger, reg *metrics.Registry) (err error) {
 	var certificates *authn.Certificates
 	if n.issuers, certificates, err = c.authenticators(log); err != nil {
-		return nil, err
+		return err
 	}
 	for _, of := range c.tenants() {
 		n.names = append(n.names, of.Tenant)
@@ -60,13 +76,13 @@ func openNode(ctx context.Context, c config, log *slog.Logger, reg *metrics.Regi
 	for _, of := range c.tenants() {
 		who := identities{tenant: of.Tenant, issuers: n.issuers, certificates: certificates}
 		if err := n.openTenant(ctx, of, who, log, reg); err != nil {
-			return nil, ofTenant(c, of, err)
+			return ofTenant(c, of, err)
 		}
 	}
 	if files, ok := n.Store.(*badgerdb.Store); ok {
 		n.maintenance = startMaintenance(ctx, files, log, maintainFirst, maintainEvery)
 	}
-	return n, nil
+	return nil
 }
 
 // openParts opens what all tenants share. Whoever calls it closes it.
@@ -86,6 +102,7 @@ func openParts(ctx context.Context, c config, log *slog.Logger, reg *metrics.Reg
 	if n.Blobs, err = openDocuments(ctx, c); err != nil {
 		return nil, err
 	}
+	n.rows, n.blobs = n.Store, n.Blobs
 	return n, nil
 }
 
@@ -157,16 +174,7 @@ var (
 
 // Close closes the parts in their order. Calls in flight must have ended.
 func (n *node) Close() error {
-	var errs []error
-	if n.maintenance != nil {
-		n.maintenance.Close()
-	}
-	for _, t := range n.Tenants {
-		errs = append(errs, t.Close())
-	}
-	if n.issuers != nil {
-		n.issuers.Close()
-	}
+	errs := []error{n.closeTenants()}
 	if n.Blobs != nil {
 		errs = append(errs, n.Blobs.Close())
 	}
@@ -177,4 +185,20 @@ func (n *node) Close() error {
 		return fmt.Errorf("close the vault: %w", err)
 	}
 	return nil
+}
+
+// closeTenants closes all but the parts that the tenants share.
+func (n *node) closeTenants() error {
+	var errs []error
+	if n.maintenance != nil {
+		n.maintenance.Close()
+	}
+	for _, t := range n.Tenants {
+		errs = append(errs, t.Close())
+	}
+	if n.issuers != nil {
+		n.issuers.Close()
+	}
+	n.maintenance, n.Tenants, n.issuers, n.names = nil, nil, nil, nil
+	return errors.Join(errs...)
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sandyq/sandyq/vault/client"
+	"github.com/sandyq/sandyq/vault/store/postgres/pgserver"
 )
 
 var ctx = context.Background()
@@ -36,7 +37,7 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	code := pgserver.Main(m)
 	if path, err := binary(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path))
 	}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sandyq/sandyq/vault/move"
+)
+
+func newMigrateStoreCmd(e *env) *cobra.Command {
+	var from, to configFlags
+	var serving bool
+	cmd := &cobra.Command{
+		Use:   "migrate-store --from CONFIG --to CONFIG [--serve]",
+		Short: "Move a vault's rows and documents to another store",
+		Long: `Migrate-store copies all rows, and the documents if they lie elsewhere in the other configuration, to another store: from
+Badger to PostgreSQL, or back. It reads everything again on both sides and holds it against each other. Then the target becomes the live
+vault, and the source is superseded: it gives nothing out any more. Keys and the erasure ledger stay where they are.
+
+No server may be running on the source. With --serve this command serves it while it copies, lets the target take its place once next
+to nothing is left to copy, and goes on to serve that until SIGINT or SIGTERM. Without it nothing is served until the move is done, and the
+command ends then.
+
+However it ends, one of the two is the live one: until everything is copied, the source. The same command goes on where it ended.`,
+		Example: `  sandyq migrate-store --from /etc/sandyq/badger.yaml --to /etc/sandyq/postgres.yaml --serve`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			to.listen, to.ops = from.listen, from.ops
+			source, err := from.load()
+			if err != nil {
+				return fmt.Errorf("--from: %w", err)
+			}
+			target, err := to.load()
+			if err != nil {
+				return fmt.Errorf("--to: %w", err)
+			}
+			m, err := newMoving(e, source, target)
+			if err != nil {
+				return err
+			}
+			if serving {
+				return m.serve(cmd.Context())
+			}
+			return m.offline(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVar(&from.file, "from", "", "configuration of the vault as it is")
+	cmd.Flags().StringVar(&to.file, "to", "", "configuration with the store, or the folder of documents, that it is to have")
+	cmd.Flags().BoolVar(&serving, "serve", false, "serve the source while it is copied, and the target from then on")
+	from.bindListeners(cmd.Flags())
+	return requiring(cmd, "from", "to")
+}
+
+// moved is what migrate-store answers.
+type moved struct {
+	From  string `json:"from"`
+	To    string `json:"to"`
+	Moved bool   `json:"moved"` // false when the target was the live one already
+
+	Source    side          `json:"source"`
+	Target    side          `json:"target"`
+	Kinds     []kindMoved   `json:"kinds"`                       // of rows; the letters are those of docs/formats.md
+	Documents *move.Tally   `json:"documents,omitempty"`         // nil when they stayed where they were
+	Still     time.Duration `json:"stood_still_ms,format:milli"` // for how long nothing was served at the switch
+}
+
+// side is what was read of the rows of one side.
+type side struct {
+	Rows  int64    `json:"rows"`
+	Bytes int64    `json:"bytes"`
+	Sum   move.Sum `json:"sum"`
+}
+
+type kindMoved struct {
+	Kind string `json:"kind"`
+	side
+}
+
+func sideOf(t move.Tally) side { return side{t.Count, t.Bytes, t.Sum} }
+
+// counted takes in what was verified.
+func (out *moved) counted(rows *move.Rows, blobs *move.Blobs) {
+	from, to := rows.Tallies()
+	out.Source, out.Target = sideOf(from.All()), sideOf(to.All())
+	for kind, t := range to {
+		out.Kinds = append(out.Kinds, kindMoved{string(rune(kind)), sideOf(t)})
+	}
+	slices.SortFunc(out.Kinds, func(a, b kindMoved) int { return int(a.Kind[0]) - int(b.Kind[0]) })
+	if blobs != nil {
+		documents := blobs.Tally()
+		out.Documents = &documents
+	}
+}
+
+// tell says what was moved, and what each side has.
+func (out *moved) tell(w io.Writer) error {
+	if !out.Moved {
+		_, err := fmt.Fprintf(w, "%s is the live vault already: nothing was moved\n", out.To)
+		return err
+	}
+	_, err := fmt.Fprintf(w, "moved %d rows from %s to %s\n", out.Target.Rows, out.From, out.To)
+	say := func(format string, args ...any) {
+		_, failed := fmt.Fprintf(w, format, args...)
+		err = errors.Join(err, failed)
+	}
+	for _, k := range out.Kinds {
+		say("  %s %10d rows %14d bytes  %s\n", k.Kind, k.Rows, k.Bytes, k.Sum)
+	}
+	say("source %10d rows %14d bytes  %s\n", out.Source.Rows, out.Source.Bytes, out.Source.Sum)
+	say("target %10d rows %14d bytes  %s\n", out.Target.Rows, out.Target.Bytes, out.Target.Sum)
+	if d := out.Documents; d != nil {
+		say("documents on both sides: %d, %d bytes  %s\n", d.Count, d.Bytes, d.Sum)
+	}
+	say("nothing was served for %s; the target is the live vault now, and the source is superseded\n", out.Still.Round(time.Millisecond))
+	return err
+}
+
+// offline moves what nobody is using.
+func (m *moving) offline(ctx context.Context) (err error) {
+	began := time.Now()
+	defer func() { err = errors.Join(err, m.Close()) }()
+	if err := m.open(ctx); err != nil {
+		return err
+	}
+	if err := m.copyAll(ctx); err != nil {
+		return err
+	}
+	if err := m.handOver(ctx); err != nil {
+		return err
+	}
+	out := m.answer()
+	out.Still = time.Since(began)
+	return m.env.answer(out, out.tell)
+}

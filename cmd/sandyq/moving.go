@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/sandyq/sandyq/metrics"
+	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/blob"
+	"github.com/sandyq/sandyq/vault/move"
+)
+
+// moving is a move of a vault's rows and documents from the store of one configuration to that of another.
+type moving struct {
+	env      *env
+	from, to config
+	log      *slog.Logger
+	reg      *metrics.Registry
+
+	source, target *node               // parts without tenants, but for those that are served
+	left           []*vault.Relocation // of the tenants that are not moved
+	rows           *move.Rows
+	blobs          *move.Blobs // nil: the documents stay where they are
+	pace           pace
+}
+
+// newMoving sees that two configurations are of one vault.
+func newMoving(e *env, from, to config) (*moving, error) {
+	if err := sameVault(from, to); err != nil {
+		return nil, err
+	}
+	for _, c := range []config{from, to} {
+		if err := c.checkRules(); err != nil {
+			return nil, err
+		}
+	}
+	return &moving{env: e, from: from, to: to, log: e.log(to), reg: newMetrics()}, nil
+}
+
+// sameVault refuses configurations that differ in more than where rows and documents lie: keys and ledger stay.
+func sameVault(from, to config) error {
+	a, b := from.tenants(), to.tenants()
+	if len(a) != len(b) {
+		return usagef("--from and --to do not have the same tenants")
+	}
+	for i := range a {
+		x, y := a[i].Keys, b[i].Keys
+		switch {
+		case a[i].Tenant != b[i].Tenant:
+			return usagef("--from and --to do not have the same tenants in the same order")
+		case x.Provider != y.Provider, x.Provider == providerLocal && a[i].keysDir() != b[i].keysDir(),
+			x.Provider == providerVault && [3]string{x.Vault.Address, x.Vault.Namespace, x.Vault.Mount} != [3]string{y.Vault.Address, y.Vault.Namespace, y.Vault.Mount}:
+			return hinted(ofTenant(to, b[i], usagef("--to names other keys than --from")), "rows and documents move, keys stay: name the same keys in both")
+		}
+	}
+	if x, y := from.Ledger.S3, to.Ledger.S3; !x.sameBucket(y.s3Config) || !x.used() && from.ledgerDir() != to.ledgerDir() {
+		return hinted(usagef("--to names another erasure ledger than --from"), "the ledger stays where it is: name it in both")
+	}
+	return nil
+}
+
+// sameBucket reports whether two are one place.
+func (c s3Config) sameBucket(other s3Config) bool {
+	return c.Endpoint == other.Endpoint && c.Bucket == other.Bucket && c.Prefix == other.Prefix
+}
+
+// sameDocuments reports whether the documents stay where they are.
+func (m *moving) sameDocuments() bool {
+	x, y := m.from, m.to
+	if x.Blobs.Engine != y.Blobs.Engine {
+		return false
+	}
+	if x.Blobs.Engine == blobsS3 {
+		return x.Blobs.S3.sameBucket(y.Blobs.S3)
+	}
+	return x.documentsDir() == y.documentsDir()
+}
+
+// open opens both sides and finds out what is left to move.
+func (m *moving) open(ctx context.Context) (err error) {
+	if err := m.from.ready(); err != nil {
+		return fmt.Errorf("--from: %w", err)
+	}
+	if err := m.to.makeFolders(); err != nil {
+		return fmt.Errorf("--to: %w", err)
+	}
+	if m.source, err = openParts(ctx, m.from, m.log, m.reg); err != nil {
+		return fmt.Errorf("--from: %w", err)
+	}
+	if m.target, err = openParts(ctx, m.to, m.log, m.reg); err != nil {
+		return fmt.Errorf("--to: %w", err)
+	}
+	if err := m.look(ctx); err != nil {
+		return err
+	}
+	return m.begin(ctx)
+}
+
+// makeFolders makes those that hold rows and documents.
+func (c config) makeFolders() error {
+	if err := homeDir(c.Home); err != nil {
+		return err
+	}
+	for _, dir := range c.dataDirs() {
+		if err := privateDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look finds out which tenants are still to be moved.
+func (m *moving) look(ctx context.Context) error {
+	for _, of := range m.from.tenants() {
+		keys, err := openKeys(of)
+		if err != nil {
+			return ofTenant(m.from, of, err)
+		}
+		r := &vault.Relocation{
+			Tenant: of.Tenant, From: vault.Side{Store: m.source.Store, Place: m.source.Place},
+			To: vault.Side{Store: m.target.Store, Place: m.target.Place}, Keys: keys,
+		}
+		stage, err := r.Stage(ctx)
+		if err := errors.Join(err, keys.Close()); err != nil {
+			return ofTenant(m.from, of, err)
+		}
+		if stage == vault.StageSource {
+			m.left = append(m.left, r)
+		}
+	}
+	return nil
+}
+
+// begin marks the target, unless it is another vault's, and makes the moves of rows and documents.
+func (m *moving) begin(ctx context.Context) error {
+	if len(m.left) == 0 {
+		return nil
+	}
+	fresh, err := m.known(ctx)
+	if err != nil {
+		return err
+	}
+	if !m.sameDocuments() {
+		if err := m.beginBlobs(ctx, fresh); err != nil {
+			return err
+		}
+	}
+	m.rows = &move.Rows{From: m.source.Store, To: m.target.Store, Own: vault.StaysBehind, Kind: vault.KindOfRow, Progress: m.pace.add}
+	for _, r := range m.left {
+		if err := r.Begin(ctx); err != nil {
+			return occupied(err)
+		}
+		m.rows.Under = append(m.rows.Under, r.Prefix())
+	}
+	return nil
+}
+
+func occupied(err error) error {
+	if errors.Is(err, vault.ErrOccupied) {
+		return hinted(err, "name an empty store in --to; what is in this one was left as it is")
+	}
+	return err
+}
+
+// known refuses stores with rows of tenants that the configurations do not name; fresh tells that the target has no rows.
+func (m *moving) known(ctx context.Context) (fresh bool, err error) {
+	names := map[string]bool{}
+	for _, of := range m.from.tenants() {
+		names[of.Tenant] = true
+	}
+	for _, n := range []*node{m.source, m.target} {
+		tenants, err := vault.TenantsIn(ctx, n.Store)
+		if err != nil {
+			return false, err
+		}
+		for _, t := range tenants {
+			if !names[t] {
+				return false, fmt.Errorf("the store %s has rows of the tenant %s, which the configurations do not name", n.storeOf(m), t)
+			}
+		}
+		fresh = len(tenants) == 0 // the target's, at last
+	}
+	return fresh, nil
+}
+
+func (n *node) storeOf(m *moving) string {
+	if n == m.source {
+		return m.from.storeName()
+	}
+	return m.to.storeName()
+}
+
+// beginBlobs makes the move of documents. What is not ours is left as it is.
+func (m *moving) beginBlobs(ctx context.Context, fresh bool) error {
+	if fresh {
+		if err := m.target.Blobs.List(ctx, func(blob.Info) error { return vault.ErrOccupied }); err != nil {
+			return occupied(fmt.Errorf("the place of the documents: %w", err))
+		}
+	}
+	m.blobs = &move.Blobs{
+		From: m.source.Blobs, To: m.target.Blobs, Progress: m.pace.add,
+		// The documents of tenants that were moved before may be more by now.
+		Keep: len(m.left) < len(m.from.tenants()),
+	}
+	return nil
+}
+
+// copyAll copies and verifies everything. Of what is written to the source meanwhile it takes along what it meets.
+func (m *moving) copyAll(ctx context.Context) error {
+	if len(m.left) == 0 {
+		return nil
+	}
+	if err := m.step(ctx, "copying", m.copyOnce); err != nil {
+		return err
+	}
+	return m.step(ctx, "verifying", m.verify)
+}
+
+func (m *moving) copyOnce(ctx context.Context) error {
+	changes, err := m.rows.Copy(ctx)
+	if err != nil {
+		return err
+	}
+	m.log.Info("the rows were copied", "rows", changes.Rows, "written", changes.Written, "deleted", changes.Deleted)
+	if m.blobs == nil {
+		return nil
+	}
+	return m.blobs.Copy(ctx)
+}
+
+func (m *moving) verify(ctx context.Context) error {
+	if _, err := m.rows.Verify(ctx); err != nil {
+		return err
+	}
+	if m.blobs == nil {
+		return nil
+	}
+	return m.blobs.Verify(ctx)
+}
+
+// step does one, and tells how far it is.
+func (m *moving) step(ctx context.Context, name string, do func(context.Context) error) error {
+	began := time.Now()
+	stop := m.pace.tell(m.log, name)
+	err := do(ctx)
+	stop()
+	if err != nil {
+		return err
+	}
+	m.log.Info("done with "+name, "took", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// handOver makes the target, which has everything, the live vault of each tenant, and opens it. Nobody writes to the source.
+func (m *moving) handOver(ctx context.Context) error {
+	if len(m.left) > 0 {
+		if err := m.rows.Equal(); err != nil {
+			return err
+		}
+	}
+	for _, r := range m.left {
+		if err := r.HandOver(ctx); err != nil {
+			return err
+		}
+	}
+	if err := m.target.openTenants(ctx, m.to, m.log, m.reg); err != nil {
+		return err
+	}
+	for _, t := range m.target.Tenants {
+		err := t.fit(ctx)
+		if errors.Is(err, errCopy) {
+			err = t.Service.Promote(ctx)
+		}
+		if err != nil {
+			return m.target.of(t, err)
+		}
+	}
+	for _, r := range m.left {
+		if err := r.End(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answer is what was moved.
+func (m *moving) answer() *moved {
+	out := &moved{From: m.from.storeName(), To: m.to.storeName(), Moved: len(m.left) > 0}
+	if out.Moved {
+		out.counted(m.rows, m.blobs)
+	}
+	return out
+}
+
+// Close closes both sides. Calls in flight must have ended.
+func (m *moving) Close() error {
+	var errs []error
+	for _, n := range []*node{m.target, m.source} { // the source keeps others out until the target is closed
+		if n != nil {
+			errs = append(errs, n.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
