@@ -1,7 +1,14 @@
 package vault_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,12 +30,70 @@ const recovery = 10 * time.Second
 type outage struct {
 	name       string
 	away, back func(*vaultserver.Server, testing.TB)
+	before     func(*vaultserver.Server, testing.TB) // nil: nothing has to be prepared
 }
 
 var outages = []outage{
-	{"sealed", (*vaultserver.Server).Seal, (*vaultserver.Server).Unseal},
-	{"killed", (*vaultserver.Server).Kill, (*vaultserver.Server).Restart},
-	{"stopped", (*vaultserver.Server).Pause, (*vaultserver.Server).Resume},
+	{name: "sealed", away: (*vaultserver.Server).Seal, back: (*vaultserver.Server).Unseal},
+	{name: "killed", away: (*vaultserver.Server).Kill, back: (*vaultserver.Server).Restart},
+	{name: "stopped", away: (*vaultserver.Server).Pause, back: (*vaultserver.Server).Resume},
+	{name: "over quota", away: limit, back: unlimit},
+	auditBlocked(),
+}
+
+// limit has the server turn nearly everything away with 429, but what its root asks to end that.
+func limit(server *vaultserver.Server, t testing.TB) {
+	for _, mount := range []string{"sandyq", "sandyq-transit", "sandyq-generation"} {
+		request(t, server, http.MethodPost, "sys/quotas/rate-limit/"+mount, map[string]any{"path": mount, "rate": 0.001, "interval": "1h"})
+	}
+}
+
+func unlimit(server *vaultserver.Server, t testing.TB) {
+	for _, mount := range []string{"sandyq", "sandyq-transit", "sandyq-generation"} {
+		request(t, server, http.MethodDelete, "sys/quotas/rate-limit/"+mount, nil)
+	}
+}
+
+// auditBlocked is a server whose one audit device stops taking entries: it answers nothing until they are taken again.
+func auditBlocked() outage {
+	var pipe *os.File
+	var reading sync.WaitGroup
+	drain := func() {
+		reading.Go(func() { _, _ = io.Copy(io.Discard, pipe) }) // until a deadline or the end
+	}
+	return outage{
+		name: "audit device blocked",
+		before: func(server *vaultserver.Server, t testing.TB) {
+			path := filepath.Join(t.TempDir(), "audit")
+			if err := syscall.Mkfifo(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			if pipe, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				_ = pipe.SetReadDeadline(time.Unix(1, 0))
+				reading.Wait()
+				_ = pipe.Close()
+			})
+			drain()
+			request(t, server, http.MethodPut, "sys/audit/file", map[string]any{"type": "file", "options": map[string]string{"file_path": path}})
+		},
+		away: func(server *vaultserver.Server, t testing.TB) {
+			_ = pipe.SetDeadline(time.Unix(1, 0))
+			reading.Wait()
+			_ = pipe.SetDeadline(time.Time{})
+			filled := bytes.Repeat([]byte("\n"), 4096)
+			_ = pipe.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			for {
+				if _, err := pipe.Write(filled); err != nil {
+					return
+				}
+			}
+		},
+		back: func(*vaultserver.Server, testing.TB) { drain() },
+	}
 }
 
 // TestOutage holds the promise of what works, and what does not, while HashiCorp Vault is away.
@@ -42,6 +107,9 @@ func TestOutage(t *testing.T) {
 				o.Keyring.Lease = 4 * time.Minute
 			}))
 			ready(t, v)
+			if o.before != nil {
+				o.before(server, t)
+			}
 			p := meetPeople(t, v)
 			o.away(server, t)
 			erasure := p.whileAway(t)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -256,6 +257,9 @@ func TestAbsenceDestroysNobody(t *testing.T) {
 			e := erase(t, v, shop, who.Subject)
 			way.away()
 			part.down.Store(false)
+			eventually(t, "the readiness says that the keys are not what they were", func() bool {
+				return slices.Contains(v.Ready(ctx).Degraded, "keys")
+			})
 			time.Sleep(700 * time.Millisecond) // some ten sweeps
 			if got := must[*api.Erasure](t)(v.Erasure(ctx, shop, e.Erasure)); got.State != api.ErasureErasing {
 				t.Errorf("the erasure went on to %s", got.State)
