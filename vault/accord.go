@@ -17,25 +17,6 @@ import (
 	"github.com/sandyq/sandyq/vault/store"
 )
 
-const metaLedger = "ledger"
-
-// markRow is how far the store has carried out the erasure ledger: everything up to there is unreadable in it. Entries 0
-// pins which ledger it is.
-type markRow struct {
-	Entries uint64   `cbor:"1,keyasint"`
-	Head    [32]byte `cbor:"2,keyasint"`
-	// Rebuilt says that this ledger took the place of one that was lost: a key side that was rolled back to before that holds a mark
-	// in the lost one.
-	Rebuilt bool `cbor:"3,keyasint,omitempty"`
-}
-
-func (m *markRow) mark() kms.Mark {
-	if m == nil {
-		return kms.Mark{}
-	}
-	return kms.Mark{Entries: m.Entries, Head: m.Head}
-}
-
 // compareEvery is how often the ledger, the store and the keys are held against each other while all is well: any of them may
 // be rolled back under a living process.
 const compareEvery = time.Minute
@@ -204,14 +185,8 @@ func (a *accord) compare(ctx context.Context, standing Standing, again bool) err
 	if err != nil {
 		return fmt.Errorf("the end of the erasure ledger: %w", err)
 	}
-	if err := a.contains(ctx, mine); err != nil {
+	if theirs, err = row.within(ctx, a.ledger, theirs); err != nil {
 		return err
-	}
-	if err := a.contains(ctx, theirs); err != nil {
-		if row == nil || !row.Rebuilt || !foreign(err) {
-			return err
-		}
-		theirs = kms.Mark{}
 	}
 	a.progress.from(mine.Entries, again)
 	now := markOf(head)
@@ -268,8 +243,6 @@ func (a *accord) take(l ledger.Ledger) {
 	a.ledger = l
 }
 
-func markOf(h ledger.Head) kms.Mark { return kms.Mark{Entries: h.Entries, Head: h.Hash} }
-
 // mark reads how far the store has carried out the ledger; nil when it never knew of one.
 func (a *accord) mark(ctx context.Context) (row *markRow, err error) {
 	s := a.service
@@ -278,19 +251,6 @@ func (a *accord) mark(ctx context.Context) (row *markRow, err error) {
 		return err
 	})
 	return row, err
-}
-
-// contains refuses a ledger in which a mark does not lie: it ends before what was carried out, or is another.
-func (a *accord) contains(ctx context.Context, m kms.Mark) error {
-	if m == (kms.Mark{}) {
-		return nil
-	}
-	return ledger.Compare(ctx, a.ledger, ledger.Head{Entries: m.Entries, Hash: m.Head})
-}
-
-// foreign reports whether an error of contains says that the mark lies in no such ledger, and not that nobody could look.
-func foreign(err error) bool {
-	return errors.Is(err, ledger.ErrForged) || errors.Is(err, ledger.ErrTruncated)
 }
 
 // catchUp deals with what the ledger lists beyond a mark. What the store knows of is unreadable, and is left to the sweeper. When
@@ -415,7 +375,7 @@ func (a *accord) advance(ctx context.Context) error {
 		return err
 	}
 	if theirs.Entries > next.Entries {
-		if err := a.contains(ctx, theirs); err == nil || !foreign(err) {
+		if err := contains(ctx, a.ledger, theirs); err == nil || !foreign(err) {
 			return err // nil: another node is ahead
 		}
 	}

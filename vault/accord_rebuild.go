@@ -12,18 +12,24 @@ import (
 	"github.com/sandyq/sandyq/vault/store"
 )
 
-// RebuildLedger makes a new erasure ledger, where there is none any more, of the erasures that the store knows, and returns how
-// many it lists. It is for a ledger that is lost for good, on the store that was live when it was lost: of an older store it
-// would forget whom it does not know to be erased. Other keys than people's are not listed again.
-func (s *Service) RebuildLedger(ctx context.Context) (entries int, err error) {
+// RebuildLedger makes a new erasure ledger, in the place of one that is lost for good, of the erasures that the store knows, and
+// returns how many it lists. It is for the store that was live when the ledger was lost: of an older store it would forget whom
+// that does not know to be erased. Other keys than people's are not listed again. It calls aside to put away what lies
+// there. With ledger.ErrExists it refuses to replace a ledger that holds all that the store and the keys have carried out.
+func (s *Service) RebuildLedger(ctx context.Context, aside func() error) (entries int, err error) {
 	if s.title.standing() != StandingLive {
 		return 0, errors.New("vault: rebuild the ledger: the store is not the live one")
 	}
-	if l, err := s.Ledger(ctx, ledger.Look); !errors.Is(err, ledger.ErrMissing) {
-		if err == nil {
-			err = errors.Join(ledger.ErrExists, l.Close())
+	switch err := s.seeLedger(ctx); {
+	case err == nil:
+		return 0, fmt.Errorf("vault: rebuild the ledger: it holds all that the store and the keys have carried out: %w", ledger.ErrExists)
+	case errors.Is(err, ledger.ErrMissing):
+	case foreign(err), errors.Is(err, ledger.ErrDamaged):
+		if err := aside(); err != nil {
+			return 0, fmt.Errorf("vault: rebuild the ledger: put aside what lies there: %w", err)
 		}
-		return 0, fmt.Errorf("vault: rebuild the ledger: %w", err)
+	default:
+		return 0, fmt.Errorf("vault: rebuild the ledger: see whether it is lost: %w", err)
 	}
 	fresh, err := s.Ledger(ctx, ledger.Create)
 	if err != nil {
@@ -46,6 +52,24 @@ func (s *Service) RebuildLedger(ctx context.Context) (entries int, err error) {
 		return 0, fmt.Errorf("vault: rebuild the ledger: %w", err)
 	}
 	return int(head.Entries), s.pin(ctx, markOf(head))
+}
+
+// seeLedger reads the ledger that lies there, and holds both marks against it.
+func (s *Service) seeLedger(ctx context.Context) error {
+	row, err := s.accord.mark(ctx)
+	if err != nil {
+		return err
+	}
+	theirs, err := s.Keys.Mark(ctx)
+	if err != nil {
+		return err
+	}
+	l, err := s.Ledger(ctx, ledger.Look)
+	if err != nil {
+		return err
+	}
+	_, err = row.within(ctx, l, theirs)
+	return errors.Join(err, l.Close())
 }
 
 // relist lists every erasure whose keys were to be destroyed.

@@ -220,10 +220,11 @@ func TestARebuiltLedger(t *testing.T) {
 	a := grownOld(t)
 	removeAll(t, filepath.Join(a.Home, "ledger"))
 	a.Restart()
-	if entries, err := a.RebuildLedger(ctx); err != nil || entries != 1 {
+	aside := func() error { t.Error("there is nothing to put aside, or nothing to be put aside"); return nil }
+	if entries, err := a.RebuildLedger(ctx, aside); err != nil || entries != 1 {
 		t.Fatalf("%d entries: %v", entries, err)
 	}
-	if _, err := a.RebuildLedger(ctx); !errors.Is(err, ledger.ErrExists) {
+	if _, err := a.RebuildLedger(ctx, aside); !errors.Is(err, ledger.ErrExists) {
 		t.Errorf("one is made over another: %v", err)
 	}
 	a.Stop()
@@ -250,7 +251,7 @@ func TestAfterARebuildingNobodyGuesses(t *testing.T) {
 	a := grownOld(t)
 	removeAll(t, filepath.Join(a.Home, "ledger"))
 	a.Restart()
-	if _, err := a.RebuildLedger(ctx); err != nil {
+	if _, err := a.RebuildLedger(ctx, func() error { return errMishap }); err != nil {
 		t.Fatal(err)
 	}
 	a.ready(t)

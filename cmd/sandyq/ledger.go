@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -31,7 +30,8 @@ func newLedgerRebuildCmd(e *env) *cobra.Command {
 		Long: `Make a new erasure ledger of the erasures that the live store knows. What lies in its place is kept beside it.
 
 Only for a ledger of which no copy is whole any more, and only on the store that was live when it was lost. On a store that
-was restored from a backup it would forget whoever was erased since, and they would come back.
+was restored from a backup it would forget whoever was erased since, and they would come back. A ledger that holds all that
+the store and the keys have carried out is not replaced.
 
 No server may be running on the store.`,
 		Example: `  sandyq ledger rebuild --config /etc/sandyq/sandyq.yaml --accept-loss`,
@@ -78,16 +78,18 @@ func rebuildLedger(ctx context.Context, e *env, c config, name string) (err erro
 	}
 	t := chosen[0]
 	out := rebuilt{Tenant: t.Name}
-	if !c.Ledger.S3.used() {
-		if out.Kept, err = putLedgerAside(file.Path(c.ledgerDir(), t.Name)); err != nil {
-			return err
+	aside := func() (err error) {
+		if c.Ledger.S3.used() {
+			return hinted(errors.New("nobody can move what lies in the bucket"), "name another ledger.s3.prefix")
 		}
+		out.Kept, err = putLedgerAside(file.Path(c.ledgerDir(), t.Name))
+		return err
 	}
-	out.Entries, err = t.Service.RebuildLedger(ctx)
-	if errors.Is(err, ledger.ErrExists) {
-		return hinted(err, "nobody can move what lies in the bucket: name another ledger.s3.prefix")
-	}
-	if err != nil {
+	out.Entries, err = t.Service.RebuildLedger(ctx, aside)
+	switch {
+	case errors.Is(err, ledger.ErrExists):
+		return hinted(err, "nothing was changed; if nothing is given out, /readyz and the log say why")
+	case err != nil:
 		return err
 	}
 	return e.answer(out, func(w io.Writer) error {
@@ -96,14 +98,8 @@ func rebuildLedger(ctx context.Context, e *env, c config, name string) (err erro
 	})
 }
 
-// putLedgerAside moves what lies in the place of a ledger, and tells where to; empty when nothing does.
+// putLedgerAside moves what lies in the place of a ledger, and tells where to.
 func putLedgerAside(path string) (kept string, err error) {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	kept = path + ".lost-" + clock.System().UTC().Format("20060102T150405Z")
-	if err := os.Rename(path, kept); err != nil {
-		return "", fmt.Errorf("put the old ledger aside: %w", err)
-	}
-	return kept, nil
+	kept = path + ".lost-" + clock.System().UTC().Format("20060102T150405.000Z")
+	return kept, os.Rename(path, kept)
 }
