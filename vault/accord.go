@@ -340,7 +340,7 @@ func (a *accord) compareCopy(ctx context.Context, now copySeen, mine kms.Mark) e
 	if a.service.Replay {
 		return a.replay(ctx, now.head, mine)
 	}
-	err := a.ledger.Scan(ctx, mine.Entries, func(e ledger.Entry) error { return a.service.seeGone(ctx, e.Keys) })
+	err := a.ledger.Scan(ctx, mine.Entries, func(e ledger.Entry) error { return a.service.seeGone(ctx, e.Destroys()) })
 	if err != nil {
 		return fmt.Errorf("this store is a copy, and of those whom the ledger lists: %w", err)
 	}

@@ -16,7 +16,7 @@ import (
 // crash leaves no such trace, because a person is unreadable before the ledger lists them.
 func (a *accord) behind(ctx context.Context, after uint64) (behind bool, err error) {
 	err = a.ledger.Scan(ctx, after, func(e ledger.Entry) error {
-		if e.Kind == ledger.Key || behind {
+		if !e.Erases() || behind {
 			return nil
 		}
 		row, err := a.erasure(ctx, e)
@@ -43,9 +43,10 @@ func (a *accord) erasure(ctx context.Context, e ledger.Entry) (row *erasureRow, 
 }
 
 // carryOut goes through what the ledger lists after an entry: everybody is unreadable in the store, and then every key gone.
-// What the keys sealed is left to the sweeper.
+// What the keys sealed is left to the sweeper. The keys of abandoned epochs go last, and not while the vault is held back.
 func (a *accord) carryOut(ctx context.Context, after uint64) error {
 	var doomed []kms.ID
+	var made []ledger.Entry
 	var done []uint64
 	flush := func() error {
 		if len(doomed) == 0 {
@@ -56,6 +57,10 @@ func (a *accord) carryOut(ctx context.Context, after uint64) error {
 		return err
 	}
 	err := a.ledger.Scan(ctx, after, func(e ledger.Entry) error {
+		if e.Kind == ledger.Epoch {
+			made = append(made, e)
+			return nil
+		}
 		if err := a.service.enterListed(ctx, e); err != nil {
 			return fmt.Errorf("entry %d: %w", e.Number, err)
 		}
@@ -76,6 +81,10 @@ func (a *accord) carryOut(ctx context.Context, after uint64) error {
 		return fmt.Errorf("carry out the erasure ledger: %w", err)
 	}
 	a.progress.add(done...)
+	if done, err = a.endEpochs(ctx, made); err != nil {
+		return fmt.Errorf("carry out the erasure ledger: %w", err)
+	}
+	a.progress.add(done...)
 	return nil
 }
 
@@ -86,7 +95,7 @@ func (a *accord) replay(ctx context.Context, head ledger.Head, mine kms.Mark) er
 		if err := s.enterListed(ctx, e); err != nil {
 			return fmt.Errorf("entry %d: %w", e.Number, err)
 		}
-		return s.seeGone(ctx, e.Keys)
+		return s.seeGone(ctx, e.Destroys())
 	})
 	if err != nil {
 		return fmt.Errorf("replay the erasure ledger: %w", err)
@@ -105,7 +114,7 @@ const listedReason = "erasure_ledger"
 // enterListed makes unreadable whom an entry of the ledger lists, if the store still knows them as readable: it was restored
 // from a state before the erasure. The erasure then goes on like any other.
 func (s *Service) enterListed(ctx context.Context, e ledger.Entry) error {
-	if e.Kind == ledger.Key {
+	if !e.Erases() {
 		return nil
 	}
 	erasure, err := parseID(erasurePrefix, e.Ref)

@@ -43,7 +43,7 @@ func grownOld(t *testing.T) *aged {
 	v.Restart()
 	erased(t, v, a.shop, erase(t, v, a.shop, a.gone.Subject).Erasure)
 	eventually(t, "the keys know how far the ledger was carried out", func() bool {
-		return must[kms.Mark](t)(v.Keys.Mark(ctx)).Entries == 1
+		return must[kms.Mark](t)(v.Keys.Mark(ctx)).Entries == 2
 	})
 	v.Stop()
 	return a

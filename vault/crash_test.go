@@ -328,7 +328,7 @@ func (w *onlooker) found() error {
 	return errors.Join(w.wrong...)
 }
 
-// listed are the keys that the ledger lists up to an entry.
+// listed are the keys that the ledger lists, up to an entry, as destroyed.
 func (w *onlooker) listed(upTo uint64) (ids []kms.ID, err error) {
 	w.mu.Lock()
 	l := w.ledger
@@ -338,7 +338,7 @@ func (w *onlooker) listed(upTo uint64) (ids []kms.ID, err error) {
 	}
 	return ids, l.Scan(ctx, 0, func(e ledger.Entry) error {
 		if e.Number <= upTo {
-			ids = append(ids, e.Keys...)
+			ids = append(ids, e.Destroys()...)
 		}
 		return nil
 	})

@@ -203,9 +203,21 @@ func (x *index) found(ctx context.Context) (*epochs, error) {
 	return e, err
 }
 
-// make makes the key of an epoch, unless there is one. The error is keyring.ErrMissing when there was one.
+// make makes the key of an epoch, unless there is one, and has the erasure ledger list it. The error is keyring.ErrMissing when
+// there was one.
 func (x *index) make(ctx context.Context, number uint32) error {
-	return x.service.names.use(ctx, epochName(number), func(secret.Bytes) error { return nil })
+	s, name := x.service, epochName(number)
+	if err := s.names.use(ctx, name, func(secret.Bytes) error { return nil }); err != nil {
+		return err
+	}
+	row, err := s.names.find(ctx, name)
+	if err == nil && row == nil {
+		err = errContended // somebody else has gone on, and ended it
+	}
+	if err != nil {
+		return err
+	}
+	return s.listEpoch(ctx, name, row.Key)
 }
 
 // begin drafts the start of a rotation out of e, once the next epoch's key is there.

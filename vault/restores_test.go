@@ -457,6 +457,7 @@ func (o *restoration) settle() {
 		}
 	}
 	whole(o.t, o.v, o.root)
+	settled(o.t, o.v)
 }
 
 // watch looks for everybody who was erased, by all ways, until it is stopped.
@@ -587,13 +588,14 @@ func (o *restoration) again() {
 }
 
 // rawRows compares the entries of everybody erased with the rows of the state that came back (of all states, when none did),
-// under every key that there is. After a rotation nobody matches; before it those do whom the certificate says so of.
+// under every key that there is. After a rotation nobody matches, in the rows of any state, abandoned ones among them; before it
+// those do whom the certificate says so of.
 func (o *restoration) rawRows(rotated bool) {
 	t := o.t
 	t.Helper()
 	now := must[*api.Index](t)(o.v.Index(ctx, o.root)).Epoch
 	states := o.pasts
-	if o.restored != nil {
+	if o.restored != nil && !rotated {
 		states = []*past{o.restored}
 	}
 	for _, p := range o.people {
@@ -668,7 +670,7 @@ func TestKeysRolledBackUnderALivingVault(t *testing.T) {
 	if len(gone) != 3 {
 		t.Fatalf("%d keys are gone", len(gone))
 	}
-	eventually(t, "the keys know how far the ledger was carried out", func() bool { return must[kms.Mark](t)(o.v.Keys.Mark(ctx)).Entries == 2 })
+	eventually(t, "the keys know how far the ledger was carried out", func() bool { return must[kms.Mark](t)(o.v.Keys.Mark(ctx)).Entries == 3 })
 	stop := o.watch()
 	side.restore(t, 0)
 	for _, id := range gone {

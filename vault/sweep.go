@@ -69,6 +69,7 @@ func (s *Service) sweep(ctx context.Context) {
 		{"forget old budgets", s.expireBudgets},
 		{"remove audit entries whose time is over", s.pruneLog},
 		{"write down when service tokens were used", s.writeUses},
+		{"list the keys of the search index", s.listEpochs},
 		{"carry out the rest of the erasure ledger", s.accord.finish},
 	} {
 		if err := step.do(ctx); err != nil {

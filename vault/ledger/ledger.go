@@ -1,5 +1,5 @@
 // Package ledger keeps the erasure ledger: the list of every key that was destroyed while it was in use, and of the person
-// whom that erased.
+// whom that erased; and of every key of the search index that was made, so that one which an older store knows nothing of goes, too.
 //
 // # What it is for
 //
@@ -48,6 +48,7 @@ const (
 	Subject Kind = "subject" // a whole person: all their keys
 	Slices  Kind = "slices"  // parts of a person: the keys of these slices
 	Key     Kind = "key"     // another key: an index epoch's, a proof of consent's, a day's idempotency key
+	Epoch   Kind = "epoch"   // nothing: an index epoch's key was made. A store that does not name it is older, and the key is to go
 )
 
 // Position is where the transparency log stood when the entry was written: its last checkpoint. The zero Position says that
@@ -58,16 +59,27 @@ type Position struct {
 	Root   [32]byte
 }
 
-// Entry is one destruction. Text in it is printable ASCII without spaces, quotes and backslashes.
+// Entry is one destruction, or what one may have to be made of later. Text in it is printable ASCII without spaces, quotes and backslashes.
 type Entry struct {
 	Number  uint64    // from 1, given by Append
 	At      time.Time // when it was appended, to the millisecond, given by Append
 	Kind    Kind      //
 	Ref     string    // what it is known by, such as the id of the erasure; at most 255 bytes, never twice in a ledger
-	Subject string    // the person's id; empty for most keys of [Key]
-	Keys    []kms.ID  // to be destroyed; kept in ascending order
+	Subject string    // the person's id; empty for most keys of [Key], and for [Epoch]
+	Keys    []kms.ID  // to be destroyed, but for [Epoch], which has the one that was made; kept in ascending order
 	Slices  []string  // names of the slices that the keys are of; kept in ascending order
 	Log     Position  // where the transparency log stood
+}
+
+// Erases reports whether somebody is erased by it, or parts of them.
+func (e Entry) Erases() bool { return e.Kind == Subject || e.Kind == Slices }
+
+// Destroys is the keys that are gone when it is carried out.
+func (e Entry) Destroys() []kms.ID {
+	if e.Kind == Epoch {
+		return nil
+	}
+	return e.Keys
 }
 
 // Head is how far a ledger goes.

@@ -246,15 +246,15 @@ func stamp(t time.Time) string { return t.UTC().Format(timeLayout) }
 func (e Entry) check() error {
 	invalid := func(what string) error { return fmt.Errorf("ledger: %w: its %s", ErrInvalid, what) }
 	switch {
-	case e.Kind != Subject && e.Kind != Slices && e.Kind != Key:
+	case e.Kind != Subject && e.Kind != Slices && e.Kind != Key && e.Kind != Epoch:
 		return invalid("kind")
 	case !plain(e.Ref):
 		return invalid("ref")
-	case e.Subject != "" && !plain(e.Subject), e.Kind != Key && e.Subject == "":
+	case e.Subject != "" && !plain(e.Subject), e.Erases() && e.Subject == "", e.Kind == Epoch && e.Subject != "":
 		return invalid("subject")
-	case e.Kind == Key && len(e.Keys) == 0, slices.ContainsFunc(e.Keys, kms.ID.IsZero), !ascending(e.Keys, compareID):
+	case e.Kind == Key && len(e.Keys) == 0, e.Kind == Epoch && len(e.Keys) != 1, slices.ContainsFunc(e.Keys, kms.ID.IsZero), !ascending(e.Keys, compareID):
 		return invalid("keys")
-	case e.Kind == Slices && len(e.Slices) == 0, !ascending(e.Slices, strings.Compare), slices.ContainsFunc(e.Slices, func(s string) bool { return !plain(s) }):
+	case e.Kind == Slices && len(e.Slices) == 0, e.Kind == Epoch && len(e.Slices) > 0, !ascending(e.Slices, strings.Compare), slices.ContainsFunc(e.Slices, func(s string) bool { return !plain(s) }):
 		return invalid("slices")
 	case e.Log.Size < 0, e.Log != Position{} && !plain(e.Log.Origin):
 		return invalid("position in the log")

@@ -69,10 +69,10 @@ func once(t *testing.T, p Place) {
 		"keys":    func(e *ledger.Entry) { e.Keys = e.Keys[:1] },
 		"slices":  func(e *ledger.Entry) { e.Slices = []string{"identity"} },
 	} {
-		for _, n := range []int{0, 6} { // one that stands there, one of the same call
+		for _, n := range []int{0, 8} { // one that stands there, one of the same call
 			other := Entry(n)
 			change(&other)
-			if _, err := l.Append(t.Context(), Entry(4), Entry(6), other); !errors.Is(err, ledger.ErrConflict) {
+			if _, err := l.Append(t.Context(), Entry(4), Entry(8), other); !errors.Is(err, ledger.ErrConflict) {
 				t.Errorf("Append of another %s under a ref = %v, want ErrConflict", what, err)
 			}
 		}
@@ -85,17 +85,22 @@ func once(t *testing.T, p Place) {
 func refused(t *testing.T, p Place) {
 	l := create(t, p)
 	for what, change := range map[string]func(*ledger.Entry){
-		"no ref":             func(e *ledger.Entry) { e.Ref = "" },
-		"ref too long":       func(e *ledger.Entry) { e.Ref = strings.Repeat("r", 256) },
-		"ref with a space":   func(e *ledger.Entry) { e.Ref = "a b" },
-		"ref with a quote":   func(e *ledger.Entry) { e.Ref = `a"}` },
-		"no kind":            func(e *ledger.Entry) { e.Kind = "" },
-		"unknown kind":       func(e *ledger.Entry) { e.Kind = "person" },
-		"no subject":         func(e *ledger.Entry) { e.Subject = "" },
-		"subject not ASCII":  func(e *ledger.Entry) { e.Subject = "Айгүл" },
-		"no slices":          func(e *ledger.Entry) { e.Kind = ledger.Slices },
-		"empty slice":        func(e *ledger.Entry) { e.Slices = []string{""} },
-		"key without a key":  func(e *ledger.Entry) { e.Kind, e.Keys = ledger.Key, nil },
+		"no ref":            func(e *ledger.Entry) { e.Ref = "" },
+		"ref too long":      func(e *ledger.Entry) { e.Ref = strings.Repeat("r", 256) },
+		"ref with a space":  func(e *ledger.Entry) { e.Ref = "a b" },
+		"ref with a quote":  func(e *ledger.Entry) { e.Ref = `a"}` },
+		"no kind":           func(e *ledger.Entry) { e.Kind = "" },
+		"unknown kind":      func(e *ledger.Entry) { e.Kind = "person" },
+		"no subject":        func(e *ledger.Entry) { e.Subject = "" },
+		"subject not ASCII": func(e *ledger.Entry) { e.Subject = "Айгүл" },
+		"no slices":         func(e *ledger.Entry) { e.Kind = ledger.Slices },
+		"empty slice":       func(e *ledger.Entry) { e.Slices = []string{""} },
+		"key without a key": func(e *ledger.Entry) { e.Kind, e.Keys = ledger.Key, nil },
+		"epoch of two keys": func(e *ledger.Entry) { e.Kind, e.Subject = ledger.Epoch, "" },
+		"epoch of somebody": func(e *ledger.Entry) { e.Kind, e.Keys = ledger.Epoch, e.Keys[:1] },
+		"epoch of slices": func(e *ledger.Entry) {
+			e.Kind, e.Subject, e.Keys, e.Slices = ledger.Epoch, "", e.Keys[:1], []string{"identity"}
+		},
 		"zero key":           func(e *ledger.Entry) { e.Keys = []kms.ID{{}} },
 		"log without a name": func(e *ledger.Entry) { e.Log.Origin = "" },
 		"log of less than 0": func(e *ledger.Entry) { e.Log.Size = -1 },

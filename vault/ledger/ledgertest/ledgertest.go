@@ -67,14 +67,16 @@ func Options(signers ...Signer) ledger.Options {
 func Entry(n int) ledger.Entry {
 	id := func(i int) kms.ID { sum := sha256.Sum256(fmt.Append(nil, n, i)); return kms.ID(sum[:16]) }
 	e := ledger.Entry{Ref: fmt.Sprintf("ers_%d", n), Keys: []kms.ID{id(0)}}
-	switch n % 3 {
+	switch n % 4 {
 	case 0:
 		e.Kind, e.Subject, e.Keys = ledger.Subject, fmt.Sprintf("sub_%d", n), []kms.ID{id(1), id(0)}
 		e.Log = ledger.Position{Origin: "sandyq.example/acme", Size: int64(n + 1), Root: sha256.Sum256([]byte{byte(n)})}
 	case 1:
 		e.Kind, e.Subject, e.Slices = ledger.Slices, fmt.Sprintf("sub_%d", n), []string{"identity", "documents"}
-	default:
+	case 2:
 		e.Kind = ledger.Key
+	default:
+		e.Kind = ledger.Epoch
 	}
 	return e
 }
