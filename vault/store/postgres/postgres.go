@@ -23,7 +23,8 @@
 //     fails before COMMIT is sent has written nothing, and is tried again on another connection for as long as Patience.
 //   - An error of f is returned only once the server has agreed that what f read was one state in the serial order.
 //   - A context that ends stops an Update between its statements, never in COMMIT: its error means that nothing was written.
-//   - All connections lead to the primary of one cluster. A standby is refused; so is another cluster, which stops the store.
+//   - All connections lead to the primary of one cluster. A standby is refused; so is another cluster, which stops the store. Once a
+//     newer primary was seen, an older one is refused, too, and what still waits for it is cut off.
 //
 // # Format
 //
@@ -46,6 +47,7 @@ import (
 type Store struct {
 	pool   *pgxpool.Pool
 	server server
+	lead   *lead
 	opt    Options
 	log    *slog.Logger
 	lane   chan struct{} // holds the one Update that runs after many conflicts
@@ -84,7 +86,8 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	config.AfterConnect = s.prepare
+	s.lead = newLead(config.ConnConfig)
+	config.BeforeConnect, config.AfterConnect = s.lead.first, s.prepare
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return fmt.Errorf("postgres: opening: %w", err)
 	}

@@ -54,18 +54,13 @@ func (s *Store) prepare(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.PgConn().Exec(ctx, "set synchronous_commit = off").ReadAll()
 		return err
 	}
-	if err := s.inspect(ctx, conn); err != nil {
+	if err := s.obey(ctx, conn); err != nil {
+		if errors.Is(err, errOther) {
+			s.fail(err)
+		}
 		return err
 	}
-	if s.server.system == "" { // while it is opened
-		return nil
-	}
-	system, err := systemIdentifier(ctx, conn)
-	if err == nil && system != s.server.system {
-		s.fail(errOther)
-		return errOther
-	}
-	return err
+	return s.inspect(ctx, conn)
 }
 
 // inspect stops the store when the server's settings do not promise what Update promises.
@@ -96,6 +91,7 @@ func (s *Store) watch(ctx context.Context) {
 		}
 		limited, cancel := context.WithTimeout(ctx, statementLimit)
 		err := s.look(limited)
+		s.seek(limited)
 		cancel()
 		if err != nil && ctx.Err() == nil && s.Err() == nil {
 			s.log.Warn("the database does not answer", "error", err)
@@ -145,7 +141,7 @@ func checkDurable(ctx context.Context, conn *pgx.Conn) error {
 	case commit != "on" && commit != "remote_apply":
 		return fmt.Errorf("%w: synchronous_commit is %s", ErrUnsafe, commit)
 	case standby:
-		return fmt.Errorf("postgres: the server is a standby")
+		return errStandby
 	case followers > 0 && strings.TrimSpace(names) == "":
 		return fmt.Errorf("%w: it has %d standbys and waits for none of them: set synchronous_standby_names", ErrUnsafe, followers)
 	}

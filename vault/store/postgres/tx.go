@@ -66,22 +66,26 @@ func (t *tx) query(statement string, arguments ...any) ([]store.Pair, error) {
 	return nil, t.err
 }
 
-func (t *tx) try(statement string, arguments []any) ([]store.Pair, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), statementLimit)
-	defer cancel()
-	if t.begun {
-		return collect(t.conn.Query(ctx, statement, arguments...))
+func (t *tx) try(statement string, arguments []any) (pairs []store.Pair, err error) {
+	if t.conn == nil {
+		if err := t.acquire(); err != nil {
+			return nil, err
+		}
 	}
-	if err := t.acquire(); err != nil {
-		return nil, err
-	}
-	var batch pgx.Batch
-	batch.Queue(t.begin)
-	batch.Queue(statement, arguments...)
-	answers := t.conn.SendBatch(ctx, &batch)
-	_, begun := answers.Exec()
-	pairs, err := collect(answers.Query())
-	if err := errors.Join(begun, err, answers.Close()); err != nil {
+	err = within(t.conn.Conn(), statementLimit, func(ctx context.Context) (err error) {
+		if t.begun {
+			pairs, err = collect(t.conn.Query(ctx, statement, arguments...))
+			return err
+		}
+		var batch pgx.Batch
+		batch.Queue(t.begin)
+		batch.Queue(statement, arguments...)
+		answers := t.conn.SendBatch(ctx, &batch)
+		_, begun := answers.Exec()
+		pairs, err = collect(answers.Query())
+		return errors.Join(begun, err, answers.Close())
+	})
+	if err != nil {
 		return nil, err
 	}
 	t.begun = true
@@ -133,10 +137,13 @@ func (t *tx) commit(writes []overlay.Entry) (verdict, error) {
 	}
 	queueWrites(&batch, writes)
 	batch.Queue(commit)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), commitLimit)
-	defer cancel()
 	clearWarning(t.conn)
-	tag, refused, err := last(t.conn.SendBatch(ctx, &batch), batch.Len())
+	var tag pgconn.CommandTag
+	refused := false
+	err := within(t.conn.Conn(), commitLimit, func(ctx context.Context) (err error) {
+		tag, refused, err = last(t.conn.SendBatch(ctx, &batch), batch.Len())
+		return err
+	})
 	if err != nil {
 		return judge(err, len(writes) > 0 && !refused)
 	}

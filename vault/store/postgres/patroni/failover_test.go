@@ -139,7 +139,12 @@ func failOver(t *testing.T, c *patroni.Cluster, dsn string, f fault, l *load, nu
 	if f.awake != nil {
 		f.awake(t, leader)
 		from := time.Now()
-		time.Sleep(fenced)
+		for time.Since(from) < fenced || l.acked(from, time.Now()) == 0 && time.Since(from) < backIn {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if l.acked(from, time.Now()) == 0 {
+			t.Errorf("%s: no service beside the old primary", f.name)
+		}
 		if n := lonely.acked(from, time.Now()); n > 0 {
 			t.Errorf("%s: the old primary acknowledged %d Updates", f.name, n)
 		}

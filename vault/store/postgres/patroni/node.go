@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sandyq/sandyq/vault/store/postgres/pgserver"
 )
 
 // Node is a PostgreSQL server with its Patroni.
@@ -20,7 +22,7 @@ type Node struct {
 	cluster *Cluster
 	rest    int // the port of Patroni's REST interface
 	dir     string
-	wire    *wire // to etcd
+	wire    *pgserver.Wire // to etcd
 
 	patroni *exec.Cmd
 	ended   <-chan struct{} // Patroni's
@@ -76,11 +78,11 @@ func (n *Node) setUp(etcd int) (err error) {
 	if n.dir, err = n.cluster.folder(n.Name); err != nil {
 		return err
 	}
-	if n.wire, err = newWire(address(etcd)); err != nil {
+	if n.wire, err = pgserver.NewWire(address(etcd)); err != nil {
 		return err
 	}
 	file := filepath.Join(n.dir, "patroni.yml")
-	text := fmt.Sprintf(settings, n.Name, address(n.rest), n.wire.address(), address(n.Port), n.cluster.bin, n.dir)
+	text := fmt.Sprintf(settings, n.Name, address(n.rest), n.wire.Address(), address(n.Port), n.cluster.bin, n.dir)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}
@@ -143,10 +145,10 @@ func (n *Node) Resume(t testing.TB) {
 }
 
 // CutOff cuts the node's connections to etcd. Join lets it connect again.
-func (n *Node) CutOff(testing.TB) { n.wire.cut() }
+func (n *Node) CutOff(testing.TB) { n.wire.Cut() }
 
 // Join undoes CutOff.
-func (n *Node) Join(testing.TB) { n.wire.join() }
+func (n *Node) Join(testing.TB) { n.wire.Join() }
 
 func (n *Node) data() string { return filepath.Join(n.dir, "data") }
 
@@ -162,7 +164,7 @@ func (n *Node) kill() {
 func (n *Node) stop() {
 	n.kill()
 	if n.wire != nil {
-		n.wire.close()
+		n.wire.Close()
 	}
 }
 

@@ -189,7 +189,36 @@ func Exec(ctx context.Context, dsn, statement string) error {
 
 // DSN is how to connect to a database of the server.
 func (s *Server) DSN(database string) string {
-	return "postgres://" + superuser + "@127.0.0.1:" + strconv.Itoa(s.Port) + "/" + database + "?sslmode=disable"
+	return "postgres://" + superuser + "@" + s.address() + "/" + database + "?sslmode=disable"
+}
+
+func (s *Server) address() string { return "127.0.0.1:" + strconv.Itoa(s.Port) }
+
+// Over is a DSN that leads to s over a wire.
+func (s *Server) Over(w *Wire, dsn string) string {
+	return strings.Replace(dsn, s.address(), w.Address(), 1)
+}
+
+// Folder makes a folder that the server may write to, which goes when t ends.
+func (s *Server) Folder(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(s.home, "folder-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Give(t, dir)
+	return dir
+}
+
+// Give makes a folder the server's own.
+func (s *Server) Give(t testing.TB, dir string) {
+	t.Helper()
+	if s.owner == nil {
+		return
+	}
+	if err := os.Chown(dir, int(s.owner.Uid), int(s.owner.Gid)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Stop ends the server in the orderly way that cuts connections (fast shutdown), and waits for its end.
