@@ -40,6 +40,10 @@ type Registry struct {
 	writes        prometheus.Counter
 	writtenBytes  prometheus.Counter
 
+	connections *prometheus.GaugeVec
+	retries     *prometheus.CounterVec
+	takeovers   prometheus.Counter
+
 	vaults        vaults
 	missingKeys   prometheus.Counter
 	noBasis       prometheus.Counter

@@ -24,6 +24,7 @@ import (
 	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/httpapi"
 	"github.com/sandyq/sandyq/vault/store/badgerdb"
+	"github.com/sandyq/sandyq/vault/store/postgres"
 )
 
 // What a Registry is for.
@@ -31,6 +32,7 @@ var (
 	_ httpapi.Observer  = (*metrics.Registry)(nil).Request
 	_ vault.Observer    = (*metrics.Vault)(nil)
 	_ badgerdb.Observer = (*metrics.Registry)(nil)
+	_ postgres.Observer = (*metrics.Registry)(nil)
 	_ keyring.Observer  = (*metrics.Registry)(nil)
 )
 
@@ -68,6 +70,11 @@ func use(t *testing.T, r *metrics.Registry) *metrics.Vault {
 		return keyring.Stats{Hits: 1, Misses: 2, Cached: 3, Ready: 4, Doomed: 5, LockedBytes: 6, UnlockedBytes: 7}
 	})
 	r.Committed(badgerdb.Group{Updates: 7, Writes: 20, Bytes: 900, Commit: 2 * time.Millisecond})
+	r.Connections(2, 1)
+	r.Connections(-1, -1)
+	r.CommittedRows(3, 2*time.Millisecond)
+	r.Retried(postgres.Conflict)
+	r.TookOver()
 	v.Backlog(2, 90*time.Second)
 	v.Removals(3, time.Hour)
 	v.MissingKey()
@@ -100,9 +107,13 @@ func TestFigures(t *testing.T) {
 		`sandyq_keyring_doomed 5`,
 		`sandyq_keyring_locked_bytes 6`,
 		`sandyq_keyring_unlocked_bytes 7`,
-		`sandyq_store_commit_seconds_count 1`,
-		`sandyq_store_group_updates_sum 7`,
-		`sandyq_store_writes_total 20`,
+		`sandyq_store_commit_seconds_count 2`,
+		`sandyq_store_group_updates_sum 8`,
+		`sandyq_store_writes_total 23`,
+		`sandyq_store_connections{state="in_use"} 1`,
+		`sandyq_store_connections{state="waiting"} 0`,
+		`sandyq_store_retries_total{cause="conflict"} 1`,
+		`sandyq_store_takeovers_total 1`,
 		`sandyq_store_written_bytes_total 900`,
 		`sandyq_erasures_unfinished 2`,
 		`sandyq_erasures_oldest_seconds 90`,

@@ -32,7 +32,7 @@ type engine interface {
 // openEngine opens the store that the configuration names.
 func openEngine(ctx context.Context, c config, log *slog.Logger, reg *metrics.Registry) (engine, error) {
 	if c.Store.Engine == enginePostgres {
-		return openPostgres(ctx, c, log, !c.Store.Postgres.Migrate)
+		return openPostgres(ctx, c, log, reg, !c.Store.Postgres.Migrate)
 	}
 	s, err := badgerdb.Open(badgerdb.Options{Dir: c.storeDir(), Logger: log, Observer: reg})
 	if err == nil {
@@ -45,14 +45,14 @@ func openEngine(ctx context.Context, c config, log *slog.Logger, reg *metrics.Re
 	return nil, hinted(err, "see docs/operations.md")
 }
 
-func openPostgres(ctx context.Context, c config, log *slog.Logger, leave bool) (*postgres.Store, error) {
+func openPostgres(ctx context.Context, c config, log *slog.Logger, reg postgres.Observer, leave bool) (*postgres.Store, error) {
 	p := c.Store.Postgres
 	dsn, err := readDSN(p.DSNFile)
 	if err != nil {
 		return nil, fmt.Errorf("store.postgres.dsn_file: %w", err)
 	}
 	s, err := postgres.Open(ctx, postgres.Options{
-		DSN: dsn, MaxConns: p.MaxConnections, NoMigrate: leave, AcceptLoss: p.AcceptLoss, Logger: log,
+		DSN: dsn, MaxConns: p.MaxConnections, NoMigrate: leave, AcceptLoss: p.AcceptLoss, Observer: reg, Logger: log,
 	})
 	switch {
 	case err == nil:

@@ -25,7 +25,7 @@ make tables, and whoever runs this does. It may be repeated, and servers of the 
 			if c.Store.Engine != enginePostgres {
 				return errors.New("store.engine is not postgres: there are no tables")
 			}
-			s, err := openPostgres(cmd.Context(), c, e.log(c), false)
+			s, err := openPostgres(cmd.Context(), c, e.log(c), nil, false)
 			if err != nil {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -94,7 +95,8 @@ func TestStandbys(t *testing.T) {
 	// Both hosts are named, the standby first.
 	hosts := fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d", standby.Port, primary.Port)
 	both := strings.ReplaceAll(dsn, fmt.Sprintf("127.0.0.1:%d", primary.Port), hosts)
-	s := open(t, Options{DSN: both, Patience: 20 * time.Second})
+	seen := &observed{}
+	s := open(t, Options{DSN: both, Patience: 20 * time.Second, Observer: seen})
 	put(t, s, "k", "first")
 
 	standby.Pause(t)
@@ -126,8 +128,22 @@ func TestStandbys(t *testing.T) {
 		t.Errorf("after the failover: %q", got)
 	}
 	put(t, s, "k", "third")
+	if took, rows, used := seen.takeovers.Load(), seen.rows.Load(), seen.inUse.Load(); took != 1 || rows < 3 || used != 0 {
+		t.Errorf("observed: %d failovers, %d rows, %d connections in use", took, rows, used)
+	}
 	again := open(t, Options{DSN: both})
 	if now, _ := again.Place(); now != place {
 		t.Error("another place after the failover")
 	}
 }
+
+// observed counts what a store tells its Observer.
+type observed struct{ inUse, waiting, rows, retries, takeovers atomic.Int64 }
+
+func (o *observed) Connections(inUse, waiting int) {
+	o.inUse.Add(int64(inUse))
+	o.waiting.Add(int64(waiting))
+}
+func (o *observed) CommittedRows(rows int, _ time.Duration) { o.rows.Add(int64(rows)) }
+func (o *observed) Retried(Cause)                           { o.retries.Add(1) }
+func (o *observed) TookOver()                               { o.takeovers.Add(1) }

@@ -139,6 +139,7 @@ func (s *Store) obey(ctx context.Context, conn *pgx.Conn) error {
 	}
 	succeeded, err := s.lead.meet(conn, timeline)
 	if succeeded {
+		s.opt.Observer.TookOver()
 		s.log.Warn("another server has taken over as primary", "timeline", timeline)
 		s.pool.Reset()
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/sandyq/sandyq/vault/clock"
 )
 
 // Limits of one round trip. They end what hangs; what is slow is ended by Patience and by contexts.
@@ -42,6 +44,12 @@ type Options struct {
 	// AcceptLoss serves on a server that may lose what it acknowledges, and says so in the log again and again.
 	AcceptLoss bool
 
+	// Observer is told of what the store does; nil for none.
+	Observer Observer
+
+	// Clock times commits for Observer; by default clock.System.
+	Clock clock.Clock
+
 	// Logger is told of trouble, without keys or values; by default slog.Default.
 	Logger *slog.Logger
 
@@ -64,6 +72,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Observer == nil {
+		o.Observer = nobody{}
+	}
+	if o.Clock == nil {
+		o.Clock = clock.System
 	}
 	if o.check == 0 {
 		o.check = checkEvery

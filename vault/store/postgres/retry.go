@@ -23,6 +23,8 @@ const (
 	lost                    // nothing was written, and the server is away or another: run it again on a new connection
 )
 
+var causes = map[verdict]Cause{conflict: Conflict, lost: Lost}
+
 // judge says what may follow an error of the server or of the connection. With committing, COMMIT may have been carried out
 // unless the server itself says that it was not.
 func judge(err error, committing bool) (verdict, error) {
@@ -90,6 +92,7 @@ func (s *Store) insist(ctx context.Context, attempt func() (verdict, error)) err
 			}
 			return fmt.Errorf("giving up after %d attempts: %w", n, err)
 		}
+		s.opt.Observer.Retried(causes[v])
 	}
 }
 

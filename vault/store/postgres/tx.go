@@ -59,6 +59,7 @@ func (t *tx) query(statement string, arguments ...any) ([]store.Pair, error) {
 		v, err := judge(err, false)
 		if !t.begun && v == lost && t.patience != nil && t.s.Err() == nil && pause(t.patience, v, n) {
 			t.release(v)
+			t.s.opt.Observer.Retried(Lost)
 			continue
 		}
 		t.verdict, t.err = v, err
@@ -96,10 +97,15 @@ func (t *tx) try(statement string, arguments []any) (pairs []store.Pair, err err
 func (t *tx) acquire() (err error) {
 	ctx, cancel := context.WithTimeout(t.ctx, t.s.opt.Patience)
 	defer cancel()
-	if t.conn, err = t.s.pool.Acquire(ctx); err != nil {
+	observer := t.s.opt.Observer
+	observer.Connections(0, 1)
+	t.conn, err = t.s.pool.Acquire(ctx)
+	observer.Connections(0, -1)
+	if err != nil {
 		t.conn = nil
 		return fmt.Errorf("getting a connection: %w", err)
 	}
+	observer.Connections(1, 0)
 	return nil
 }
 
@@ -138,6 +144,7 @@ func (t *tx) commit(writes []overlay.Entry) (verdict, error) {
 	queueWrites(&batch, writes)
 	batch.Queue(commit)
 	clearWarning(t.conn)
+	began := t.s.opt.Clock()
 	var tag pgconn.CommandTag
 	refused := false
 	err := within(t.conn.Conn(), commitLimit, func(ctx context.Context) (err error) {
@@ -148,6 +155,7 @@ func (t *tx) commit(writes []overlay.Entry) (verdict, error) {
 		return judge(err, len(writes) > 0 && !refused)
 	}
 	t.begun = false
+	t.s.opt.Observer.CommittedRows(len(writes), t.s.opt.Clock().Sub(began))
 	if tag.String() != "COMMIT" { // the server rolled back what had failed before
 		return lost, fmt.Errorf("%w: the server did not commit but answered %s", store.ErrUnavailable, tag)
 	}
@@ -215,5 +223,6 @@ func (t *tx) release(v verdict) {
 		_ = t.conn.Conn().Close(ctx)
 	}
 	t.conn.Release()
+	t.s.opt.Observer.Connections(-1, 0)
 	t.conn = nil
 }

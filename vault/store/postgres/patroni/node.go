@@ -40,11 +40,13 @@ func (n *Node) Only(dsn string) string {
 	return scheme + "@" + address(n.Port) + "/" + database
 }
 
-// settings are Patroni's. The first node up makes the cluster by bootstrap; the others copy it.
+// settings are Patroni's. The first node up makes the cluster by bootstrap; the others copy it. They talk to etcd by its v2 API: over
+// v3 a Patroni before 3.0.3, such as Debian 12's, that was asleep for longer than ttl may take the lead back from its successor
+// (patroni/patroni#2689), and throws away what that one has acknowledged.
 const settings = `scope: sandyq
 name: %[1]s
 restapi: {listen: "%[2]s", connect_address: "%[2]s"}
-etcd3: {hosts: ["%[3]s"], use_proxies: true}
+etcd: {hosts: ["%[3]s"], use_proxies: true}
 bootstrap:
   dcs:
     ttl: 10

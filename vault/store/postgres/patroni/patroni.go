@@ -183,7 +183,7 @@ func (c *Cluster) startEtcd(port, peer int) (err error) {
 		return err
 	}
 	client, peers := "http://"+address(port), "http://"+address(peer)
-	c.etcd, err = c.command(dir, "etcd", "--data-dir", "data", "--name", "one", "--logger", "zap",
+	c.etcd, err = c.command(dir, "etcd", "--data-dir", "data", "--name", "one", "--logger", "zap", "--enable-v2",
 		"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peers,
 		"--initial-advertise-peer-urls", peers, "--initial-cluster", "one="+peers)
 	if err != nil {
