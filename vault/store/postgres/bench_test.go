@@ -4,11 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -60,41 +55,13 @@ func BenchmarkUpdate(b *testing.B) {
 	}
 }
 
-// BenchmarkPgbench is PostgreSQL's own client doing the same, READ COMMITTED, one statement a round trip.
+// BenchmarkPgbench is PostgreSQL's own client doing the same.
 func BenchmarkPgbench(b *testing.B) {
-	const script = `\set n random(1, 1000000000)
-begin;
-select value from bench where key = int8send(:n);
-insert into bench values (int8send(:n), decode(repeat('00', 300), 'hex')) on conflict do nothing;
-commit;
-`
 	for _, clients := range clientCounts {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
-			server := pgserver.Start(b)
-			dsn := server.Database(b)
-			if err := pgserver.Exec(b.Context(), dsn, "create table bench (key bytea primary key, value bytea not null)"); err != nil {
-				b.Fatal(err)
-			}
-			bin, err := pgserver.Find()
-			if err != nil {
-				b.Fatal(err)
-			}
-			file := filepath.Join(b.TempDir(), "script")
-			if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
-				b.Fatal(err)
-			}
-			b.ResetTimer()
-			out, err := exec.Command(filepath.Join(bin, "pgbench"), "-n", "-M", "prepared", "-f", file, "-c", strconv.Itoa(clients), "-j", "2",
-				"-t", strconv.Itoa(b.N/clients+1), dsn).CombinedOutput()
-			if err != nil {
-				b.Fatalf("%v\n%s", err, out)
-			}
-			_, rest, _ := strings.Cut(string(out), "tps = ")
-			tps, err := strconv.ParseFloat(strings.Fields(rest + " none")[0], 64)
-			if err != nil {
-				b.Fatalf("pgbench says no rate:\n%s", out)
-			}
-			b.ReportMetric(tps, "updates/s")
+			made, rate, used := pgserver.Start(b).Pgbench(b, clients, b.N)
+			b.ReportMetric(rate, "updates/s")
+			b.ReportMetric(float64(used.Microseconds())/float64(made), "processor-µs/update")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
