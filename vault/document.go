@@ -317,14 +317,19 @@ func (s *Service) heldDocuments(r store.Reader, who SubjectID, caller access.Pri
 	return all, err
 }
 
-// removeBlobs removes the blobs of a document row.
-func (s *Service) removeBlobs(ctx context.Context, raw []byte) error {
+// removeBlobs removes the blobs of a person's document row, and drafts rows of those that the storage keeps.
+func (s *Service) removeBlobs(ctx context.Context, d *draft, whose SubjectID, raw []byte) error {
 	row, err := decodeRow[documentRow](raw)
 	if err != nil {
 		return err
 	}
 	for _, part := range row.Parts {
-		if err := s.Blobs.Remove(ctx, part.Blob); err != nil {
+		err := s.Blobs.Remove(ctx, part.Blob)
+		if kept, ok := errors.AsType[*blob.Kept](err); ok {
+			d.set(s.rows.upload(part.Blob), encodeRow(s.keptRow(ctx, part.Blob, kept, whose)))
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -154,7 +154,7 @@ func (s *Service) removeAll(ctx context.Context, row *erasureRow) error {
 		kind byte
 		drop func(*draft, store.Pair) error
 	}{
-		{kindDocument, func(_ *draft, p store.Pair) error { return s.removeBlobs(ctx, p.Value) }},
+		{kindDocument, func(d *draft, p store.Pair) error { return s.removeBlobs(ctx, d, row.Subject, p.Value) }},
 		{kindRecord, func(*draft, store.Pair) error { return nil }},
 		{kindTransfer, func(*draft, store.Pair) error { return nil }},
 		{kindIssued, s.tombToken},

@@ -305,7 +305,7 @@ func (s *Service) removeSlices(ctx context.Context, row *erasureRow) error {
 				return nil
 			}
 			c.delete(p.Key)
-			return s.removeBlobs(ctx, p.Value)
+			return s.removeBlobs(ctx, c, row.Subject, p.Value)
 		}},
 		{kindRecord, func(c *draft, p store.Pair) error {
 			if d.parts[string(p.Key[len(s.rows.records(row.Subject, "")):])] {

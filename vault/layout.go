@@ -34,7 +34,7 @@ const (
 	kindAudit       = 'a' // audit id → entry
 	kindAuditOf     = 'b' // subject, audit id → nothing
 	kindPool        = 'q' // key id → poolRow
-	kindUpload      = 'l' // blob → uploadRow
+	kindUpload      = 'l' // blob → uploadRow: one that no document names, or not yet
 	kindCredential  = 'c' // credential → credentialRow
 	kindUsed        = 'v' // credential → stamp: when it was used last
 	kindRule        = 'g' // class, name → ruleRow: the one that holds

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -10,11 +11,12 @@ import (
 	"github.com/sandyq/sandyq/vault/store"
 )
 
-// uploadRow is an upload under way: until its time its blob is not abandoned. While there is one, files of the person may be.
+// uploadRow is a blob that no document names, or not yet: of an upload under way, which until its time is not abandoned; or one that
+// was removed and that the storage keeps, until its time at least. While there is a row, ciphertext of the person may be there.
 type uploadRow struct {
 	Until   stamp     `cbor:"1,keyasint"`
 	Taken   bool      `cbor:"2,keyasint,omitempty"` // by the sweeper, which removes the blob
-	Subject SubjectID `cbor:"3,keyasint"`
+	Subject SubjectID `cbor:"3,keyasint"`           // zero when nobody knows
 }
 
 // uploadHeld is what a row begins with that was not taken: a map of two members.
@@ -67,8 +69,14 @@ func (up *upload) renewLeased(ctx context.Context) error {
 	})
 }
 
-// sweepUploads removes the blobs of uploads that were abandoned.
+// sweepUploads removes the blobs of uploads that were abandoned, and once a day looks for such as no row knows of.
 func (s *Service) sweepUploads(ctx context.Context) error {
+	lost := s.sweepOrphans(ctx)
+	return errors.Join(s.dropUploads(ctx), lost)
+}
+
+// dropUploads removes what has lapsed. One blob that cannot be removed keeps no other.
+func (s *Service) dropUploads(ctx context.Context) error {
 	prefix := s.rows.key(kindUpload)
 	now := stampOf(s.Clock())
 	var lapsed []blob.ID
@@ -85,30 +93,52 @@ func (s *Service) sweepUploads(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, id := range lapsed {
-		if err := s.dropUpload(ctx, id); err != nil {
-			return err
+		if err := s.dropUpload(ctx, id); err != nil && failed == nil {
+			failed = err
 		}
 	}
-	return nil
+	return failed
 }
 
-// dropUpload marks an upload as taken, so that it can't be committed any more, removes its blob, and then the row.
+// keepAgain is when a removal is tried again of what the storage keeps, when it says no time.
+const keepAgain = 24 * time.Hour
+
+// keptRow is the row of a blob that was removed and that the storage keeps.
+func (s *Service) keptRow(ctx context.Context, id blob.ID, kept *blob.Kept, whose SubjectID) uploadRow {
+	until := kept.Until
+	if now := s.Clock(); until.Before(now) {
+		until = now.Add(keepAgain)
+	}
+	s.Log.WarnContext(ctx, "the storage keeps a document that was removed: its key is destroyed, and its ciphertext stays for the time being",
+		"blob", id.String(), "until", until)
+	return uploadRow{Until: stampOf(until), Taken: true, Subject: whose}
+}
+
+// dropUpload marks an upload as taken, so that it can't be committed any more, removes its blob, and then the row, unless the
+// storage keeps the blob.
 func (s *Service) dropUpload(ctx context.Context, id blob.ID) error {
 	key := s.rows.upload(id)
-	taken := false
+	taken, whose := false, SubjectID{}
 	err := s.Store.Update(ctx, func(w store.Writer) error {
 		row, err := getRow[uploadRow](w, key)
 		taken = err == nil && row != nil && row.Until < stampOf(s.Clock())
 		if !taken {
 			return err
 		}
+		whose = row.Subject
 		return w.Set(key, encodeRow(uploadRow{Taken: true, Subject: row.Subject}))
 	})
 	if err != nil || !taken {
 		return err
 	}
-	if err := s.Blobs.Remove(ctx, id); err != nil {
+	err = s.Blobs.Remove(ctx, id)
+	if kept, ok := errors.AsType[*blob.Kept](err); ok {
+		row := encodeRow(s.keptRow(ctx, id, kept, whose))
+		return s.Store.Update(ctx, func(w store.Writer) error { return w.Set(key, row) })
+	}
+	if err != nil {
 		return err
 	}
 	return s.Store.Update(ctx, func(w store.Writer) error { return w.Delete(key) })

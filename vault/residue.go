@@ -70,8 +70,8 @@ func (s *Service) sweepRemovals(ctx context.Context) error {
 	return nil
 }
 
-// markRemovals gives a mark to the removals that have none. One waits while an upload of the person has a row: it was cut,
-// and what it wrote goes when the row has lapsed.
+// markRemovals gives a mark to the removals that have none. One waits while a blob of the person has a row of its own: of an upload
+// that was cut, which goes when the row has lapsed, or of a document that the storage keeps.
 func (s *Service) markRemovals(ctx context.Context, engine store.Residual) error {
 	fresh := map[ErasureID]SubjectID{}
 	for id, r := range s.removals.of {
@@ -105,8 +105,8 @@ func (s *Service) markRemovals(ctx context.Context, engine store.Residual) error
 	return nil
 }
 
-// uploading are the people of whom an upload is under way, or was and has left something. An upload of an earlier version is
-// nobody's, and may be anybody's.
+// uploading are the people of whom an upload is under way, or was and has left something, or something is kept. What nobody is known
+// of may be anybody's: an upload of an earlier version, or a blob that was lost.
 func (s *Service) uploading(ctx context.Context) (people map[SubjectID]bool, err error) {
 	err = s.Store.View(ctx, func(r store.Reader) error {
 		people = map[SubjectID]bool{}

@@ -136,6 +136,7 @@ type Service struct {
 	turns     turns
 	uploads   uploads
 	removals  removals
+	orphans   orphans
 	uses      uses
 	reviewing chan struct{} // holds one; who puts it there makes an access review
 	backingUp chan struct{} // holds one; who puts it there takes a backup

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/sandyq/sandyq/deploy/sample"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/blob/s3server"
+)
+
+// s3Home is a home whose documents, ledger and anchor lie on a server.
+type s3Home struct {
+	*s3server.Server
+	home, config      string
+	documents, ledger string // buckets
+}
+
+func newS3Home(t *testing.T) *s3Home {
+	t.Helper()
+	h := &s3Home{Server: s3server.Start(t), home: filepath.Join(t.TempDir(), "home")}
+	h.documents, h.ledger = h.Bucket(t, s3server.Plain).Bucket, h.Bucket(t, s3server.Locking).Bucket
+	h.config = h.configure(t, h.SecretKey)
+	return h
+}
+
+// configure writes a configuration file.
+func (h *s3Home) configure(t *testing.T, secretKey string) string {
+	t.Helper()
+	dir := t.TempDir()
+	section := func(bucket string) string {
+		return fmt.Sprintf("{endpoint: 'http://%s', bucket: %s, region: %s, prefix: sandyq/, access_key_file: access, secret_key_file: secret}",
+			h.Address, bucket, h.Region)
+	}
+	for name, content := range map[string]string{
+		"access": h.AccessKey + "\n", "secret": secretKey + "\n",
+		"sandyq.yaml": fmt.Sprintf("home: %s\nblobs: {engine: s3, s3: %s}\nledger: {s3: %s}\n", h.home, section(h.documents), section(h.ledger)),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "sandyq.yaml")
+}
+
+// objects are the keys in a bucket.
+func (h *s3Home) objects(t *testing.T, bucket string) (keys []string) {
+	t.Helper()
+	for o := range h.Client(t).ListObjectsIter(t.Context(), bucket, minio.ListObjectsOptions{Recursive: true}) {
+		if o.Err != nil {
+			t.Fatal(o.Err)
+		}
+		keys = append(keys, o.Key)
+	}
+	return keys
+}
+
+// TestAVaultOverS3: a document comes and goes, the ledger and the anchor lie in their bucket, and nothing of them on this machine.
+func TestAVaultOverS3(t *testing.T) {
+	h := newS3Home(t)
+	s := start(t, "serve", "--dev", "--config", h.config)
+	administrator := desk{s, s.TokenFile}
+	crm := administrator.admit(t, "crm", "application")
+	made := answer[api.TokenizeResponse](t, crm, exitDone, people, "tokenize", "--purpose", "registration").Results[0]
+	specimens, err := sample.Specimens()
+	if err != nil {
+		t.Fatal(err)
+	}
+	scan, out := filepath.Join(t.TempDir(), "scan"), filepath.Join(t.TempDir(), "out")
+	if err := os.WriteFile(scan, specimens[0].Bytes, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	put := answer[api.Document](t, crm, exitDone, "", "document", "put", made.Subject, scan,
+		"--kind", "identity_card", "--side", "front", "--capture", "photographed", "--purpose", "registration")
+	if r := crm.run(t, put.Token+"\n", "document", "get", out, "--purpose", "service", "--reason", "test"); r.code != exitDone {
+		t.Fatalf("%+v", r)
+	}
+	if got, err := os.ReadFile(out); err != nil || !bytes.Equal(got, specimens[0].Bytes) {
+		t.Errorf("%d bytes came back, %v", len(got), err)
+	}
+	if got := h.objects(t, h.documents); len(got) != 1 || !strings.HasPrefix(got[0], "sandyq/") {
+		t.Errorf("objects of documents: %q", got)
+	}
+	if r := crm.run(t, "", "erase", made.Subject, "--ground", "request", "--reason", "test", "--wait"); r.code != exitDone {
+		t.Fatalf("%+v", r)
+	}
+	if got := h.objects(t, h.documents); len(got) != 0 {
+		t.Errorf("objects of documents after the erasure: %q", got)
+	}
+	want := []string{"sandyq/main.checkpoint", "sandyq/main/0000000000000000", "sandyq/main/0000000000000001"}
+	var got []string
+	for range 50 { // the anchor follows the log
+		if got = h.objects(t, h.ledger); len(got) == len(want) {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("objects of the ledger: %q, want %q", got, want)
+	}
+	for _, name := range []string{"documents", "ledger"} {
+		if _, err := os.Stat(filepath.Join(h.home, name)); !os.IsNotExist(err) {
+			t.Errorf("%s is in the home: %v", name, err)
+		}
+	}
+	if code := s.stop(t); code != 0 {
+		t.Fatalf("exit code %d: %s", code, s.stderr)
+	}
+	if code, out, errs := sandyq(t, "doctor", "--config", h.config); code != 0 {
+		t.Errorf("doctor: %d\n%s%s", code, out, errs)
+	}
+	again := start(t, "serve", "--dev", "--config", h.config)
+	if status, body := again.get(t, "/readyz"); status != 200 {
+		t.Errorf("after a restart: %d %s", status, body)
+	}
+}
+
+// TestBucketsThatCannotBeUsedAreRefused, in words that say what to do.
+func TestBucketsThatCannotBeUsedAreRefused(t *testing.T) {
+	h := newS3Home(t)
+	code, _, errs := sandyq(t, "serve", "--dev", "--config", h.configure(t, "another"), "--listen=127.0.0.1:0", "--ops=127.0.0.1:0")
+	if code == 0 || !strings.Contains(errs, "denied") || !strings.Contains(errs, "docs/storage.md") {
+		t.Errorf("with a wrong key: %d %s", code, errs)
+	}
+	h.documents = "missing"
+	code, _, errs = sandyq(t, "serve", "--dev", "--config", h.configure(t, h.SecretKey), "--listen=127.0.0.1:0", "--ops=127.0.0.1:0")
+	if code == 0 || !strings.Contains(errs, "no such bucket") {
+		t.Errorf("with no bucket: %d %s", code, errs)
+	}
+}
