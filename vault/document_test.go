@@ -16,7 +16,6 @@ import (
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/blob"
-	"github.com/sandyq/sandyq/vault/blob/file"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/vaulttest"
 )
@@ -162,15 +161,11 @@ func TestUploadsThatAreRefusedLeaveNoBlob(t *testing.T) {
 	eventually(t, "the blobs of refused uploads go", func() bool { return len(blobs(t, v)) == 0 })
 }
 
-// blobs lists what lies in the documents folder.
+// blobs lists the documents' blobs.
 func blobs(t testing.TB, v *vaulttest.Vault) []blob.Info {
 	t.Helper()
-	s, err := file.Open(v.Home+"/documents", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var all []blob.Info
-	if err := s.List(ctx, func(i blob.Info) error { all = append(all, i); return nil }); err != nil {
+	if err := v.Blobs.List(ctx, func(i blob.Info) error { all = append(all, i); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return all

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/minio/minio-go/v7"
 )
@@ -48,6 +49,10 @@ func classify(err error) error {
 
 func kindOf(r minio.ErrorResponse) error {
 	switch r.Code {
+	case minio.AccessDenied, "InvalidRequest", "ObjectLocked": // the codes are those of other refusals, too
+		if says := strings.ToLower(r.Message); strings.Contains(says, "object lock") || strings.Contains(says, "worm protected") {
+			return ErrLocked
+		}
 	case minio.NoSuchKey, minio.NoSuchUpload, minio.NoSuchVersion, "ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConfiguration":
 		return ErrNotFound
 	case minio.NoSuchBucket:
@@ -60,6 +65,8 @@ func kindOf(r minio.ErrorResponse) error {
 		return errRegion
 	case minio.RequestTimeTooSkewed:
 		return errClock
+	case "XAdminUserNotFound": // versitygw has it for an access key that it does not know, with 404
+		return ErrDenied
 	case minio.NotImplemented, minio.APINotSupported, minio.MethodNotAllowed:
 		return errUnsupported
 	case minio.UnexpectedEOF, minio.IncompleteBody:
@@ -70,8 +77,6 @@ func kindOf(r minio.ErrorResponse) error {
 		return ErrNoSpace
 	case r.StatusCode == http.StatusForbidden, r.StatusCode == http.StatusUnauthorized:
 		return ErrDenied
-	case r.StatusCode == http.StatusNotFound:
-		return ErrNotFound
 	case r.StatusCode == http.StatusTooManyRequests, r.StatusCode == http.StatusRequestTimeout, r.StatusCode >= 500, r.StatusCode == 0:
 		return ErrUnavailable
 	}

@@ -69,10 +69,10 @@ func (b *Bucket) removeVersions(ctx context.Context, key string, all []Object) (
 			return nil, err
 		}
 		until, known, why := b.keptUntil(ctx, key, v.Version)
-		if why != nil || known && until.IsZero() { // nothing locks it
+		if why != nil || known && until.IsZero() && !errors.Is(err, ErrLocked) { // nothing locks it
 			return nil, errors.Join(err, why)
 		}
-		locked.Versions, unknown = locked.Versions+1, unknown || !known
+		locked.Versions, unknown = locked.Versions+1, unknown || !known || until.IsZero()
 		if until.After(locked.Until) {
 			locked.Until = until
 		}
@@ -119,29 +119,21 @@ func (b *Bucket) remove(ctx context.Context, key, version string) error {
 
 // keptUntil tells until when object lock keeps a version: the zero time when nothing does. It is not known of a legal hold.
 func (b *Bucket) keptUntil(ctx context.Context, key, version string) (until time.Time, known bool, err error) {
-	if f, err := b.Features(ctx); err != nil || !f.Lock {
-		return time.Time{}, true, err
-	}
-	err = b.do(ctx, 0, func(ctx context.Context) error {
-		status, err := b.client.GetObjectLegalHold(ctx, b.name, b.prefix+key, minio.GetObjectLegalHoldOptions{VersionID: version})
-		known = status == nil || *status != minio.LegalHoldEnabled
+	var info minio.ObjectInfo
+	err = b.do(ctx, 0, func(ctx context.Context) (err error) {
+		info, err = b.client.StatObject(ctx, b.name, b.prefix+key, minio.StatObjectOptions{VersionID: version})
 		return err
 	})
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return time.Time{}, false, fmt.Errorf("ask for its legal hold: %w", err)
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("ask for its lock: %w", err)
 	}
-	if err == nil && !known {
+	if info.Metadata.Get("X-Amz-Object-Lock-Legal-Hold") == "ON" {
 		return time.Time{}, false, nil
 	}
-	err = b.do(ctx, 0, func(ctx context.Context) error {
-		_, at, err := b.client.GetObjectRetention(ctx, b.name, b.prefix+key, version)
-		if at != nil {
-			until = *at
+	if date := info.Metadata.Get("X-Amz-Object-Lock-Retain-Until-Date"); date != "" {
+		if until, err = time.Parse(time.RFC3339, date); err != nil {
+			return time.Time{}, false, fmt.Errorf("the end of its lock: %w", err)
 		}
-		return err
-	})
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return time.Time{}, false, fmt.Errorf("ask for its retention: %w", err)
 	}
 	return until, true, nil
 }

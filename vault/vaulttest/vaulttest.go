@@ -18,7 +18,6 @@ import (
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/audit/anchor"
-	"github.com/sandyq/sandyq/vault/blob/file"
 	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/store"
@@ -101,9 +100,7 @@ func (v *Vault) open() {
 		}
 	}
 	if o.Blobs == nil {
-		blobs, err := file.Open(filepath.Join(v.Home, "documents"), 0)
-		check(v.t, err)
-		o.Blobs = blobs
+		o.Blobs = openDocuments(v.t, v.Home)
 	}
 	if o.Keys == nil {
 		keys, err := Keyring(filepath.Join(v.Home, "keyring"))
