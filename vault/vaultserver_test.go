@@ -38,7 +38,7 @@ func keysInCluster(t testing.TB, server *vaultserver.Server, addresses ...string
 		RoleIDFile: filepath.Join(files, "role-id"), SecretIDFile: filepath.Join(files, "secret-id"),
 	}
 	_, err := hashicorp.Setup(ctx, hashicorp.SetupConfig{
-		Address: server.Address, Token: secret.NewString(server.RootToken), Serve: credentials,
+		Operator: hashicorp.Operator{Address: server.Address, Token: secret.NewString(server.RootToken)}, Serve: credentials,
 	})
 	if err != nil {
 		t.Fatal(err)

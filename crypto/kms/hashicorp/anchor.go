@@ -17,10 +17,18 @@ type sentinelEntry struct {
 }
 
 func (e sentinelEntry) parse() (kms.Sentinel, error) {
-	var s kms.Sentinel
-	b, err := hex.DecodeString(e.Sentinel)
-	if err != nil || len(b) != len(s) || hex.EncodeToString(b) != e.Sentinel || e.Version != entryVersion {
-		return s, fmt.Errorf("%w: the sentinel is malformed", kms.ErrClaim)
+	s, err := ParseSentinel(e.Sentinel)
+	if err != nil || e.Version != entryVersion {
+		return kms.Sentinel{}, fmt.Errorf("%w: the sentinel is malformed", kms.ErrClaim)
+	}
+	return s, nil
+}
+
+// ParseSentinel reads a sentinel as it lies in KV: 64 lower-case hexadecimal digits.
+func ParseSentinel(text string) (kms.Sentinel, error) {
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(kms.Sentinel{}) || hex.EncodeToString(b) != text {
+		return kms.Sentinel{}, errors.New("a sentinel is 64 lower-case hexadecimal digits")
 	}
 	return kms.Sentinel(b), nil
 }

@@ -51,12 +51,15 @@ func setUp(t testing.TB, server *vaultserver.Server, two bool) place {
 
 func (p place) setupConfig() hashicorp.SetupConfig {
 	return hashicorp.SetupConfig{
-		Address: p.config.Address,
-		Mount:   p.config.Mount,
-		Tenant:  p.config.Tenant,
-		Token:   secret.NewString(p.server.RootToken),
-		Serve:   p.credentials("serve"),
+		Operator: p.operator(),
+		Mount:    p.config.Mount,
+		Tenant:   p.config.Tenant,
+		Serve:    p.credentials("serve"),
 	}
+}
+
+func (p place) operator() hashicorp.Operator {
+	return hashicorp.Operator{Address: p.server.Address, Token: secret.NewString(p.server.RootToken)}
 }
 
 func (p place) credentials(role string) hashicorp.Credentials {

@@ -12,10 +12,11 @@ import (
 
 // Operator is who runs the server, with a token that may do more than Sandyq ever does.
 type Operator struct {
-	Address   string // as in Config
-	CAFile    string // as in Config
-	Namespace string // as in Config
-	Token     secret.String
+	Address       string // as in Config
+	CAFile        string // as in Config
+	TLSServerName string // as in Config
+	Namespace     string // as in Config
+	Token         secret.String
 }
 
 // Snapshot streams a snapshot of the server's integrated storage: every key in it, under the server's own barrier key. The
@@ -33,7 +34,7 @@ func (o Operator) snapshot(ctx context.Context) (io.ReadCloser, error) {
 	if o.Token.Expose() == "" {
 		return nil, errors.New("there is no token")
 	}
-	c, err := Config{Address: o.Address, CAFile: o.CAFile, Namespace: o.Namespace, Auth: Auth{Method: "token"}}.complete()
+	c, err := Config{Address: o.Address, CAFile: o.CAFile, TLSServerName: o.TLSServerName, Namespace: o.Namespace, Auth: Auth{Method: MethodToken}}.complete()
 	if err != nil {
 		return nil, err
 	}

@@ -6,29 +6,24 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/http"
-
-	"github.com/go-json-experiment/json"
-	"github.com/hashicorp/vault/api"
 
 	"github.com/sandyq/sandyq/crypto/kms"
-	"github.com/sandyq/sandyq/crypto/secret"
 	hashicorpvault "github.com/sandyq/sandyq/deploy/hashicorp-vault"
 )
 
 // SetupConfig says what [Setup] makes and with which rights.
 type SetupConfig struct {
-	Address   string        // as in Config
-	CAFile    string        // as in Config
-	Namespace string        // as in Config
-	Mount     string        // as in Config
-	Tenant    string        // as in Config
-	Token     secret.String // may make mounts, policies and roles; needed for the set-up only
+	Operator        // whose token may make mounts, policies and roles; needed for the set-up only
+	Mount    string // as in Config
+	Tenant   string // as in Config
 
-	// Serve is where the credentials of the role that serves are written. It also destroys unless Erase is given.
+	// Serve is where the credentials of the role that serves are written. It also destroys unless Erase is given. The zero
+	// Credentials are of who logs in by another method than AppRole: they get a policy and no role.
 	Serve Credentials
 	// Erase, when given, is where the credentials of a second role are written, which alone destroys.
 	Erase *Credentials
+
+	DryRun bool // change nothing, and tell what would be
 }
 
 // Credentials are the files of an AppRole's two halves, as in [Auth]. They are made with mode 0600 and never replaced.
@@ -37,57 +32,36 @@ type Credentials struct{ RoleIDFile, SecretIDFile string }
 // Step is one thing that [Setup] found or did.
 type Step struct {
 	What string // such as "mount sandyq (kv version 1)"
-	Done bool   // false when it was there already, as it should be
+	Path string // in Vault's API, or of a file
+	Done bool   // false when it was there already, as it should be; in a dry run true for what is not
+	// Diff is what Done changed, or would: "- " and a line of what was, "+ " and one of what is. It tells no secret.
+	Diff []string
 }
 
 // Setup makes everything that a provider needs in a Vault server, and reports each step, those before an error too. It may
 // be repeated, for another tenant or after an error: it never replaces a key, a sentinel or a credentials file, and stops
 // at a mount, a key or a credentials file that is there and is not as it would make it. Policies and roles are brought up
-// to date; with Erase given, the role that did everything is deleted. Two set-ups of one mount must not run at the same
-// time.
+// to date; with Erase given, the role that did everything is deleted. In a dry run it changes nothing and reports what it
+// would. Two set-ups of one mount must not run at the same time.
 func Setup(ctx context.Context, c SetupConfig) ([]Step, error) {
-	s, err := newSetup(c)
-	if err == nil {
-		err = s.run(ctx)
-	}
-	if err != nil {
+	s := &setup{config: c}
+	if err := s.run(ctx); err != nil {
 		return s.steps, fmt.Errorf("hashicorp: set up: %w", err)
 	}
 	return s.steps, nil
 }
 
 type setup struct {
+	*administrator
 	config SetupConfig
-	names  names
-	client *api.Client
-	idle   func() // closes idle connections
 	steps  []Step
 }
 
-func newSetup(sc SetupConfig) (*setup, error) {
-	s := &setup{config: sc, idle: func() {}}
-	c, err := Config{
-		Address: sc.Address, CAFile: sc.CAFile, Namespace: sc.Namespace, Mount: sc.Mount, Tenant: sc.Tenant,
-		Auth: Auth{Method: "token"},
-	}.complete()
-	if err != nil {
-		return s, err
-	}
-	if sc.Token.Expose() == "" {
-		return s, errors.New("there is no token")
-	}
-	s.names = names{c.Mount, c.Tenant}
-	transport, err := newTransport(c)
-	if err != nil {
-		return s, err
-	}
-	s.idle = transport.CloseIdleConnections
-	s.client, err = newClient(c, transport, sc.Token.Expose())
-	return s, err
-}
-
 // run goes in an order in which an interruption leaves nothing that a later run would mistake: roles come last.
-func (s *setup) run(ctx context.Context) error {
+func (s *setup) run(ctx context.Context) (err error) {
+	if s.administrator, err = s.config.administrate(s.config.Mount, s.config.Tenant); err != nil {
+		return err
+	}
 	defer s.idle()
 	for _, step := range []func(context.Context) error{
 		s.mounts, s.transit, s.sentinel, s.generation, s.approle, s.roles,
@@ -99,80 +73,47 @@ func (s *setup) run(ctx context.Context) error {
 	return nil
 }
 
-func (s *setup) note(done bool, format string, args ...any) {
-	s.steps = append(s.steps, Step{fmt.Sprintf(format, args...), done})
+// change takes a step: if what was there is not as it should be, do makes it so, unless the run is dry.
+func (s *setup) change(step Step, was, is []string, do func() error) error {
+	step.Diff = difference(was, is)
+	step.Done = len(step.Diff) > 0
+	if step.Done && !s.config.DryRun {
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	s.steps = append(s.steps, step)
+	return nil
 }
 
+// read is the administrator's. In a dry run what lies in a mount that is yet to be made is absent.
 func (s *setup) read(ctx context.Context, path string, out any) error {
-	_, err := send(ctx, s.client, request{method: http.MethodGet, path: path}, nil, out)
+	err := s.administrator.read(ctx, path, out)
+	if s.config.DryRun && errors.Is(err, errNoRoute) {
+		return errAbsent
+	}
 	return err
-}
-
-// list reads the names in a folder.
-func (s *setup) list(ctx context.Context, path string) ([]string, error) {
-	var answer struct {
-		Data struct {
-			Keys []string `json:"keys"`
-		} `json:"data"`
-	}
-	response, err := s.client.Logical().ReadRawWithDataWithContext(ctx, path, map[string][]string{"list": {"true"}})
-	if response != nil {
-		defer func() { _ = response.Body.Close() }() // it was only read
-	}
-	if err != nil {
-		return nil, classify(err)
-	}
-	err = decode(response.Body, &answer)
-	return answer.Data.Keys, err
-}
-
-func (s *setup) write(ctx context.Context, path string, body, out any) error {
-	b, err := json.Marshal(body)
-	if err != nil {
-		return fmt.Errorf("encode request: %w", err)
-	}
-	_, err = send(ctx, s.client, request{method: http.MethodPut, path: path}, b, out)
-	return err
-}
-
-// mount is what sys/mounts says of one.
-type mount struct {
-	Type    string            `json:"type"`
-	Options map[string]string `json:"options"`
-}
-
-func (m mount) String() string {
-	if v := m.Options["version"]; v != "" {
-		return m.Type + " version " + v
-	}
-	return m.Type
 }
 
 func (s *setup) mounts(ctx context.Context) error {
-	var there struct {
-		Data map[string]mount `json:"data"`
-	}
-	if err := s.read(ctx, "sys/mounts", &there); err != nil {
+	there, err := s.mounted(ctx, "sys/mounts")
+	if err != nil {
 		return fmt.Errorf("list mounts: %w", err)
 	}
-	for _, want := range []struct {
-		path string
-		mount
-	}{
-		{s.names.mount, mount{"kv", map[string]string{"version": "1"}}},
-		{s.names.transitMount(), mount{"transit", nil}},
-		{s.names.generationMount(), mount{"kv", map[string]string{"version": "2"}}},
-	} {
-		got, found := there.Data[want.path+"/"]
+	for _, want := range s.names.mounts() {
+		got, found := there[want.path+"/"]
 		if found && got.String() != want.String() {
 			return fmt.Errorf("mount %s is %s, want %s", want.path, got, want)
 		}
-		if !found {
-			if err := s.write(ctx, "sys/mounts/"+want.path, want.mount, nil); err != nil {
-				return fmt.Errorf("make mount %s: %w", want.path, err)
-			}
+		var was []string
+		if found {
+			was = []string{got.String()}
 		}
-		s.note(!found, "mount %s (%s)", want.path, want)
+		step := Step{What: fmt.Sprintf("mount %s (%s)", want.path, want), Path: "sys/mounts/" + want.path}
+		err := s.change(step, was, []string{want.String()}, func() error { return s.write(ctx, step.Path, want.mount, nil) })
+		if err != nil {
+			return fmt.Errorf("make mount %s: %w", want.path, err)
+		}
 	}
 	return nil
 }
@@ -182,39 +123,50 @@ func (s *setup) sentinel(ctx context.Context) error {
 	var answer struct {
 		Data sentinelEntry `json:"data"`
 	}
+	is := []string{"(a random value)"}
+	was := is
 	err := s.read(ctx, s.names.sentinel(), &answer)
-	made := errors.Is(err, errAbsent)
-	if made {
-		if names, err := s.list(ctx, s.names.mount+"/"); err == nil && len(names) > 0 {
-			return fmt.Errorf("mount %s has entries and no sentinel: it is not a fresh one", s.names.mount)
-		} else if err != nil && !errors.Is(err, errAbsent) {
-			return fmt.Errorf("list mount %s: %w", s.names.mount, err)
-		}
-		var fresh kms.Sentinel
-		_, _ = rand.Read(fresh[:]) // never fails (crypto/rand)
-		if err := s.write(ctx, s.names.sentinel(), sentinelEntry{entryVersion, hex.EncodeToString(fresh[:])}, nil); err != nil {
-			return fmt.Errorf("write sentinel: %w", err)
-		}
-		err = s.read(ctx, s.names.sentinel(), &answer)
+	if errors.Is(err, errAbsent) {
+		was, err = nil, s.fresh(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("read sentinel: %w", err)
 	}
-	if _, err := answer.Data.parse(); err != nil {
-		return err
+	step := Step{What: "sentinel " + s.names.sentinel(), Path: s.names.sentinel()}
+	err = s.change(step, was, is, func() error {
+		var sentinel kms.Sentinel
+		_, _ = rand.Read(sentinel[:]) // never fails (crypto/rand)
+		entry := sentinelEntry{entryVersion, hex.EncodeToString(sentinel[:])}
+		return errors.Join(s.write(ctx, step.Path, entry, nil), s.read(ctx, step.Path, &answer))
+	})
+	if err != nil {
+		return fmt.Errorf("write sentinel: %w", err)
 	}
-	s.note(made, "sentinel %s", s.names.sentinel())
+	if was == nil && s.config.DryRun {
+		return nil
+	}
+	_, err = answer.Data.parse()
+	return err
+}
+
+// fresh sees that the KV mount is empty.
+func (s *setup) fresh(ctx context.Context) error {
+	names, err := s.list(ctx, s.names.mount+"/")
+	switch {
+	case errors.Is(err, errAbsent), s.config.DryRun && errors.Is(err, errNoRoute):
+		return nil
+	case err != nil:
+		return fmt.Errorf("list mount %s: %w", s.names.mount, err)
+	case len(names) > 0:
+		return fmt.Errorf("mount %s has entries and no sentinel: it is not a fresh one", s.names.mount)
+	}
 	return nil
 }
 
 // generation makes check-and-set obligatory. A fresh KV version 2 refuses everything for a moment.
 func (s *setup) generation(ctx context.Context) error {
 	path := s.names.generationMount() + "/config"
-	var answer struct {
-		Data struct {
-			Required bool `json:"cas_required"`
-		} `json:"data"`
-	}
+	var answer generationConfig
 	err := s.read(ctx, path, &answer)
 	for attempt := 1; err != nil && !errors.Is(err, errAbsent) && attempt < 10; attempt++ {
 		if !pause(ctx, backoff(min(attempt, 4))) {
@@ -222,48 +174,62 @@ func (s *setup) generation(ctx context.Context) error {
 		}
 		err = s.read(ctx, path, &answer)
 	}
-	if err != nil {
+	if err != nil && !(s.config.DryRun && errors.Is(err, errAbsent)) {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
-	if !answer.Data.Required {
-		if err := s.write(ctx, path, map[string]bool{"cas_required": true}, nil); err != nil {
-			return fmt.Errorf("write %s: %w", path, err)
-		}
+	was := []string{fmt.Sprintf("cas_required: %t", answer.Data.Required)}
+	step := Step{What: "generations need check-and-set (" + s.names.generationMount() + ")", Path: path}
+	err = s.change(step, was, []string{"cas_required: true"}, func() error {
+		return s.write(ctx, path, map[string]bool{"cas_required": true}, nil)
+	})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
 	}
-	s.note(!answer.Data.Required, "generations need check-and-set (%s)", s.names.generationMount())
 	return nil
 }
 
-// approle enables the login method.
+// generationConfig is what KV version 2 says of itself.
+type generationConfig struct {
+	Data struct {
+		Required bool   `json:"cas_required"`
+		Expires  string `json:"delete_version_after"`
+	} `json:"data"`
+}
+
+// approle enables the login method, if a role of it is to be made.
 func (s *setup) approle(ctx context.Context) error {
-	var there struct {
-		Data map[string]mount `json:"data"`
+	if s.config.Serve == (Credentials{}) && (s.config.Erase == nil || *s.config.Erase == (Credentials{})) {
+		return nil
 	}
-	if err := s.read(ctx, "sys/auth", &there); err != nil {
+	there, err := s.mounted(ctx, "sys/auth")
+	if err != nil {
 		return fmt.Errorf("list login methods: %w", err)
 	}
-	got, found := there.Data["approle/"]
+	got, found := there["approle/"]
 	if found && got.Type != "approle" {
 		return errors.New("login method approle/ is of another type")
 	}
-	if !found {
-		if err := s.write(ctx, "sys/auth/approle", mount{Type: "approle"}, nil); err != nil {
-			return fmt.Errorf("enable AppRole: %w", err)
-		}
+	var was []string
+	if found {
+		was = []string{got.Type}
 	}
-	s.note(!found, "login method approle")
+	step := Step{What: "login method approle", Path: "sys/auth/approle"}
+	err = s.change(step, was, []string{"approle"}, func() error { return s.write(ctx, step.Path, mount{Type: "approle"}, nil) })
+	if err != nil {
+		return fmt.Errorf("enable AppRole: %w", err)
+	}
 	return nil
 }
 
 // roles makes one identity, or two. Two are apart only once the one is gone.
 func (s *setup) roles(ctx context.Context) error {
 	if s.config.Erase == nil {
-		return s.role(ctx, hashicorpvault.All, "", s.config.Serve)
+		return s.role(ctx, s.names.identified(hashicorpvault.All), s.config.Serve)
 	}
-	if err := s.role(ctx, hashicorpvault.Read, "-read", s.config.Serve); err != nil {
+	if err := s.role(ctx, s.names.identified(hashicorpvault.Read), s.config.Serve); err != nil {
 		return err
 	}
-	if err := s.role(ctx, hashicorpvault.Erase, "-erase", *s.config.Erase); err != nil {
+	if err := s.role(ctx, s.names.identified(hashicorpvault.Erase), *s.config.Erase); err != nil {
 		return err
 	}
 	return s.retire(ctx)

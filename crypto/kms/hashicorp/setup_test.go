@@ -1,7 +1,9 @@
 package hashicorp_test
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -30,9 +32,8 @@ func TestSetupAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range steps {
-		brought := strings.HasPrefix(s.What, "policy") || strings.HasPrefix(s.What, "role m") || strings.Contains(s.What, "upsert")
-		if s.Done && !brought {
-			t.Errorf("the second set-up did %q", s.What)
+		if s.Done || len(s.Diff) > 0 {
+			t.Errorf("the second set-up did %q: %q", s.What, s.Diff)
 		}
 	}
 	if now, err := v.Sentinel(t.Context()); err != nil || now != sentinel {
@@ -208,6 +209,110 @@ func TestServingIdentityMayNotDestroy(t *testing.T) {
 	p.config.EraseAuth = &p.config.Auth
 	if _, err := p.open(t).Create(t.Context(), kms.NewID()); err == nil || !strings.Contains(err.Error(), "erase_auth") {
 		t.Errorf("a serving token that may delete: %v", err)
+	}
+}
+
+// TestSetupDryRun says what a set-up would do, on a fresh server and on one that went astray, and does none of it.
+func TestSetupDryRun(t *testing.T) {
+	server := vaultserver.Start(t)
+	p := place{server: server, files: t.TempDir(), config: hashicorp.Config{Address: server.Address, Mount: "dry", Tenant: "acme"}}
+	p.config.Auth = approle(p.credentials("serve"))
+	c := p.setupConfig2(true)
+	c.DryRun = true
+	state := func() string {
+		var all strings.Builder
+		for _, path := range []string{"sys/mounts", "sys/auth", "sys/policies/acl?list=true", "sys/policies/acl/dry-acme-read", "dry-transit/config/keys"} {
+			_, body := server.Request(t, http.MethodGet, path, nil)
+			var parsed struct {
+				Data any `json:"data"` // the rest has an id of the request
+			}
+			if err := json.Unmarshal(body, &parsed); err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintln(&all, path, parsed.Data)
+		}
+		files, err := os.ReadDir(p.files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(all.String(), len(files))
+	}
+	before := state()
+	steps, err := hashicorp.Setup(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range steps {
+		if !s.Done || len(s.Diff) == 0 || s.Path == "" {
+			t.Errorf("on a fresh server, %q is not told: %v %q", s.What, s.Done, s.Diff)
+		}
+	}
+	if now := state(); now != before {
+		t.Errorf("a dry run changed something: %s\nfrom %s", now, before)
+	}
+
+	c.DryRun = false
+	made, err := hashicorp.Setup(t.Context(), c)
+	if err != nil || len(made) != len(steps) {
+		t.Fatalf("%d steps, the dry run told %d (%v)", len(made), len(steps), err)
+	}
+	for i := range made {
+		if made[i].What != steps[i].What || !made[i].Done {
+			t.Errorf("did %q, the dry run told %q", made[i].What, steps[i].What)
+		}
+	}
+
+	p.widen(t, "-read", hashicorpvault.Read, "\npath \"*\" {\n  capabilities = [\"read\"]\n}\n")
+	write(t, server, "dry-transit/config/keys", map[string]any{"disable_upsert": false})
+	write(t, server, "auth/approle/role/dry-acme-read", map[string]any{"token_ttl": 7200})
+	want := map[string]string{
+		"sys/policies/acl/dry-acme-read":  "- |- path \"*\" {|-   capabilities = [\"read\"]|- }",
+		"dry-transit/config/keys":         "- disable_upsert: false|+ disable_upsert: true",
+		"auth/approle/role/dry-acme-read": "- token_ttl: 7200|+ token_ttl: 1200",
+	}
+	before = state()
+	for _, dry := range []bool{true, false} {
+		c.DryRun = dry
+		steps, err := hashicorp.Setup(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range steps {
+			if got := strings.Join(s.Diff, "|"); got != want[s.Path] || s.Done != (got != "") {
+				t.Errorf("dry run %v: the difference of %s is %q, want %q", dry, s.Path, got, want[s.Path])
+			}
+		}
+		if now := state(); (now == before) != dry {
+			t.Errorf("dry run %v: changed %v", dry, now != before)
+		}
+	}
+	p.config.EraseAuth = new(hashicorp.Auth)
+	*p.config.EraseAuth = approle(p.credentials("erase"))
+	if wrong, _ := p.check(t); len(wrong) > 0 {
+		t.Errorf("after it was mended: %q", wrong)
+	}
+}
+
+// TestSetupOtherMethod makes a policy and no role for who does not log in by AppRole.
+func TestSetupOtherMethod(t *testing.T) {
+	server := vaultserver.Start(t)
+	steps, err := hashicorp.Setup(t.Context(), hashicorp.SetupConfig{
+		Operator: hashicorp.Operator{Address: server.Address, Token: secret.NewString(server.RootToken)}, Erase: &hashicorp.Credentials{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	for _, s := range steps {
+		if strings.HasPrefix(s.Path, "sys/policies/") || strings.Contains(s.Path, "auth/") {
+			told = append(told, s.Path)
+		}
+	}
+	if got := strings.Join(told, " "); got != "sys/policies/acl/sandyq-main-read sys/policies/acl/sandyq-main-erase" {
+		t.Errorf("it made %s", got)
+	}
+	if _, body := server.Request(t, http.MethodGet, "sys/auth", nil); strings.Contains(string(body), "approle") {
+		t.Error("it enabled AppRole")
 	}
 }
 
