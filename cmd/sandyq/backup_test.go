@@ -176,8 +176,53 @@ func TestARestoreThatFellIsDoneAgain(t *testing.T) {
 	if err := os.WriteFile(chunk[0], whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, out, errs := sandyq(t, append(args, "--json")...)
-	if code != exitDone || !strings.Contains(out, made.ID) || !strings.Contains(out, `"people":1`) {
-		t.Errorf("%d %s %s", code, out, errs)
+	again := func() {
+		t.Helper()
+		code, out, errs := sandyq(t, append(args, "--json")...)
+		if code != exitDone || !strings.Contains(out, made.ID) || !strings.Contains(out, `"people":1`) {
+			t.Errorf("%d %s %s", code, out, errs)
+		}
+	}
+	again()
+
+	// Killed between its two renames: the documents are in their place, and no store. That is no vault.
+	store, documents := filepath.Join(home, "store"), filepath.Join(home, "documents")
+	if err := os.WriteFile(filepath.Join(documents, "left"), []byte("of the one that fell"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(store, store+restoringSuffix); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := sandyq(t, "serve", "--home", home); code != exitFailed || !strings.Contains(errs, "never set up") {
+		t.Errorf("half a vault is served: %d %s", code, errs)
+	}
+	again()
+	for _, left := range []string{store + restoringSuffix, documents + restoringSuffix, filepath.Join(documents, "left")} {
+		if _, err := os.Stat(left); err == nil {
+			t.Errorf("%s is left", left)
+		}
+	}
+
+	// Documents that are somebody's stay, whatever is aside.
+	if err := os.RemoveAll(store); err != nil {
+		t.Fatal(err)
+	}
+	for _, aside := range []string{store + restoringSuffix, documents + restoringSuffix} {
+		if err := os.MkdirAll(aside, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(aside, "x"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := filepath.Join(documents, "kept")
+	if err := os.WriteFile(kept, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := sandyq(t, args...); code != exitFailed || !strings.Contains(errs, "is not empty") {
+		t.Errorf("over documents: %d %s", code, errs)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Error(err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -95,7 +94,8 @@ func restore(ctx context.Context, e *env, c config, from source, live bool) (err
 		return hinted(usagef("restore writes documents into a folder, and the configuration names %s", c.Blobs.Engine),
 			"see docs/storage.md")
 	}
-	if err := c.vacant(); err != nil {
+	r := &restoring{store: c.storeDir(), documents: c.documentsDir(), log: e.log(c)}
+	if err := r.vacant(); err != nil {
 		return err
 	}
 	s, done, err := from.open(ctx)
@@ -106,13 +106,13 @@ func restore(ctx context.Context, e *env, c config, from source, live bool) (err
 	if err := homeDir(c.Home); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	for _, dir := range []string{filepath.Dir(c.storeDir()), filepath.Dir(c.documentsDir())} {
+	for _, dir := range []string{filepath.Dir(r.store), filepath.Dir(r.documents)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}
 	b := e.bar("restoring", s.Header.Bytes+s.Header.BlobBytes)
-	r := &restoring{snapshot: s, store: c.storeDir(), documents: c.documentsDir(), log: e.log(c), progress: b.add}
+	r.snapshot, r.progress = s, b.add
 	census, err := r.run(ctx)
 	b.end()
 	if err != nil {
@@ -126,21 +126,6 @@ func restore(ctx context.Context, e *env, c config, from source, live bool) (err
 	out := restored{c.Home, s.Header, census, live, from.snapshot != "", undone}
 	err = e.answer(out, out.tell)
 	return errors.Join(err, sound(census, s.Header))
-}
-
-// vacant refuses a home that has a store or documents.
-func (c config) vacant() error {
-	for _, dir := range []string{c.storeDir(), c.documentsDir()} {
-		entries, err := os.ReadDir(dir)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			return fmt.Errorf("look for a store: %w", err)
-		case len(entries) > 0:
-			return hinted(fmt.Errorf("%s is not empty: a backup is restored over nothing", dir), "move it away, or name another --home")
-		}
-	}
-	return nil
 }
 
 // sound is nil for what has no fault and lacks nothing.

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 
+	"github.com/sandyq/sandyq/crypto/smallfile"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/backup"
 	"github.com/sandyq/sandyq/vault/blob"
@@ -15,7 +18,8 @@ import (
 )
 
 // restoring fills folders of a store and of documents from a snapshot, aside from where they are to be: nothing is in its
-// place before all of it was read and found to be what was backed up.
+// place before all of it was read and found to be what was backed up. The store comes to its place last, after the documents are
+// durably in theirs, and a home without a store is no vault: so whenever a restore is killed there is a whole vault or none.
 type restoring struct {
 	snapshot         *backup.Snapshot
 	store, documents string // folders
@@ -29,10 +33,32 @@ func (r *restoring) aside() (store, documents string) {
 	return r.store + restoringSuffix, r.documents + restoringSuffix
 }
 
+// vacant refuses places in which there is a store, or documents that no restore left.
+func (r *restoring) vacant() error {
+	half := r.halfDone()
+	for _, dir := range []string{r.store, r.documents} {
+		entries, err := os.ReadDir(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist), half:
+		case err != nil:
+			return fmt.Errorf("look for a store: %w", err)
+		case len(entries) > 0:
+			return hinted(fmt.Errorf("%s is not empty: a backup is restored over nothing", dir),
+				"move it away, or name another --home; if a restore put it there, go on with sandyq promote")
+		}
+	}
+	return nil
+}
+
 // run restores aside, inspects what it restored, and puts it in place. After an error nothing is.
 func (r *restoring) run(ctx context.Context) (_ *vault.Census, err error) {
 	store, documents := r.aside()
 	defer func() { err = errors.Join(err, os.RemoveAll(store), os.RemoveAll(documents)) }()
+	if r.halfDone() {
+		if err := os.RemoveAll(r.documents); err != nil {
+			return nil, fmt.Errorf("restore: remove what a restore left that fell: %w", err)
+		}
+	}
 	for _, dir := range []string{store, documents} {
 		if err := os.RemoveAll(dir); err != nil { // of a restore that fell
 			return nil, fmt.Errorf("restore: %w", err)
@@ -45,16 +71,57 @@ func (r *restoring) run(ctx context.Context) (_ *vault.Census, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
-	// The store last: a home is set up when it has one.
-	for _, place := range [][2]string{{documents, r.documents}, {store, r.store}} {
-		if err := os.Remove(place[1]); err != nil && !errors.Is(err, os.ErrNotExist) { // it is empty
-			return nil, fmt.Errorf("restore: %w", err)
-		}
-		if err := os.Rename(place[0], place[1]); err != nil {
-			return nil, fmt.Errorf("restore: %w", err)
-		}
+	if err := r.place(store, documents); err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
 	}
 	return census, nil
+}
+
+// place puts both folders in their places.
+func (r *restoring) place(store, documents string) error {
+	if err := put(documents, r.documents); err != nil {
+		return err
+	}
+	err := syncParent(r.documents)
+	if err == nil {
+		err = put(store, r.store)
+	}
+	if err != nil {
+		return errors.Join(err, os.Rename(r.documents, documents))
+	}
+	if err := syncParent(r.store); err != nil {
+		return fmt.Errorf("all is in its place, and may not outlive a power cut: %w", err)
+	}
+	return nil
+}
+
+// halfDone reports whether a restore was killed between its two renames: its documents are in their place, its store is aside.
+func (r *restoring) halfDone() bool {
+	store, documents := r.aside()
+	return present(store) && !present(documents) && present(r.documents) && !present(r.store)
+}
+
+// present reports whether there is a folder with something in it.
+func present(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) > 0
+}
+
+// put moves a folder to its place, where an empty one may be.
+func put(from, to string) error {
+	if err := os.Remove(to); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.Rename(from, to)
+}
+
+// syncParent has a folder's name be durable.
+func syncParent(dir string) error {
+	root, err := os.OpenRoot(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(smallfile.SyncDir(root, "."), root.Close())
 }
 
 // fill writes the rows and the blobs, and reads all of it again.
