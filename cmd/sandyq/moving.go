@@ -283,7 +283,24 @@ func (m *moving) handOver(ctx context.Context) error {
 			return err
 		}
 	}
+	m.target.settle(ctx)
 	return nil
+}
+
+// settleFor is how long a vault that was promoted may take to be held against its erasure ledger before it is served all the same: blocks
+// and erasures are taken at once.
+const settleFor = 10 * time.Second
+
+// settle waits until data is given out.
+func (n *node) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleFor)
+	defer cancel()
+	for len(n.Ready(ctx).Degraded) > 0 && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // answer is what was moved.

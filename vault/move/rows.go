@@ -90,10 +90,11 @@ func (m *Rows) Verify(ctx context.Context) (c Changes, err error) {
 	return c, nil
 }
 
-// CatchUp carries over what was written since the last step, and reads it again.
+// CatchUp carries over what was written since the last step, and reads it again. After an error nothing counts as verified.
 func (m *Rows) CatchUp(ctx context.Context) (c Changes, err error) {
 	err = m.view(ctx, func(r store.Reader, written []string) error { return m.carry(ctx, r, written, &c) })
 	if err != nil {
+		m.from, m.to = nil, nil // some of it may be there and not counted
 		return c, fmt.Errorf("move: catch up with the rows: %w", err)
 	}
 	return c, nil

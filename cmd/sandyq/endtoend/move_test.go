@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -160,4 +161,44 @@ func (h *house) superseded(name string) {
 		h.t.Error("it answers")
 	}
 	s.stop(h.t)
+}
+
+// TestAMoveGoesOnAfterKills kills moves at random moments, those that serve and those that don't. Whichever store is the live one then is
+// served by the next, and in the end all that was acknowledged is in the new one.
+func TestAMoveGoesOnAfterKills(t *testing.T) {
+	h := furnished(t)
+	l := &ledger{names: map[string]string{}, blocked: map[string]string{}, erased: map[string]bool{}}
+	s := h.ready(h.serve("badger"))
+	filled(t, s, 1500, 20, 30<<10)
+	s.stop(t)
+	h.postgres("postgres", "elsewhere")
+	kills := 0
+	for cycle := 0; ; cycle++ {
+		s := h.move("badger", "postgres")
+		loaded, stop := context.WithCancel(ctx)
+		var load sync.WaitGroup
+		for range 2 {
+			load.Go(func() { l.load(loaded, s) })
+		}
+		moved := false
+		if kills < scaled(4) {
+			// Before it serves, while it copies, and ever closer to the switch.
+			time.Sleep(rand.N(time.Duration(kills+1) * 400 * time.Millisecond))
+			s.kill()
+			kills++
+		} else {
+			s.until(t, "moved", func() bool { return strings.Contains(s.output.String(), "the live vault") })
+			s.until(t, "ready", s.ready)
+			moved = true
+		}
+		stop()
+		load.Wait()
+		if moved {
+			l.verify(t, s)
+			s.stop(t)
+			break
+		}
+	}
+	h.superseded("badger")
+	t.Logf("%d kills; %d names, %d blocked, %d erased", kills, len(l.names), len(l.blocked), len(l.erased))
 }
