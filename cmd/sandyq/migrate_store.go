@@ -63,37 +63,35 @@ type moved struct {
 	To    string `json:"to"`
 	Moved bool   `json:"moved"` // false when the target was the live one already
 
-	Source    side          `json:"source"`
-	Target    side          `json:"target"`
-	Kinds     []kindMoved   `json:"kinds"`                       // of rows; the letters are those of docs/formats.md
-	Documents *move.Tally   `json:"documents,omitempty"`         // nil when they stayed where they were
-	Still     time.Duration `json:"stood_still_ms,format:milli"` // for how long nothing was served at the switch
+	Source    tallied     `json:"source"` // rows, as they were read there
+	Target    tallied     `json:"target"`
+	Kinds     []kindMoved `json:"kinds"`               // of rows; the letters are those of vault/layout.go
+	Documents *tallied    `json:"documents,omitempty"` // nil when they stayed where they were
+	Still     int64       `json:"stood_still_ms"`      // for how long nothing was served, at the switch or in all
 }
 
-// side is what was read of the rows of one side.
-type side struct {
-	Rows  int64    `json:"rows"`
+// tallied is a tally, in the words of the answer.
+type tallied struct {
+	Count int64    `json:"count"`
 	Bytes int64    `json:"bytes"`
 	Sum   move.Sum `json:"sum"`
 }
 
 type kindMoved struct {
 	Kind string `json:"kind"`
-	side
+	tallied
 }
-
-func sideOf(t move.Tally) side { return side{t.Count, t.Bytes, t.Sum} }
 
 // counted takes in what was verified.
 func (out *moved) counted(rows *move.Rows, blobs *move.Blobs) {
 	from, to := rows.Tallies()
-	out.Source, out.Target = sideOf(from.All()), sideOf(to.All())
+	out.Source, out.Target = tallied(from.All()), tallied(to.All())
 	for kind, t := range to {
-		out.Kinds = append(out.Kinds, kindMoved{string(rune(kind)), sideOf(t)})
+		out.Kinds = append(out.Kinds, kindMoved{string(rune(kind)), tallied(t)})
 	}
 	slices.SortFunc(out.Kinds, func(a, b kindMoved) int { return int(a.Kind[0]) - int(b.Kind[0]) })
 	if blobs != nil {
-		documents := blobs.Tally()
+		documents := tallied(blobs.Tally())
 		out.Documents = &documents
 	}
 }
@@ -104,20 +102,20 @@ func (out *moved) tell(w io.Writer) error {
 		_, err := fmt.Fprintf(w, "%s is the live vault already: nothing was moved\n", out.To)
 		return err
 	}
-	_, err := fmt.Fprintf(w, "moved %d rows from %s to %s\n", out.Target.Rows, out.From, out.To)
+	_, err := fmt.Fprintf(w, "moved %d rows from %s to %s\n", out.Target.Count, out.From, out.To)
 	say := func(format string, args ...any) {
 		_, failed := fmt.Fprintf(w, format, args...)
 		err = errors.Join(err, failed)
 	}
 	for _, k := range out.Kinds {
-		say("  %s %10d rows %14d bytes  %s\n", k.Kind, k.Rows, k.Bytes, k.Sum)
+		say("  %s %10d rows %14d bytes  %s\n", k.Kind, k.Count, k.Bytes, k.Sum)
 	}
-	say("source %10d rows %14d bytes  %s\n", out.Source.Rows, out.Source.Bytes, out.Source.Sum)
-	say("target %10d rows %14d bytes  %s\n", out.Target.Rows, out.Target.Bytes, out.Target.Sum)
+	say("source %10d rows %14d bytes  %s\n", out.Source.Count, out.Source.Bytes, out.Source.Sum)
+	say("target %10d rows %14d bytes  %s\n", out.Target.Count, out.Target.Bytes, out.Target.Sum)
 	if d := out.Documents; d != nil {
 		say("documents on both sides: %d, %d bytes  %s\n", d.Count, d.Bytes, d.Sum)
 	}
-	say("nothing was served for %s; the target is the live vault now, and the source is superseded\n", out.Still.Round(time.Millisecond))
+	say("nothing was served for %s; the target is the live vault now, and the source is superseded\n", time.Duration(out.Still)*time.Millisecond)
 	return err
 }
 
@@ -135,6 +133,6 @@ func (m *moving) offline(ctx context.Context) (err error) {
 		return err
 	}
 	out := m.answer()
-	out.Still = time.Since(began)
+	out.Still = time.Since(began).Milliseconds()
 	return m.env.answer(out, out.tell)
 }

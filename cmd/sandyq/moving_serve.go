@@ -55,7 +55,7 @@ func (m *moving) serve(ctx context.Context) (err error) {
 		return err
 	}
 	out := m.answer()
-	out.Still = time.Since(began)
+	out.Still = time.Since(began).Milliseconds()
 	if err := errors.Join(m.env.answer(out, out.tell), m.env.announce(m.to, f, false, "")); err != nil {
 		return errors.Join(err, f.stop(m.to.ShutdownTimeout))
 	}
