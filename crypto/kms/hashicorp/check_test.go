@@ -420,3 +420,50 @@ func TestCheckOtherMethods(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckReadsPoliciesAsVault writes grants in odd ways. What Vault takes for a policy, the reading of its text must not
+// pass; asking Vault what the login may do is the second net, and not counted here.
+func TestCheckReadsPoliciesAsVault(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	path := "sys/policies/acl/" + p.config.Mount + "-acme"
+	hcl, err := hashicorpvault.All.Render(p.config.Mount, "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := 0
+	for _, odd := range []string{
+		hcl + `path "MOUNT/keys/+" { capabilities = ["update"] }`, // the same path twice: Vault adds them up
+		hcl + "path \"MOUNT/keys\" {\n capabilities = [<<X\nlist\nX\n]\n}",
+		hcl + `path "MOUNT/keys" { "capabilities" = ["list"] }`,
+		hcl + `path MOUNT { capabilities = ["list"] }`,
+		hcl + `"path" "MOUNT/keys" { capabilities = ["list"] }`,
+		hcl + `path "MOUNT/keys" "x" { capabilities = ["list"] }`,
+		hcl + `path = { "MOUNT/keys" = { capabilities = ["list"] } }`,
+		hcl + `path "MOUNT/keys" = { capabilities = ["list"] }`,
+		hcl + `path "MOUNT/k\u0065ys" { capabilities = ["list"] }`,
+		hcl + `path "//MOUNT/keys" { capabilities = ["list"] }`,
+		hcl + `path "MOUNT/keys" { capabilities = ["read"] capabilities = ["list"] }`,
+		hcl + `path "MOUNT/keys" { policy = "sudo" }`,
+		hcl + `path "MOUNT/keys/*" { capabilities = ["list", "read"] } # ` + "\r" + `path "x" {}`,
+		`{"path": {"MOUNT/keys": {"capabilities": ["list"]}}}`,
+		`{"path": [{"MOUNT/sentinel": {"capabilities": ["read"]}}, {"MOUNT/keys": {"capabilities": ["list"]}}]}`,
+		`{"path": {"MOUNT/keys": [{"capabilities": ["list"]}, {"capabilities": ["read"]}]}}`,
+		`{"name": "x", "path": {"MOUNT*": {"policy": "write"}}}`,
+	} {
+		odd = strings.ReplaceAll(odd, "MOUNT", p.config.Mount)
+		status, _ := p.server.Request(t, "POST", path, map[string]any{"policy": odd})
+		if status != http.StatusNoContent {
+			continue // Vault does not take it either
+		}
+		taken++
+		wrong, _ := p.check(t)
+		if !slices.ContainsFunc(wrong, func(line string) bool {
+			return strings.HasPrefix(line, "policy.") && !strings.HasPrefix(line, "policy.lacks")
+		}) {
+			t.Errorf("the check passes what Vault takes: %s\nfound %q", strings.TrimPrefix(odd, hcl), wrong)
+		}
+	}
+	if taken < 8 {
+		t.Errorf("Vault took %d of them: this shows little", taken)
+	}
+}

@@ -508,3 +508,39 @@ func TestNoStormOfLogins(t *testing.T) {
 	put(t, file, string(good))
 	eventually(t, 3*time.Second, "recovery", func() error { return v.Health(t.Context()) })
 }
+
+// TestLoginTellsNothing has what is between, or a file, try to get a credential into an error.
+func TestLoginTellsNothing(t *testing.T) {
+	const secret = "canary-secret-id"
+	for name, do := range map[string]func(http.ResponseWriter, func() *http.Response){
+		"refused":          answer(400, `{"errors":["invalid secret id: `+secret+`"]}`),
+		"denied":           answer(403, `{"errors":["`+secret+`"]}`),
+		"a page":           answer(502, `<html>`+secret),
+		"no JSON":          answer(200, secret),
+		"no token":         answer(200, `{"auth":{"metadata":{"x":"`+secret+`"}}}`),
+		"a token of lines": answer(200, `{"auth":{"client_token":"`+secret+`\r\nX: y"}}`),
+		"a redirect":       answer(307, secret, "Location", "http://127.0.0.1:1/"+secret),
+		"a cut answer":     cutAnswer,
+	} {
+		p := setUp(t, vaultserver.Shared(t), false)
+		w := newWire(t, &p)
+		put(t, p.credentials("serve").SecretIDFile, secret)
+		w.does(http.MethodPut, "/login", always, do)
+		if _, err := p.open(t).Create(t.Context(), kms.NewID()); !errors.Is(err, kms.ErrUnavailable) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	p := setUp(t, vaultserver.Shared(t), false)
+	for name, text := range map[string]string{
+		"two lines":       secret + "\n" + secret,
+		"not text":        "\xff" + secret,
+		"a quote":         secret + `"}`,
+		"empty":           "",
+		"longer than any": strings.Repeat(secret, 2000),
+	} {
+		put(t, p.credentials("serve").SecretIDFile, text)
+		if _, err := p.open(t).Create(t.Context(), kms.NewID()); !errors.Is(err, kms.ErrUnavailable) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -52,12 +52,6 @@ func (s *session) current() lease {
 	return s.now
 }
 
-func (s *session) set(l lease) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now = l
-}
-
 // client returns the logged-in client, logging in when there is none yet.
 func (s *session) client(ctx context.Context) (*api.Client, error) {
 	if l := s.current(); l.client != nil {
@@ -177,6 +171,10 @@ func (s *session) renew(ctx context.Context, l lease) bool {
 	if err != nil || renewed.ttl < l.ttl*2/3 {
 		return false
 	}
-	s.set(renewed)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now.client == l.client { // else a caller has replaced it meanwhile
+		s.now = renewed
+	}
 	return true
 }
