@@ -107,6 +107,8 @@ func TestConfigRefusals(t *testing.T) {
 		{"s3 ledger retained", "ledger: {s3: {retain: 1h}}", "ledger.s3.bucket: is required"},
 		{"one place for both", "blobs: {engine: s3, s3: {" + someS3 + ", endpoint: 'https://s3', prefix: a/}}\n" +
 			"ledger: {s3: {" + someS3 + ", endpoint: 'https://s3', prefix: a/b/}}", "ledger.s3.prefix: overlaps"},
+		{"s3 anchor beside itself", "ledger: {s3: {" + someS3 + ", endpoint: 'https://s3'}}\n" +
+			"audit: {anchor: {s3: {" + someS3 + ", endpoint: 'https://s3'}}}", "audit.anchor.s3: is where"},
 		{"s3 anchor", "audit: {anchor: {s3: {endpoint: 'https://s3'}}}", "audit.anchor.s3.bucket: is required"},
 		{"unknown provider", "keys: {provider: aws}", "keys.provider: is local or vault"},
 		{"two openers", "keys: {local: {passphrase_file: a, key_file: b}}", "keys.local: has both"},

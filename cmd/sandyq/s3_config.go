@@ -126,9 +126,13 @@ func (c ledgerConfig) check() error {
 	return c.S3.check("ledger.s3")
 }
 
-// checkBuckets refuses documents and a ledger in one place: whoever may remove the ones could remove the other.
+// checkBuckets refuses documents and a ledger in one place, as whoever may remove the ones could remove the other, and copies of the
+// anchor where the anchor lies.
 func (c config) checkBuckets() error {
 	b, l := c.Blobs.S3, c.Ledger.S3
+	if a := c.Audit.Anchor.S3; a.used() && a.sameBucket(l.s3Config) {
+		return settingError{"audit.anchor.s3", "is where the ledger and its anchor lie; name another place for copies of it"}
+	}
 	if !b.used() || !l.used() || b.Endpoint != l.Endpoint || b.Bucket != l.Bucket {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -243,5 +244,122 @@ func TestABucketThatKeepsNothingIsRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "object lock") && !strings.Contains(err.Error(), "retention") {
 			t.Errorf("a bucket %s: Create = %v", name, err)
 		}
+	}
+}
+
+// Several nodes append to one ledger at the same time: whoever is late reads on and appends after the other, so that every entry
+// is there once, on one chain that all of them agree on.
+func TestNodesThatAppendAtTheSameTime(t *testing.T) {
+	b := newBench(t)
+	c := b.bucket(t, true)
+	first, err := s3.Create(t.Context(), c, options("ours"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const nodes, each = 4, 12
+	books := []*ledger.Book{first}
+	for range nodes - 1 {
+		l, err := s3.Open(t.Context(), c, options("ours"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		books = append(books, l)
+	}
+	var appending sync.WaitGroup
+	for node, l := range books {
+		defer l.Close()
+		appending.Go(func() {
+			for i := 0; i < each; i += 2 { // the second of each pair is another node's, too
+				at := node*each + i
+				if _, err := l.Append(t.Context(), ledgertest.Entry(at), ledgertest.Entry((at+each+1)%(nodes*each))); err != nil {
+					t.Errorf("node %d: %v", node, err)
+					return
+				}
+			}
+		})
+	}
+	appending.Wait()
+	want, err := first.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	if err := first.Scan(t.Context(), 0, func(e ledger.Entry) error {
+		if seen[e.Ref] {
+			return fmt.Errorf("%s is there twice", e.Ref)
+		}
+		seen[e.Ref] = true
+		return nil
+	}); err != nil || len(seen) != nodes*each || want.Entries != nodes*each {
+		t.Errorf("Scan = %v, %d entries up to %d, want %d", err, len(seen), want.Entries, nodes*each)
+	}
+	for node, l := range books {
+		if head, err := l.Head(t.Context()); err != nil || head != want {
+			t.Errorf("node %d: Head = %+v, %v; want %+v", node, head, err, want)
+		}
+	}
+}
+
+// A server that is away is told as such, by every use of the ledger, and changes nothing of what it holds.
+func TestAServerThatIsAway(t *testing.T) {
+	b := newBench(t)
+	c := b.bucket(t, true)
+	c.Timeout = time.Second
+	l, err := s3.Create(t.Context(), c, options("ours"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	want, err := l.Append(t.Context(), ledgertest.Entry(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.server.Kill()
+	_, looking := l.Head(t.Context())
+	_, appending := l.Append(t.Context(), ledgertest.Entry(1))
+	_, opening := s3.Open(t.Context(), c, options("ours"))
+	for doing, err := range map[string]error{"Head": looking, "Append": appending, "Open": opening} {
+		if !errors.Is(err, ledger.ErrUnavailable) || errors.Is(err, ledger.ErrMissing) {
+			t.Errorf("%s = %v, want ErrUnavailable", doing, err)
+		}
+	}
+	b.server.Restart(t)
+	if head, err := l.Head(t.Context()); err != nil || head != want {
+		t.Errorf("Head = %+v, %v; want %+v", head, err, want)
+	}
+	if head, err := l.Append(t.Context(), ledgertest.Entry(1)); err != nil || head.Entries != 2 {
+		t.Errorf("Append = %+v, %v", head, err)
+	}
+}
+
+// Who looks at a ledger appends nothing to it, and needs no leave to.
+func TestLookingAppendsNothing(t *testing.T) {
+	b := newBench(t)
+	c := b.bucket(t, true)
+	if _, err := s3.For(t.Context(), ledger.Look, c, options("ours")); !errors.Is(err, ledger.ErrMissing) {
+		t.Errorf("looking at nothing: %v", err)
+	}
+	if _, err := s3.For(t.Context(), ledger.Write, c, options("ours")); !errors.Is(err, ledger.ErrMissing) {
+		t.Errorf("writing to nothing: %v", err)
+	}
+	l, err := s3.For(t.Context(), ledger.Create, c, options("ours"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	look, err := s3.For(t.Context(), ledger.Look, c, options("ours"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer look.Close()
+	if _, err := look.Append(t.Context(), ledgertest.Entry(0)); !errors.Is(err, ledger.ErrInUse) {
+		t.Errorf("Append = %v, want ErrInUse", err)
+	}
+	want, err := l.Append(t.Context(), ledgertest.Entry(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if head, err := look.Head(t.Context()); err != nil || head != want {
+		t.Errorf("Head = %+v, %v; want %+v", head, err, want)
 	}
 }
