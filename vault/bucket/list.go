@@ -2,6 +2,7 @@ package bucket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -26,31 +27,47 @@ type Listing struct {
 	Most     int    // objects of one request; 0 is the server's choice
 }
 
-// List goes through objects in the order of their keys.
+// List goes through objects in the order of their keys. It waits for the server twice as long as for a try, each time.
 func (b *Bucket) List(ctx context.Context, what Listing) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
-		listing, cancel := context.WithCancel(ctx)
-		defer cancel() // ends what the client does ahead
-		o := minio.ListObjectsOptions{Prefix: b.prefix + what.Under, Recursive: true, WithVersions: what.Versions, MaxKeys: what.Most}
-		if what.After != "" {
-			o.StartAfter = b.prefix + what.After
-		}
-		for info := range b.client.ListObjectsIter(listing, b.name, o) {
-			if info.Err != nil {
-				err := ended(ctx)
-				if err == nil {
-					err = classify(info.Err)
-				}
-				yield(Object{}, fmt.Errorf("list objects: %w", err))
-				return
+		for try := 1; ; try++ {
+			begun, err := b.list(ctx, what, yield)
+			if ended := ended(ctx); err != nil && ended != nil {
+				err = ended
 			}
-			key := strings.TrimPrefix(info.Key, b.prefix)
-			if !yield(Object{Key: key, Version: info.VersionID, Marker: info.IsDeleteMarker, Modified: info.LastModified}, nil) {
+			switch {
+			case err == nil:
 				return
+			case !begun && errors.Is(err, ErrUnavailable) && try < tries && pause(ctx, try):
+				continue
 			}
-		}
-		if err := ended(ctx); err != nil {
 			yield(Object{}, fmt.Errorf("list objects: %w", err))
+			return
 		}
 	}
+}
+
+// list lists once. After its first object it has begun, and is not begun again.
+func (b *Bucket) list(ctx context.Context, what Listing, yield func(Object, error) bool) (begun bool, err error) {
+	listing, cancel := context.WithCancel(ctx)
+	defer cancel() // ends what the client does ahead
+	o := minio.ListObjectsOptions{Prefix: b.prefix + what.Under, Recursive: true, WithVersions: what.Versions, MaxKeys: what.Most}
+	if what.After != "" {
+		o.StartAfter = b.prefix + what.After
+	}
+	waiting := time.AfterFunc(2*b.timeout, cancel)
+	defer waiting.Stop()
+	for info := range b.client.ListObjectsIter(listing, b.name, o) {
+		waiting.Stop()
+		if info.Err != nil {
+			return begun, classify(info.Err)
+		}
+		begun = true
+		if !yield(Object{strings.TrimPrefix(info.Key, b.prefix), info.VersionID, info.IsDeleteMarker, info.LastModified}, nil) {
+			return begun, nil
+		}
+		waiting.Reset(2 * b.timeout)
+	}
+	// The client ends without a word when it is told to: what it has told is then not all there is.
+	return begun, classify(listing.Err())
 }

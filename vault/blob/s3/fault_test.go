@@ -234,6 +234,9 @@ func TestAServerThatStalls(t *testing.T) {
 	if _, err := s.Open(t.Context(), id); !errors.Is(err, blob.ErrUnavailable) {
 		t.Errorf("Open = %v, want ErrUnavailable", err)
 	}
+	if err := s.List(t.Context(), func(blob.Info) error { return nil }); !errors.Is(err, blob.ErrUnavailable) {
+		t.Errorf("List = %v, want ErrUnavailable", err)
+	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %v", took)
 	}
