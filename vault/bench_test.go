@@ -25,7 +25,7 @@ func benchIIN(n int) string {
 }
 
 // people registers n people with five values each and returns all their tokens.
-func people(b *testing.B, v *vaulttest.Vault, call vault.Call, n int) []string {
+func people(b testing.TB, v *vaulttest.Vault, call vault.Call, n int) []string {
 	b.Helper()
 	var tokens []string
 	req := &api.TokenizeRequest{Purpose: "registration"}
