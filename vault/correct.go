@@ -130,6 +130,8 @@ func (w *writing) replace(f fieldValues, h held, old record, n int) error {
 		w.index(f.lookups[n], f.Unique, old.slot)
 	}
 	w.set(w.rows.record(w.id, f.Name, old.slot), encodeRow(row))
+	w.row.sealed(old.Key, string(f.Category), -1, 0)
+	w.row.sealed(keyID, string(f.Category), 1, 0)
 	return nil
 }
 
@@ -156,6 +158,7 @@ func (w *writing) remove(f fieldValues, h *held, old record) {
 	}
 	w.delete(w.rows.record(w.id, f.Name, old.slot))
 	w.row.Counts.Fields--
+	w.row.sealed(old.Key, string(f.Category), -1, 0)
 	h.records = slices.DeleteFunc(slices.Clone(h.records), func(r record) bool { return r.slot == old.slot })
 	delete(h.tokens, old.slot)
 }

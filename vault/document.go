@@ -346,6 +346,6 @@ func (s *Service) issueDocument(c *change, h *holdingRow, system string, d Docum
 		System: system, Subject: c.id, Pairwise: h.Pairwise, Field: documentsField, Document: d,
 	}))
 	c.set(s.rows.issuedDocument(c.id, system, d), []byte(t))
-	c.row.Counts.Tokens++
+	c.row.issued(system, 0, 1)
 	return t, nil
 }

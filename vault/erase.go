@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/audit"
 	"github.com/sandyq/sandyq/vault/schema"
@@ -50,17 +48,10 @@ func (s *Service) destroyKeys(ctx context.Context, id ErasureID, row *erasureRow
 		s.handles.cut(row.Subject)
 		s.uploads.cut(row.Subject)
 	}
-	var gone map[string]goneRow
-	work := errgroup.Group{} // counting takes the longer the more there is; destroying does not
-	work.Go(func() (err error) {
-		gone, err = s.countGone(ctx, row)
-		return err
-	})
-	work.Go(func() error { return s.destroy(ctx, erasureEntry(id, row)) })
-	if err := work.Wait(); err != nil {
+	if err := s.destroy(ctx, erasureEntry(id, row)); err != nil {
 		return err
 	}
-	return s.stampErasure(ctx, id, row, api.ErasureKeyDestroyed, string(api.ErasureKeyDestroyed), gone, &draft{})
+	return s.stampErasure(ctx, id, row, api.ErasureKeyDestroyed, string(api.ErasureKeyDestroyed), &draft{})
 }
 
 // finishErasure leaves of the person a row that says erased, or of the slices nothing.
@@ -80,7 +71,7 @@ func (s *Service) finishErasure(ctx context.Context, id ErasureID, row *erasureR
 	if _, measures := s.Store.(store.Residual); measures {
 		d.set(s.rows.removal(id), nil)
 	}
-	return s.stampErasure(ctx, id, row, api.ErasureErased, string(api.ErasureErased), nil, d)
+	return s.stampErasure(ctx, id, row, api.ErasureErased, string(api.ErasureErased), d)
 }
 
 // leaveErased drafts the row that stays of a person.
@@ -109,7 +100,7 @@ func (s *Service) leaveErased(ctx context.Context, id ErasureID, row *erasureRow
 // stampErasure writes what became of an erasure and when, if it still stands where it was read, with an entry in the log. The
 // entry of the destruction commits to the keys and to what they sealed, which is gone. Times ascend, whatever the
 // clock does: the log has entries of one time in any order, and the certificate has these in theirs.
-func (s *Service) stampErasure(ctx context.Context, id ErasureID, row *erasureRow, to api.ErasureState, what string, gone map[string]goneRow, d *draft) error {
+func (s *Service) stampErasure(ctx context.Context, id ErasureID, row *erasureRow, to api.ErasureState, what string, d *draft) error {
 	d.expect(s.rows.erasure(id), encodeRow(row))
 	at := max(stampOf(s.Clock()), slices.Max(slices.Collect(maps.Values(row.At)))+1)
 	entry := &audit.Entry{
@@ -117,8 +108,7 @@ func (s *Service) stampErasure(ctx context.Context, id ErasureID, row *erasureRo
 		Objects: row.objects(id), Decision: audit.Allow, Reason: row.Reason, Kind: row.Ground,
 	}
 	row.State, row.At[what] = to, at
-	if gone != nil {
-		row.Gone = gone
+	if to == api.ErasureKeyDestroyed {
 		digest, err := row.destroyed().Digest()
 		if err != nil {
 			return err

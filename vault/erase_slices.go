@@ -136,7 +136,7 @@ type doomed struct {
 	keys   map[string]kms.ID
 	parts  map[string]bool // field and slot, or documentsField and document, as in the keys of issued rows
 	counts counts
-	own    api.Counts // what the asking system has tokens of
+	issued map[string]issuedRow // system → its tokens
 }
 
 func (d *doomed) under(key kms.ID) bool {
@@ -158,9 +158,9 @@ func (d *doomed) indexed(part []byte) bool {
 	return d.parts[string(part)]
 }
 
-// doom finds what goes with the keys, and counts it, for a system what it has tokens of. It costs a scan of the person.
-func (s *Service) doom(r store.Reader, who SubjectID, keys map[string]kms.ID, system string) (*doomed, error) {
-	d := &doomed{keys: keys, parts: map[string]bool{}}
+// doom finds what goes with the keys, and counts it, also by the systems that have tokens of it. It costs a scan of the person.
+func (s *Service) doom(r store.Reader, who SubjectID, keys map[string]kms.ID) (*doomed, error) {
+	d := &doomed{keys: keys, parts: map[string]bool{}, issued: map[string]issuedRow{}}
 	if len(keys) == 0 {
 		return d, nil
 	}
@@ -195,9 +195,13 @@ func (s *Service) doom(r store.Reader, who SubjectID, keys map[string]kms.ID, sy
 			return nil
 		}
 		d.counts.Tokens++
-		if of == system {
-			d.ownToken(part)
+		is := d.issued[of]
+		if bytes.HasPrefix(part, name(documentsField)) {
+			is.Documents++
+		} else {
+			is.Fields++
 		}
+		d.issued[of] = is
 		return nil
 	})
 	if err != nil {
@@ -212,31 +216,22 @@ func (s *Service) doom(r store.Reader, who SubjectID, keys map[string]kms.ID, sy
 	})
 }
 
-func (d *doomed) ownToken(part []byte) {
-	d.own.Tokens++
-	if bytes.HasPrefix(part, name(documentsField)) {
-		d.own.Documents++
-	} else {
-		d.own.Fields++
-	}
-}
-
 // shown is what the caller may know of it.
 func (d *doomed) shown(caller access.Principal) api.Counts {
 	if caller.VaultWide() {
 		return willDestroy(d.counts, len(d.keys))
 	}
-	return d.own
+	return d.issued[caller.System].counts()
 }
 
 // enterErasingSlices is enterErasing of slices. It counts what goes, which costs a scan of the person.
 func (s *Service) enterErasingSlices(w store.Writer, c *change, id ErasureID, row erasureRow) error {
 	row.Keys = c.row.keysOf(row.Slices)
-	d, err := s.doom(w, c.id, row.Keys, "")
+	d, err := s.doom(w, c.id, row.Keys)
 	if err != nil {
 		return err
 	}
-	row.Destroys = d.counts
+	row.Destroys, row.Gone = d.counts, c.row.sealedUnder(row.Keys)
 	c.row.Fading = maps.Clone(c.row.Fading)
 	if c.row.Fading == nil {
 		c.row.Fading = map[string]kms.ID{}
@@ -248,7 +243,9 @@ func (s *Service) enterErasingSlices(w store.Writer, c *change, id ErasureID, ro
 	c.row.Counts.Fields -= d.counts.Fields
 	c.row.Counts.Documents -= d.counts.Documents
 	c.row.Counts.Parts -= d.counts.Parts
-	c.row.Counts.Tokens -= d.counts.Tokens
+	for system, tokens := range d.issued {
+		c.row.issued(system, -tokens.Fields, -tokens.Documents)
+	}
 	c.row.Erasure = ErasureID{} // so that the person may be erased meanwhile
 	c.row.Blocks = slices.DeleteFunc(c.row.Blocks, func(b block) bool { return b.Kind == blockErasure })
 	c.decided()
@@ -281,7 +278,7 @@ func (s *Service) cutSlices(who *person, names []string) {
 func (s *Service) removeSlices(ctx context.Context, row *erasureRow) error {
 	var d *doomed
 	err := s.Store.View(ctx, func(r store.Reader) (err error) {
-		d, err = s.doom(r, row.Subject, row.Keys, "")
+		d, err = s.doom(r, row.Subject, row.Keys)
 		return err
 	})
 	if err != nil {
@@ -396,6 +393,7 @@ func (s *Service) settleSlices(ctx context.Context, row *erasureRow) (*draft, er
 		for slice, key := range row.Keys {
 			if inside.row.Fading[slice] == key {
 				delete(inside.row.Fading, slice)
+				delete(inside.row.Sealed, slice)
 			}
 		}
 		inside.decided()

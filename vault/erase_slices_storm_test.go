@@ -298,6 +298,7 @@ func TestErasuresOfSlicesInAStorm(t *testing.T) {
 	if n := kinds(t, v)['Q']; n > 0 {
 		t.Errorf("%d erasures are not certified", n)
 	}
+	wantTallies(t, v)
 	t.Logf("%d rounds, %d people erased whole, %d tokens answer still", scaled(25), died, alive)
 }
 

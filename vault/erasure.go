@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"bytes"
 	"context"
 	"slices"
 
@@ -35,7 +34,7 @@ type erasureRow struct {
 	Pairwise map[string][16]byte `cbor:"9,keyasint,omitempty"`  // system → its id of the person, to answer by
 	Own      api.Counts          `cbor:"10,keyasint"`           // what the requesting system may know of Destroys
 	Proofs   keptProofs          `cbor:"11,keyasint"`           // what stays of the person's consents
-	Gone     map[string]goneRow  `cbor:"12,keyasint,omitempty"` // slice → what its key sealed, as of key_destroyed
+	Gone     map[string]goneRow  `cbor:"12,keyasint,omitempty"` // slice → what its key seals, as of erasing
 	Logged   map[string]audit.ID `cbor:"13,keyasint,omitempty"` // what At has, from key_destroyed on → its entry in the log
 	Slices   []string            `cbor:"14,keyasint,omitempty"` // sorted; none: the whole person
 }
@@ -182,7 +181,7 @@ func (s *Service) wouldErase(caller access.Principal, who *person, req *api.Eras
 func (s *Service) foresee(r store.Reader, caller access.Principal, who *person, goes *erasureRow) (err error) {
 	if goes.Slices != nil {
 		goes.Keys = who.row.keysOf(goes.Slices)
-		d, err := s.doom(r, who.id, goes.Keys, caller.System)
+		d, err := s.doom(r, who.id, goes.Keys)
 		if err != nil {
 			return err
 		}
@@ -193,28 +192,10 @@ func (s *Service) foresee(r store.Reader, caller access.Principal, who *person, 
 	if goes.Proofs, err = s.keptProofs(r, caller, who.id); err != nil {
 		return err
 	}
-	goes.Own, err = s.ownCounts(r, caller, who)
-	return err
-}
-
-// ownCounts is what the caller may know that an erasure destroys: everything for vault-wide roles, for a system what it has
-// tokens of.
-func (s *Service) ownCounts(r store.Reader, caller access.Principal, who *person) (api.Counts, error) {
-	if caller.VaultWide() {
-		return willDestroy(who.row.Counts, len(who.row.Keys)), nil
+	if goes.Own = who.row.Issued[caller.System].counts(); caller.VaultWide() {
+		goes.Own = willDestroy(who.row.Counts, len(who.row.Keys))
 	}
-	var own api.Counts
-	prefix := s.rows.issuedTo(who.id, caller.System)
-	err := scanAll(r, prefix, func(p store.Pair) error {
-		own.Tokens++
-		if bytes.HasPrefix(p.Key[len(prefix):], name(documentsField)) {
-			own.Documents++
-		} else {
-			own.Fields++
-		}
-		return nil
-	})
-	return own, err
+	return nil
 }
 
 func willDestroy(c counts, keys int) api.Counts {
@@ -277,6 +258,7 @@ func (s *Service) enterErasing(w store.Writer, c *change, id ErasureID, row eras
 		return s.enterErasingSlices(w, c, id, row)
 	}
 	row.Keys, row.Destroys = c.row.everyKey(), c.row.Counts
+	row.Gone = c.row.sealedUnder(row.Keys)
 	c.row.state = stateErasing
 	c.row.Blocks = nil
 	c.decided()

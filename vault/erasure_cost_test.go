@@ -56,11 +56,15 @@ func BenchmarkErasure(b *testing.B) {
 	shop := app(v)
 	const light, full = 0, 1
 	var unreadable, gone [2][]time.Duration
-	for range b.N {
+	for n := range b.N {
 		b.StopTimer()
 		people := [2]string{light: register(b, v, shop, fields{"given_name": text("Айгүл")}).Subject, full: heavy(b, v, shop)}
 		b.StartTimer()
-		for _, which := range []int{light, full} {
+		order := []int{light, full}
+		if n%2 == 1 { // what comes second has the first one's removal to wait for
+			order = []int{full, light}
+		}
+		for _, which := range order {
 			began := time.Now()
 			e := erase(b, v, shop, people[which])
 			unreadable[which] = append(unreadable[which], time.Since(began))

@@ -36,10 +36,10 @@ func epochName(number uint32) string { return metaEpoch + strconv.FormatUint(uin
 // restored) the row goes to indexRebuilding with another epoch, in which nobody can look anything up, and from there to indexMoved.
 type indexRow struct {
 	Current uint32     `cbor:"-"` // the epoch of every entry made from now on
-	Since   stamp      `cbor:"1,keyasint"`
-	Leaving uint32     `cbor:"2,keyasint,omitempty"` // the epoch whose entries are re-mapped; 0 for none
-	Phase   indexPhase `cbor:"3,keyasint,omitempty"`
-	Left    int        `cbor:"4,keyasint,omitempty"` // entries of epochs whose key is gone that could not be rebuilt
+	Since   stamp      `cbor:"2,keyasint"`
+	Leaving uint32     `cbor:"3,keyasint,omitempty"` // the epoch whose entries are re-mapped; 0 for none
+	Phase   indexPhase `cbor:"4,keyasint,omitempty"`
+	Left    int        `cbor:"5,keyasint,omitempty"` // entries of epochs whose key is gone that could not be rebuilt
 }
 
 // indexHead is the length of what lookups rest on in the row.

@@ -760,6 +760,7 @@ func TestLikeTheModel(t *testing.T) {
 			}
 		})
 	}
+	wantTallies(t, v)
 	t.Logf("%d runs, %d calls", runs, calls)
 }
 

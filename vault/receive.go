@@ -251,10 +251,13 @@ func (up *upload) draft() (*draft, error) {
 	})
 	up.part = len(up.row.Parts)
 	c.set(up.rows.document(up.who.id, up.document), encodeRow(up.row))
+	first := 0
 	if up.from.Document == "" {
-		c.row.Counts.Documents++
+		first = 1
 	}
+	c.row.Counts.Documents += first
 	c.row.Counts.Parts++
+	c.row.sealed(up.key, string(schema.CategoryDocument), first, 1)
 	collected(c, up.who.holding, up.from.Purpose)
 	up.setHolding(c, up.who, up.call.Principal.System)
 	if up.token == "" {

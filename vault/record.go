@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 
@@ -108,7 +109,11 @@ func (s *Service) loadIssued(r store.Reader, id SubjectID, system, field string)
 func (s *Service) retire(c *change, t token.Token, system string, issued []byte) {
 	c.set(s.rows.token(t), encodeRow(tokenRow{System: system, Revoked: true}))
 	c.delete(issued)
-	c.row.Counts.Tokens--
+	fields, documents := -1, 0
+	if _, of := s.rows.issuedParts(issued); bytes.HasPrefix(of, name(documentsField)) {
+		fields, documents = 0, -1
+	}
+	c.row.issued(system, fields, documents)
 	c.decided() // a reading under way must ask again
 }
 
@@ -123,6 +128,6 @@ func (s *Service) issue(c *change, h *holdingRow, system string, f *schema.Field
 		System: system, Subject: c.id, Pairwise: h.Pairwise, Field: f.Name, Slot: slot,
 	}))
 	c.set(s.rows.issued(c.id, system, f.Name, slot), []byte(t))
-	c.row.Counts.Tokens++
+	c.row.issued(system, 1, 0)
 	return t, nil
 }

@@ -130,5 +130,5 @@ func (s *Service) finishRemoval(ctx context.Context, id ErasureID) error {
 	var d draft
 	d.delete(s.rows.removal(id))
 	d.set(s.rows.uncertified(id), nil)
-	return s.stampErasure(ctx, id, row, row.State, stampRemoved, nil, &d)
+	return s.stampErasure(ctx, id, row, row.State, stampRemoved, &d)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 
@@ -50,6 +51,9 @@ type subjectRow struct {
 	Counts   counts            `cbor:"6,keyasint"`
 	Purposes []string          `cbor:"7,keyasint,omitempty"` // for which data was collected
 	Fading   map[string]kms.ID `cbor:"9,keyasint,omitempty"` // slice → key, of slices that are being erased; see erase_slices.go
+
+	Sealed map[string]goneRow   `cbor:"10,keyasint,omitempty"` // slice → what its key seals
+	Issued map[string]issuedRow `cbor:"11,keyasint,omitempty"` // system → its tokens
 }
 
 // counts says how much is held, so that an erasure need not count.
@@ -289,6 +293,7 @@ func (s *Service) changed(p *person) *change {
 	c := &change{id: p.id, row: *p.row}
 	c.row.Blocks, c.row.bases = slices.Clone(p.row.Blocks), slices.Clone(p.row.bases)
 	c.row.Purposes = slices.Clone(p.row.Purposes)
+	c.row.Sealed, c.row.Issued = maps.Clone(p.row.Sealed), maps.Clone(p.row.Issued)
 	c.row.Keys = make(map[string]kms.ID, len(p.row.Keys)+1)
 	for slice, k := range p.row.Keys {
 		c.row.Keys[slice] = k

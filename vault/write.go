@@ -276,6 +276,7 @@ func (w *writing) add(f fieldValues, h *held, n int, v schema.Value) (uint16, er
 	}
 	w.set(w.rows.record(w.id, f.Name, slot), encodeRow(row))
 	w.row.Counts.Fields++
+	w.row.sealed(keyID, string(f.Category), 1, 0)
 	h.records = slices.Insert(slices.Clone(h.records), int(slot), record{slot, row})
 	return slot, nil
 }
