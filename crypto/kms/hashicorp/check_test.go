@@ -210,6 +210,7 @@ func TestCheckFinds(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := setUp(t, server, false)
 			f.seed(t, p)
 			wrong, _ := p.check(t)
