@@ -42,13 +42,15 @@ type Vault struct {
 	log           logFigures
 	ledger        bool                 // the erasure ledger agrees with store and keys
 	anchored      bool                 // nothing of the log stays unsigned because of its anchor
+	nodes         int                  // at work on the store
+	leads         bool                 // this one leads
 	drill         time.Time            // when one passed the last time; zero: never
 	stats         func() keyring.Stats // nil until there is a keyring
 }
 
 // Vault adds a vault to what is shown. Whoever calls it closes it.
 func (r *Registry) Vault() *Vault {
-	v := &Vault{Registry: r, anchored: true}
+	v := &Vault{Registry: r, anchored: true, nodes: 1, leads: true}
 	r.vaults.mu.Lock()
 	defer r.vaults.mu.Unlock()
 	r.vaults.all = append(r.vaults.all, v)
@@ -122,6 +124,13 @@ func (v *Vault) Anchored(anchored bool) {
 	v.anchored = anchored
 }
 
+// Nodes shows how many nodes work on the store, and whether this one leads.
+func (v *Vault) Nodes(count int, leads bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.nodes, v.leads = count, leads
+}
+
 // Drill shows when a canary drill passed the last time, and counts one that has failed.
 func (v *Vault) Drill(passed time.Time, failed bool) {
 	if failed {
@@ -155,6 +164,8 @@ type together struct {
 	log           logFigures
 	ledger        bool
 	anchored      bool
+	nodes         int            // most of any vault
+	leads         int            // vaults that this process leads
 	drill         time.Time      // of the vault whose last success is the oldest; zero: one never had any
 	keys          *keyring.Stats // nil before there is a keyring
 }
@@ -171,6 +182,10 @@ func (vs *vaults) together() together {
 		}
 		open, oldest, live, ledger, stats := v.open, v.oldest, v.live, v.ledger, v.stats
 		now.anchored = now.anchored && v.anchored
+		now.nodes = max(now.nodes, v.nodes)
+		if v.leads {
+			now.leads++
+		}
 		now.removing += v.removing
 		now.log = now.log.and(v.log)
 		now.removingSince = max(now.removingSince, v.removingSince)
@@ -203,6 +218,8 @@ var (
 	drillDesc         = vaultDesc("drill_last_success_timestamp_seconds", "When a canary drill passed the last time, in seconds since 1970; 0: never; of several tenants, the oldest.")
 	ledgerDesc        = vaultDesc("ledger_agrees", "1 when the erasure ledger, the store and the keys agree, so that data is given out; of several tenants, when they do for all.")
 	anchoredDesc      = vaultDesc("log_anchored", "1 while checkpoints of the transparency log can be anchored, 0 when it is not signed because of its anchor; of several tenants, when those of all can.")
+	nodesDesc         = vaultDesc("nodes", "Processes at work on the store, this one among them, as it sees them.")
+	leadsDesc         = vaultDesc("leads", "Tenants whose background work is this process's to do; summed over all processes, the number of tenants.")
 	liveDesc          = vaultDesc("live", "1 when the store is the live one for its keys, 0 when it is a copy or that is not known yet; of several tenants, when it is for those of all.")
 )
 
@@ -212,7 +229,7 @@ func vaultDesc(name, help string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (vaultCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{erasuresDesc, oldestDesc, removingDesc, removingSinceDesc, logSizeDesc, waitingDesc, signedDesc, liveDesc, ledgerDesc, anchoredDesc, drillDesc} {
+	for _, d := range []*prometheus.Desc{erasuresDesc, oldestDesc, removingDesc, removingSinceDesc, logSizeDesc, waitingDesc, signedDesc, liveDesc, ledgerDesc, anchoredDesc, nodesDesc, leadsDesc, drillDesc} {
 		descs <- d
 	}
 	for _, f := range keyringFigures {
@@ -235,6 +252,8 @@ func (c vaultCollector) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, oneIf(now.live))
 	out <- prometheus.MustNewConstMetric(ledgerDesc, prometheus.GaugeValue, oneIf(now.ledger))
 	out <- prometheus.MustNewConstMetric(anchoredDesc, prometheus.GaugeValue, oneIf(now.anchored))
+	out <- prometheus.MustNewConstMetric(nodesDesc, prometheus.GaugeValue, float64(now.nodes))
+	out <- prometheus.MustNewConstMetric(leadsDesc, prometheus.GaugeValue, float64(now.leads))
 	passed := 0.0
 	if !now.drill.IsZero() {
 		passed = float64(now.drill.UnixMilli()) / 1000

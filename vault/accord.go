@@ -106,7 +106,7 @@ func (a *accord) broken() bool {
 // holdBack stops giving out, streams included.
 func (a *accord) holdBack(why *fault.Error) {
 	if was := a.held.Swap(why); was == nil {
-		a.service.handles.closeAll()
+		a.service.streams.cutAll()
 	}
 	a.service.Observer.Ledger(false)
 }
@@ -196,7 +196,9 @@ func (a *accord) compare(ctx context.Context, standing Standing, again bool) err
 		}
 		return a.compareCopy(ctx, copySeen{head, theirs}, mine)
 	}
-	err = s.translog.Compare(ctx)
+	if _, leads := s.fleet.lead(ctx); leads { // whoever does not lead may meet the leader between its anchor and its store
+		err = s.translog.Compare(ctx)
+	}
 	if errors.Is(err, translog.ErrRestored) {
 		return a.startOver(ctx, head, err)
 	}

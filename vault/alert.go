@@ -120,8 +120,8 @@ func (s *Service) tellUntil(ctx context.Context) {
 	timer := time.NewTicker(s.SweepEvery)
 	defer timer.Stop()
 	for {
-		if s.title.standing() == StandingLive {
-			if err := s.tell(ctx); err != nil {
+		if ctx, leads := s.fleet.lead(ctx); leads && s.title.standing() == StandingLive {
+			if err := s.sendAlerts(ctx); err != nil {
 				s.complain(ctx, "tell of alerts", err)
 			}
 		}
@@ -142,9 +142,9 @@ type message struct {
 	told []bool // by receiver; each element is its receiver's goroutine's
 }
 
-// tell sends the alerts that are due to the receivers that have not got them. A receiver that fails, or takes long, gets nothing
+// sendAlerts sends those that are due to the receivers that have not got them. A receiver that fails, or takes long, gets nothing
 // more this time, so that it keeps nobody waiting for long.
-func (s *Service) tell(ctx context.Context) error {
+func (s *Service) sendAlerts(ctx context.Context) error {
 	ctx = store.With(ctx, store.Vital)
 	keys, err := s.dueAlerts(ctx)
 	if err != nil {

@@ -84,7 +84,10 @@ func (s *Service) decideErasure(ctx context.Context, call Call, a access.Action,
 		tried := false
 		defer func() {
 			if tried {
-				s.cut(who) // whatever the answer: what seems to have failed may have been written
+				// Whatever the answer: what seems to have failed may have been written.
+				if told := s.cut(ctx, who); err == nil {
+					err = told
+				}
 				s.wake()
 			}
 		}()

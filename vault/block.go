@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/sandyq/sandyq/access"
@@ -76,7 +77,10 @@ func (s *Service) changeBlocks(ctx context.Context, call Call, a access.Action, 
 		tried := false
 		defer func() {
 			if tried && a == access.Block {
-				s.cut(who) // whatever the answer: a block that seems to have failed may have been written
+				// Whatever the answer: a block that seems to have failed may have been written.
+				if told := s.cut(ctx, who); err == nil {
+					err = told
+				}
 			}
 		}()
 		_, err = s.act(ctx, call, func() (d deed, err error) {
@@ -86,7 +90,7 @@ func (s *Service) changeBlocks(ctx context.Context, call Call, a access.Action, 
 			d = deed{request: r}
 			d.request.Subject, d.entry.Kind = who.id.String(), req.Kind
 			d.effect, d.request.Refusal = s.blockEffect(who, o, decide)
-			tried = tried || d.effect != nil
+			tried = tried || d.request.Refusal == nil // also one that was made before: not all may have been told
 			return d, nil
 		})
 		if err != nil {
@@ -127,15 +131,11 @@ func (s *Service) blockEffect(who *person, o *once, decide func(*person) (func(*
 	return &c.draft, nil
 }
 
-// cut makes a committed block or erasure felt: it forgets the person's keys and ends what is being streamed, up and down.
-// No answer that acknowledges the change may go out before it.
-func (s *Service) cut(who *person) {
+// cut makes a committed block or erasure felt on every node: the person's keys are forgotten and what is being streamed ends, up
+// and down. No answer that acknowledges the change may go out before it.
+func (s *Service) cut(ctx context.Context, who *person) error {
 	if who == nil {
-		return
+		return nil
 	}
-	for _, k := range who.row.Keys {
-		s.keyring.Purge(k)
-	}
-	s.handles.cut(who.id)
-	s.uploads.cut(who.id)
+	return s.tell(ctx, &noticeRow{Subject: who.id, Keys: slices.Collect(maps.Values(who.row.Keys)), Streams: true})
 }

@@ -39,14 +39,17 @@ func (s *Service) withdrawConsent(ctx context.Context, call Call, subject, conse
 		return nil, err
 	}
 	w := &withdrawing{Service: s, call: call, request: r, note: req.Note}
-	err := s.onceIfPossible(ctx, call, r.Action, func(o *once) error {
+	err := s.onceIfPossible(ctx, call, r.Action, func(o *once) (err error) {
 		defer func() {
 			if w.tried {
-				s.cut(w.who) // whatever the answer: what seems to have failed may have been written
+				// Whatever the answer: what seems to have failed may have been written.
+				if told := s.cut(ctx, w.who); err == nil {
+					err = told
+				}
 				s.wake()
 			}
 		}()
-		_, err := s.act(ctx, call, func() (deed, error) { return w.deed(ctx, subject, consent, o) })
+		_, err = s.act(ctx, call, func() (deed, error) { return w.deed(ctx, subject, consent, o) })
 		return err
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"github.com/sandyq/sandyq/vault/id"
 	"time"
 
 	"github.com/sandyq/sandyq/access"
@@ -95,62 +96,68 @@ func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocu
 		return nil, err
 	}
 	ctx = store.With(ctx, store.Reading)
-	o := &handle{caller: call.Principal, recipient: req.Recipient, part: max(req.Part, 1)}
-	var parts int
+	o := &opening{part: max(req.Part, 1), name: id.New()}
 	var permit permit
 	outcome, err := s.act(ctx, call, func() (deed, error) {
 		permit = s.keyring.Permit()
-		who, n, against, err := s.locate(ctx, call, r, u, req.Token, o)
+		who, against, err := s.locate(ctx, call, r, u, req.Token, o)
 		if err != nil {
 			return deed{}, err
 		}
-		parts = n
 		d := deed{request: r, effect: &draft{}}
 		d.request.Subject, d.entry.Objects, d.entry.Items = who.id.String(), []string{o.document.String()}, 1
 		d.dues, d.alerts = []due{{0, budget.Read, string(schema.CategoryDocument)}}, call.rules.canaries.touched(o.token, who.id)
 		d.effect.expectPrefix(s.rows.subject(who.id), who.row.status.encode())
 		rests, _ := s.footing(p, who.row.bases)
-		o.expires = s.Clock().Add(s.handles.life)
-		o.expires = o.ends(rests.until) // the handle does not outlive the consent that it rests on
+		o.expires = earlier(s.Clock().Add(s.HandleLife), rests.until) // the handle does not outlive the consent that it rests on
 		if d.request.Refusal = s.stands(call.rules, &d.request, who.row); d.request.Refusal == nil {
 			d.request.Refusal = against
 		}
 		if d.request.Refusal == nil {
 			d.entry.Note, err = s.sealNote(ctx, permit, who, req.Note)
 		}
-		o.request = d.request
+		d.effect.set(s.rows.handle(o.name), encodeRow(handleOf(call, d.request, req.Recipient, o)))
 		s.disclosing(call, &d, who.id, u.to, r.Fields)
 		return d, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	keys, err := s.disclose(ctx, permit, access.OpenDocument, []wanted{{outcome.grant, o.subject, o.key}})
+	keys, err := s.disclose(ctx, permit, access.OpenDocument, []wanted{{outcome.grant, o.subject, o.row.Key}})
 	if err != nil {
 		return nil, err
 	}
 	defer keys.Close()
-	return s.handOut(keys, o, parts)
-}
-
-// handOut reads what the part is and registers the handle.
-func (s *Service) handOut(keys *disclosed, o *handle, parts int) (*api.OpenDocumentResponse, error) {
-	key, err := keys.of(o.key)
+	key, err := keys.of(o.row.Key)
 	if err != nil {
 		return nil, err
 	}
-	if o.meta, err = s.openMeta(key, o.subject, o.document, o.row); err != nil {
+	meta, err := s.openMeta(key, o.subject, o.document, o.row)
+	if err != nil {
 		return nil, err
 	}
 	return &api.OpenDocumentResponse{
-		Content: "/v1/content/" + s.handles.add(o), ExpiresAt: o.expires.UTC(), Document: o.document.String(), Part: o.part,
-		Parts: parts, MediaType: o.meta.MediaType, Size: o.meta.Size, SHA256: hex.EncodeToString(o.meta.SHA256),
+		Content: "/v1/content/" + id.Encode(handlePrefix, o.name), ExpiresAt: o.expires.UTC(), Document: o.document.String(), Part: o.part,
+		Parts: o.parts, MediaType: meta.MediaType, Size: meta.Size, SHA256: hex.EncodeToString(meta.SHA256),
 	}, nil
 }
 
-// locate finds the part that a token and a number stand for, fills in the handle and says how many parts there are, and
-// what the person's consent says against the use.
-func (s *Service) locate(ctx context.Context, call Call, r access.Request, u use, text string, o *handle) (who *person, parts int, against *fault.Error, err error) {
+// opening is a part of a document that is being opened.
+type opening struct {
+	name     [16]byte // of the handle
+	part     int      // which is meant, from 1
+	parts    int      // that there are
+	subject  SubjectID
+	status   []byte
+	document DocumentID
+	token    token.Token
+	row      partRow
+	expires  time.Time
+}
+
+// locate finds the part that a token and a number stand for, fills in the opening, and says what the person's consent says against
+// the use.
+func (s *Service) locate(ctx context.Context, call Call, r access.Request, u use, text string, o *opening) (who *person, against *fault.Error, err error) {
 	var t *tokenAt
 	err = s.Store.View(ctx, func(rd store.Reader) (err error) {
 		t, err = s.tokenAt(rd, call.Principal, text)
@@ -171,11 +178,10 @@ func (s *Service) locate(ctx context.Context, call Call, r access.Request, u use
 		case o.part > len(row.Parts):
 			return fault.New(fault.NotFound, "the document does not have this part")
 		}
-		who, parts = t.person, len(row.Parts)
+		who = t.person
 		o.subject, o.status, o.document = who.id, who.row.status.encode(), t.row.Document
-		o.row = row.Parts[o.part-1]
-		o.key, o.token = o.row.Key, t.token
-		if who.row.fades(o.key) {
+		o.row, o.parts, o.token = row.Parts[o.part-1], len(row.Parts), t.token
+		if who.row.fades(o.row.Key) {
 			return errSliceErased()
 		}
 		against, err = s.consented(rd, u, who.id, who.row.bases)
@@ -187,9 +193,9 @@ func (s *Service) locate(ctx context.Context, call Call, r access.Request, u use
 		if t.missed() {
 			d.dues = []due{{0, budget.Search, ""}}
 		}
-		return nil, 0, nil, s.refuseDeed(ctx, call, d)
+		return nil, nil, s.refuseDeed(ctx, call, d)
 	}
-	return who, parts, against, err
+	return who, against, err
 }
 
 // Content gives the bytes that a handle permits its caller to read. The person must stand as when it was permitted, and the
@@ -203,15 +209,32 @@ func (s *Service) content(ctx context.Context, call Call, name string) (*Content
 		return nil, err
 	}
 	nothing := fault.New(fault.NotFound, "this handle has expired or is another caller's")
-	o := s.handles.get(name, call.Principal, s.Clock())
-	if o == nil {
+	row, err := s.seekHandle(ctx, call.Principal, name)
+	if err != nil {
+		return nil, err
+	}
+	if row == nil {
 		return nil, nothing
 	}
+	c := &Content{service: s, handle: row, caller: call.Principal}
+	s.streams.enter(c) // before it is looked at whether the person and the rules permit it: what changes later cuts it
+	good, err := s.stream(ctx, call, c)
+	if err == nil && !good {
+		err = nothing
+	}
+	if err != nil {
+		s.streams.leave(c)
+		return nil, err
+	}
+	return c, nil
+}
+
+// stream opens what a handle is for, if it is good.
+func (s *Service) stream(ctx context.Context, call Call, c *Content) (good bool, err error) {
 	permit := s.keyring.Permit()
-	var good bool
+	row := c.handle
 	var until time.Time
-	breaks := o.breaks.Load() // before the rules are looked at
-	err := s.Store.View(ctx, func(r store.Reader) error {
+	err = s.Store.View(ctx, func(r store.Reader) error {
 		current, err := s.ground(call.rules).holds(r)
 		switch {
 		case err != nil:
@@ -219,74 +242,60 @@ func (s *Service) content(ctx context.Context, call Call, name string) (*Content
 		case !current:
 			return errRules
 		}
-		until, good, err = s.holdsGood(ctx, call.rules, r, o)
+		until, good, err = s.holdsGood(ctx, call.rules, r, call.Principal, row)
 		return err
 	})
-	if err != nil {
-		return nil, err
+	if err != nil || !good {
+		return false, err
 	}
-	if !good {
-		return nil, nothing
-	}
-	opened, err := s.keyring.Open(ctx, permit, o.key)
+	opened, err := s.keyring.Open(ctx, permit, row.Part.Key)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	defer opened.Close()
 	key, err := opened.Key(0)
 	if err := s.keyTrouble(err); err != nil {
-		return nil, err
+		return false, err
 	}
-	b, err := s.Blobs.Open(ctx, o.row.Blob)
+	meta, err := s.openMeta(key, row.Subject, row.Document, row.Part)
 	if err != nil {
-		return nil, fmt.Errorf("open a document's blob: %w", err)
+		return false, err
 	}
-	r, err := document.Open(b, b.Size(), key, s.partContext(sealedDocument, o.subject, o.document, o.row.Blob), o.meta.Size)
+	b, err := s.Blobs.Open(ctx, row.Part.Blob)
 	if err != nil {
-		return nil, errors.Join(err, b.Close())
+		return false, fmt.Errorf("open a document's blob: %w", err)
 	}
-	return newContent(o, breaks, o.ends(until), b, r, s.Clock), nil
+	r, err := document.Open(b, b.Size(), key, s.partContext(sealedDocument, row.Subject, row.Document, row.Part.Blob), meta.Size)
+	if err != nil {
+		return false, errors.Join(err, b.Close())
+	}
+	c.MediaType = meta.MediaType
+	c.open(b, r, row.ends(until))
+	return true, nil
 }
 
 // holdsGood reports whether an open document would be opened again, under these rules and with the person as they stand, and
 // when what it would rest on ends; zero is never.
-func (s *Service) holdsGood(ctx context.Context, now *rules, rd store.Reader, o *handle) (until time.Time, good bool, err error) {
-	who, err := s.load(rd, o.subject, "")
-	if err != nil || who == nil || !bytes.HasPrefix(who.raw, o.status) {
+func (s *Service) holdsGood(ctx context.Context, now *rules, rd store.Reader, caller access.Principal, row *handleRow) (until time.Time, good bool, err error) {
+	who, err := s.load(rd, row.Subject, "")
+	if err != nil || who == nil || !bytes.HasPrefix(who.raw, row.Status) {
 		return until, false, err
 	}
-	r := o.request
-	r.Recipient, r.Refusal = "", nil
+	r := row.request()
 	p, ok := now.purposes.Get(r.Purpose)
-	if !ok || !now.mayUse(o.caller, p) {
+	if !ok || !now.mayUse(caller, p) {
 		return until, false, nil
 	}
-	u, err := s.useOf(now, &r, p, o.recipient)
+	u, err := s.useOf(now, &r, p, row.Recipient)
 	if err != nil || r.Refusal != nil || u.outside(documentsField) != nil || s.stands(now, &r, who.row) != nil {
 		return until, false, nil //nolint:nilerr // a request that would be wrong by now
 	}
 	against, err := s.consented(rd, u, who.id, who.row.bases)
-	if err != nil || against != nil || !now.gate.Decide(ctx, s.asks(Call{Principal: o.caller, rules: now}, r)).Allowed() {
+	if err != nil || against != nil || !now.gate.Decide(ctx, s.asks(Call{Principal: caller, rules: now}, r)).Allowed() {
 		return until, false, err
 	}
 	rests, _ := s.footing(p, who.row.bases) // it stands
 	return rests.until, true, nil
-}
-
-// breakReadings ends the reading of what would not be opened again under new rules, or not for as long. What can't be told
-// ends too. The handles stay: whether they are good is found out at each use.
-func (s *Service) breakReadings(ctx context.Context, now *rules) {
-	for _, o := range s.handles.all() {
-		var until time.Time
-		good := false
-		err := s.Store.View(ctx, func(r store.Reader) (err error) {
-			until, good, err = s.holdsGood(ctx, now, r, o)
-			return err
-		})
-		if err != nil || !good || o.ends(until).Before(o.expires) {
-			o.breaks.Add(1)
-		}
-	}
 }
 
 // heldDocuments lists a person's documents: for an application, those it has tokens of.

@@ -30,7 +30,7 @@ func (s *Service) drillUntil(ctx context.Context) {
 
 // drillIfDue runs a drill when it is time for one, or one has fallen. Only the live vault is drilled.
 func (s *Service) drillIfDue(ctx context.Context, opened time.Time) error {
-	if s.title.standing() != StandingLive || s.accord.hold() != nil {
+	if _, leads := s.fleet.lead(ctx); !leads || s.title.standing() != StandingLive || s.accord.hold() != nil {
 		return nil
 	}
 	row, err := s.drillRow(ctx)

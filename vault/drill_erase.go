@@ -57,7 +57,9 @@ func (d *drill) erase(ctx context.Context, who SubjectID) (erasure ErasureID, er
 		}
 		erasure := ErasureID(id.New())
 		begun, err := d.beginErasing(ctx, p, erasure)
-		d.cut(p)
+		if told := d.cut(ctx, p); err == nil {
+			err = told
+		}
 		d.wake()
 		if err != nil || begun {
 			return erasure, err

@@ -44,9 +44,9 @@ func (s *Service) proceed(ctx context.Context, id ErasureID) (time.Duration, err
 
 // destroyKeys destroys the person's keys. Only when the provider has shown every one to be gone is that written.
 func (s *Service) destroyKeys(ctx context.Context, id ErasureID, row *erasureRow) error {
-	if row.covers(schema.DocumentsSlice) {
-		s.handles.cut(row.Subject)
-		s.uploads.cut(row.Subject)
+	notice := &noticeRow{Subject: row.Subject, Keys: slices.Collect(maps.Values(row.Keys)), Streams: row.covers(schema.DocumentsSlice)}
+	if err := s.tell(ctx, notice); err != nil {
+		return err
 	}
 	if err := s.destroy(ctx, erasureEntry(id, row)); err != nil {
 		return err

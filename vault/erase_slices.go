@@ -264,14 +264,10 @@ func (s *Service) enterErasingSlices(w store.Writer, c *change, id ErasureID, ro
 }
 
 // cutSlices ends what is read and sent of slices whose keys are to be destroyed.
-func (s *Service) cutSlices(who *person, names []string) {
-	for _, k := range who.row.keysOf(names) {
-		s.keyring.Purge(k)
-	}
-	if slices.Contains(names, schema.DocumentsSlice) {
-		s.handles.cut(who.id)
-		s.uploads.cut(who.id)
-	}
+func (s *Service) cutSlices(ctx context.Context, who *person, names []string) error {
+	return s.tell(ctx, &noticeRow{
+		Subject: who.id, Keys: slices.Collect(maps.Values(who.row.keysOf(names))), Streams: slices.Contains(names, schema.DocumentsSlice),
+	})
 }
 
 // removeSlices removes what the destroyed keys sealed, and what points at it: tokens first, for the records tell which.

@@ -76,9 +76,13 @@ func (s *Service) requestErasure(ctx context.Context, call Call, req *api.Erasur
 			if tried {
 				// Whatever the answer: what seems to have failed may have been written.
 				if begun.row.Slices == nil || begun.row.State == api.ErasureRequested {
-					s.cut(who)
+					if told := s.cut(ctx, who); err == nil {
+						err = told
+					}
 				} else {
-					s.cutSlices(who, begun.row.Slices)
+					if told := s.cutSlices(ctx, who, begun.row.Slices); err == nil {
+						err = told
+					}
 				}
 				s.wake()
 			}

@@ -1,172 +1,127 @@
 package vault
 
 import (
+	"bytes"
+	"context"
+	"crypto/sha256"
 	"errors"
-	"io"
-	"maps"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sandyq/sandyq/access"
-	"github.com/sandyq/sandyq/crypto/document"
-	"github.com/sandyq/sandyq/crypto/kms"
-	"github.com/sandyq/sandyq/vault/blob"
 	"github.com/sandyq/sandyq/vault/id"
-	"github.com/sandyq/sandyq/vault/token"
+	"github.com/sandyq/sandyq/vault/store"
 )
 
 const handlePrefix = "con_"
 
-// handle is a document opened for reading: a permission that was recorded, for one caller, for a short time. It is good for
-// as long as it would be given again.
-type handle struct {
-	caller    access.Principal
-	request   access.Request // that was permitted
-	recipient string         // that it named
-	subject   SubjectID
-	status    []byte // of the person, that the permission rests on
-	document  DocumentID
-	token     token.Token // that it was opened with
-	part      int
-	row       partRow
-	key       kms.ID
-	meta      partMeta
-	expires   time.Time
-	cut       atomic.Bool  // block, withdrawal, erasure, expiry or shutdown
-	breaks    atomic.Int64 // grows when the rules end what is being read
+// handleRow is a document opened for reading: a permission that was recorded, for one credential, for a short time. It is good on
+// every node for as long as it would be given again.
+type handleRow struct {
+	System     string     `cbor:"1,keyasint"` // and credential: to whom it was given
+	Credential string     `cbor:"2,keyasint"`
+	Until      stamp      `cbor:"3,keyasint"`
+	Purpose    string     `cbor:"4,keyasint"`
+	Reason     string     `cbor:"5,keyasint"`
+	Recipient  string     `cbor:"6,keyasint,omitempty"` // that the caller named
+	Actor      string     `cbor:"7,keyasint,omitempty"` // on whose behalf
+	Verified   bool       `cbor:"8,keyasint,omitempty"`
+	Roles      []string   `cbor:"9,keyasint,omitempty"` // of the actor
+	Department string     `cbor:"10,keyasint,omitempty"`
+	Subject    SubjectID  `cbor:"11,keyasint"`
+	Status     []byte     `cbor:"12,keyasint"` // of the person, that the permission rests on
+	Document   DocumentID `cbor:"13,keyasint"`
+	Part       partRow    `cbor:"14,keyasint"`
+}
+
+// likeHandle is such a row as there could be, for seekRow.
+var likeHandle = encodeRow(handleRow{System: "crm", Credential: credentialPrefix, Until: 1, Purpose: "service", Reason: "asked", Status: make([]byte, statusSize)})
+
+// handleKey is where a handle lies. Who reads the store learns no handle from it.
+func (l layout) handle(name [16]byte) []byte {
+	sum := sha256.Sum256(name[:])
+	return l.key(kindHandle, sum[:])
+}
+
+// handleOf makes the row of what was permitted.
+func handleOf(call Call, r access.Request, recipient string, o *opening) *handleRow {
+	row := &handleRow{
+		System: call.Principal.System, Credential: call.Principal.Credential, Until: stampOf(o.expires), Purpose: r.Purpose, Reason: r.Reason,
+		Recipient: recipient, Actor: r.Behalf.Actor, Verified: r.Behalf.Verified, Department: r.Behalf.Department,
+		Subject: o.subject, Status: o.status, Document: o.document, Part: o.row,
+	}
+	for _, role := range r.Behalf.Roles {
+		row.Roles = append(row.Roles, string(role))
+	}
+	return row
+}
+
+// request is what was permitted.
+func (row *handleRow) request() access.Request {
+	r := access.Request{
+		Action: access.OpenDocument, Subject: row.Subject.String(), Fields: []string{documentsField}, Purpose: row.Purpose, Reason: row.Reason,
+		Behalf: access.Behalf{Actor: row.Actor, Verified: row.Verified, Department: row.Department},
+	}
+	for _, role := range row.Roles {
+		r.Behalf.Roles = append(r.Behalf.Roles, access.Role(role))
+	}
+	return r
 }
 
 // ends is when a reading ends that rests on what ends at until; zero is never.
-func (o *handle) ends(until time.Time) time.Time {
-	if until.IsZero() || o.expires.Before(until) {
-		return o.expires
+func (row *handleRow) ends(until time.Time) time.Time { return earlier(row.Until.time(), until) }
+
+// earlier is the earlier of a moment and another, which is never when it is zero.
+func earlier(at, until time.Time) time.Time {
+	if until.IsZero() || at.Before(until) {
+		return at
 	}
 	return until
 }
 
-// handles are the open documents. They live in memory: a restart closes them all.
-type handles struct {
-	life time.Duration
-	mu   sync.Mutex
-	byID map[string]*handle
-	of   map[SubjectID]map[string]*handle
-}
-
-func (h *handles) init(life time.Duration) {
-	h.life = life
-	h.byID, h.of = map[string]*handle{}, map[SubjectID]map[string]*handle{}
-}
-
-// add registers a handle and returns its random name.
-func (h *handles) add(o *handle) string {
-	name := id.Encode(handlePrefix, id.New())
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.byID[name] = o
-	if h.of[o.subject] == nil {
-		h.of[o.subject] = map[string]*handle{}
+// seekHandle finds a caller's handle that has not expired; nil for what is none, or another's.
+func (s *Service) seekHandle(ctx context.Context, caller access.Principal, text string) (row *handleRow, err error) {
+	name, wrong := id.Decode(handlePrefix, text) // of a mistyped one nothing is found, which takes as long
+	err = s.Store.View(ctx, func(r store.Reader) (err error) {
+		row, err = seekRow[handleRow](r, s.rows.handle(name), likeHandle)
+		return err
+	})
+	if err != nil || wrong != nil || row == nil {
+		return nil, err
 	}
-	h.of[o.subject][name] = o
-	return name
-}
-
-// get finds a caller's handle that has not expired.
-func (h *handles) get(name string, caller access.Principal, now time.Time) *handle {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	o := h.byID[name]
-	if o == nil || !o.caller.Same(caller) || !now.Before(o.expires) || o.cut.Load() {
-		return nil
+	if row.System != caller.System || row.Credential != caller.Credential || !s.Clock().Before(row.Until.time()) {
+		return nil, nil
 	}
-	return o
+	return row, nil
 }
 
-// cut ends all reading of a person's documents.
-func (h *handles) cut(s SubjectID) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for name, o := range h.of[s] {
-		h.drop(name, o)
+// expireHandles removes the handles that have run out.
+func (s *Service) expireHandles(ctx context.Context) error {
+	const atOnce = 1000
+	now := stampOf(s.Clock())
+	prefix := s.rows.key(kindHandle)
+	var over [][]byte
+	err := s.Store.View(ctx, func(r store.Reader) error {
+		over = nil
+		return scanAll(r, prefix, func(p store.Pair) error {
+			row, err := decodeRow[handleRow](p.Value)
+			if err == nil && row.Until <= now && len(over) < atOnce {
+				over = append(over, bytes.Clone(p.Key))
+			}
+			return err
+		})
+	})
+	if err != nil || len(over) == 0 {
+		return err
 	}
-}
-
-// expire ends what has run out.
-func (h *handles) expire(now time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for name, o := range h.byID {
-		if !now.Before(o.expires) {
-			h.drop(name, o)
+	return s.Store.Update(ctx, func(w store.Writer) error {
+		for _, key := range over {
+			if err := w.Delete(key); err != nil {
+				return err
+			}
 		}
-	}
-}
-
-// all are the open documents.
-func (h *handles) all() []*handle {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.Collect(maps.Values(h.byID))
-}
-
-func (h *handles) closeAll() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for name, o := range h.byID {
-		h.drop(name, o)
-	}
-}
-
-// drop is called with the lock held.
-func (h *handles) drop(name string, o *handle) {
-	o.cut.Store(true)
-	delete(h.byID, name)
-	delete(h.of[o.subject], name)
-	if len(h.of[o.subject]) == 0 {
-		delete(h.of, o.subject)
-	}
+		return nil
+	})
 }
 
 // errCut ends a stream whose permission has ended. The receiver must not take it for the end of the document.
 var errCut = errors.New("the permission to read this document has ended")
-
-// Content is the plaintext of a document part. It is used by one goroutine. Reading fails once the person is blocked or
-// erased, the handle has expired or the rules do not permit it any more, mid-stream too.
-type Content struct {
-	MediaType string
-	Size      int64 // bytes
-
-	section *io.SectionReader
-	blob    blob.Reader
-	handle  *handle
-	breaks  int64 // of the handle, when the rules were looked at
-	ends    time.Time
-	now     func() time.Time
-}
-
-func newContent(o *handle, breaks int64, ends time.Time, b blob.Reader, r *document.Reader, now func() time.Time) *Content {
-	return &Content{
-		breaks: breaks, ends: ends,
-		MediaType: o.meta.MediaType, Size: r.Size(),
-		section: io.NewSectionReader(r, 0, r.Size()), blob: b, handle: o, now: now,
-	}
-}
-
-// Read reads on, as io.Reader has it.
-func (c *Content) Read(p []byte) (int, error) {
-	n, err := c.section.Read(p)
-	if c.handle.cut.Load() || c.handle.breaks.Load() != c.breaks || !c.now().Before(c.ends) {
-		clear(p[:n])
-		return 0, errCut
-	}
-	return n, err
-}
-
-// Seek moves, as io.Seeker has it.
-func (c *Content) Seek(offset int64, whence int) (int64, error) {
-	return c.section.Seek(offset, whence)
-}
-
-// Close ends the reading.
-func (c *Content) Close() error { return c.blob.Close() }

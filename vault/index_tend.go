@@ -48,6 +48,10 @@ func (x *index) tendUntil(ctx context.Context) {
 func (x *index) tend(ctx context.Context) error {
 	ctx = store.With(ctx, store.Reading)
 	for x.service.title.standing() == StandingLive {
+		ctx, leads := x.service.fleet.lead(ctx)
+		if !leads {
+			return nil
+		}
 		more, err := x.step(ctx)
 		if err != nil || !more {
 			return err

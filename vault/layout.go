@@ -41,6 +41,7 @@ const (
 	kindRuleOf      = 'j' // class, name, version → ruleRow: every one there was
 	kindChange      = 'C' // change → changeRow: a change of the rules that others have to approve
 	kindAlert       = 'n' // minute, digest of the cause → alertRow: not yet told everybody
+	kindHandle      = 'H' // SHA-256 of the handle's id → handleRow: a document that was opened
 	kindHandoff     = 'f' // SHA-256 of the handoff's id → handoffRow: not yet redeemed
 	kindTransfer    = 'z' // subject, transfer → transferRow: to whom data was disclosed
 	kindBudget      = 'L' // window, its start, limit, digest of the system → budgetRow
@@ -51,6 +52,7 @@ const (
 	kindProofDue    = 'D' // day, receipt → nothing: the proof is destroyed on that day
 	kindOutdated    = 'O' // receipt → outdatedRow: a withdrawal that the proof lacks
 	kindLog         = 'T' // what the transparency log keeps: see vault/audit/translog
+	kindFleet       = 'N' // what sort of row, its id → who works on the store: see fleet
 	kindOnce        = 'y' // day, MAC of the idempotency key[, item] → onceRow or what an item came to
 )
 

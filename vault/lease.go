@@ -176,6 +176,17 @@ func (u *uploads) enter(ctx context.Context, up *upload) (cut context.Context, l
 	}
 }
 
+// cutAll ends every upload.
+func (u *uploads) cutAll() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, of := range u.of {
+		for _, cancel := range of {
+			cancel(errUploadCut)
+		}
+	}
+}
+
 // cut ends the uploads of a person's documents: what is still sent is neither read nor sealed.
 func (u *uploads) cut(who SubjectID) {
 	u.mu.Lock()

@@ -97,7 +97,8 @@ func (s *Service) signs() bool { return s.title.standing() == StandingLive && s.
 
 // extendLog brings the log up to date, if it may be signed.
 func (s *Service) extendLog(ctx context.Context) error {
-	if !s.signs() {
+	ctx, leads := s.fleet.lead(ctx)
+	if !leads || !s.signs() {
 		return nil
 	}
 	status, err := s.translog.Flush(ctx)

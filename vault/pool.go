@@ -12,7 +12,6 @@ import (
 // that made it.
 type poolRows struct {
 	*Service
-	owner kms.ID // drawn anew by every process
 }
 
 const (
@@ -32,7 +31,7 @@ func (s *Service) consumeKey(d *draft, k kms.ID) {
 func (p *poolRows) Reserve(ctx context.Context, ids ...kms.ID) error {
 	return p.Store.Update(ctx, func(w store.Writer) error {
 		for _, k := range ids {
-			if err := w.Set(p.rows.pool(k), poolRow(poolReady, p.owner)); err != nil {
+			if err := w.Set(p.rows.pool(k), poolRow(poolReady, p.fleet.id)); err != nil {
 				return err
 			}
 		}
@@ -59,7 +58,7 @@ func (p *poolRows) flip(ctx context.Context, ids []kms.ID) (flipped []kms.ID, er
 			if rows[0] == nil {
 				continue
 			}
-			if err := w.Set(key, poolRow(poolDoomed, p.owner)); err != nil {
+			if err := w.Set(key, poolRow(poolDoomed, p.fleet.id)); err != nil {
 				return err
 			}
 			flipped = append(flipped, k)
@@ -69,9 +68,13 @@ func (p *poolRows) flip(ctx context.Context, ids []kms.ID) (flipped []kms.ID, er
 	return flipped, err
 }
 
-// Reclaim flips what an earlier process left and names all that is flipped. One process has the store open at a time, so
-// every other owner is an earlier one.
+// Reclaim flips what processes left that are gone and names all that is flipped. It is the leader's to do. Where one process has
+// the store open at a time, every other owner is gone; where several have, those that are not among the nodes.
 func (p *poolRows) Reclaim(ctx context.Context) ([]kms.ID, error) {
+	ctx, leads := p.fleet.lead(ctx)
+	if !leads {
+		return nil, nil
+	}
 	doomed, left, err := p.list(ctx)
 	if err != nil {
 		return nil, err
@@ -108,12 +111,16 @@ func (p *poolRows) list(ctx context.Context) (doomed, left []kms.ID, err error) 
 	prefix := p.rows.key(kindPool)
 	err = p.Store.View(ctx, func(r store.Reader) error {
 		doomed, left = nil, nil
+		others, err := p.fleet.owners(r)
+		if err != nil {
+			return err
+		}
 		return scanAll(r, prefix, func(pair store.Pair) error {
 			k := kms.ID(pair.Key[len(prefix):])
 			switch {
 			case pair.Value[0] == poolDoomed:
 				doomed = append(doomed, k)
-			case kms.ID(pair.Value[1:]) != p.owner:
+			case !others[kms.ID(pair.Value[1:])]:
 				left = append(left, k)
 			}
 			return nil

@@ -165,6 +165,10 @@ func underRules[T any](ctx context.Context, s *Service, call Call, do func(Call)
 		var err error
 		out, err = do(call)
 		if !errors.Is(err, errRules) && !s.rulebook.behind(ctx, call.rules, err) {
+			if lapsed := s.fleet.hold(); err == nil && lapsed != nil {
+				var none T // the others may have gone on without this node since it was decided
+				return none, edge(lapsed)
+			}
 			return out, edge(err)
 		}
 		if err := s.rulebook.load(ctx); err != nil {

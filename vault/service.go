@@ -30,6 +30,7 @@ type Options struct {
 	Tenant string // [a-z0-9-]{1,40}; part of every key and of every sealed value's context
 	Store  store.Store
 	Place  string // where the store lies: another place is a copy
+	Nodes  *Nodes // nil: no other process works on the store
 	Replay bool   // a copy brings its own rows up to the erasure ledger, for a restore or a drill
 	Blobs  blob.Store
 	Keys   kms.Provider
@@ -97,6 +98,8 @@ type Observer interface {
 	Anchored(bool)
 	// Ledger reports whether the erasure ledger, the store and the keys agree.
 	Ledger(agrees bool)
+	// Nodes reports how many nodes work on the store, and whether this one leads. It is not called when no other can.
+	Nodes(count int, leads bool)
 	// Drill reports when a canary drill passed the last time (zero: never), and whether one has just failed.
 	Drill(passed time.Time, failed bool)
 }
@@ -125,13 +128,14 @@ type Service struct {
 	keyring   *keyring.Keyring
 	pool      *poolRows
 	title     title
+	fleet     fleet
 	translog  *translog.Log
 	unsigned  atomic.Bool // the log is not signed because of its anchor
 	accord    accord
 	watchers  watchers
 	names     namedKeys
 	index     index
-	handles   handles
+	streams   streams
 	inFlight  inFlight
 	turns     turns
 	uploads   uploads
@@ -166,12 +170,13 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		told: make(chan struct{}, 1), reviewing: make(chan struct{}, 1),
 		backingUp: make(chan struct{}, 1), drilled: make(chan *drill, 1),
 	}
+	s.fleet.init(s)
 	s.title.init(s)
 	s.accord.init(s)
 	s.names.init(s)
 	s.index.init(s)
 	s.rulebook.service = s
-	s.handles.init(o.HandleLife)
+	s.streams.init()
 	s.inFlight.init()
 	s.turns.init()
 	s.uploads.init()
@@ -181,18 +186,22 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
 	k := o.Keyring
-	s.pool = &poolRows{s, kms.NewID()}
+	s.pool = &poolRows{s}
 	k.KMS, k.MAC, k.Pool, k.Claim, k.Now = o.Keys, o.Keys, s.pool, s.title.claim, o.Clock
 	if err := s.openLog(); err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
-	k.Hold = s.accord.hold
+	k.Hold = s.heldBack
 	err := s.rulebook.load(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("vault: open: %w", err)
 	}
 	if s.keyring, err = keyring.New(k); err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
+	}
+	if err := s.fleet.join(ctx); err != nil {
+		s.keyring.Close()
+		return nil, fmt.Errorf("vault: open: become one of the nodes: %w", err)
 	}
 	err = s.title.settle(ctx)
 	if err != nil && !errors.Is(err, kms.ErrUnavailable) && !errors.Is(err, kms.ErrClaim) {
@@ -202,6 +211,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s.accord.open(ctx)
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
+	s.work.Go(func() { s.fleet.until(background) })
 	s.work.Go(func() { s.keyring.Run(background) })
 	s.work.Go(func() { s.sweepUntil(background) })
 	s.work.Go(func() { s.index.tendUntil(background) })
@@ -275,9 +285,25 @@ func (o *Options) defaults() {
 func (s *Service) Close() {
 	s.stop()
 	s.work.Wait()
-	s.handles.closeAll()
+	s.streams.cutAll()
 	s.accord.close()
 	s.keyring.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), leaveLimit)
+	defer cancel()
+	if err := s.fleet.leave(ctx); err != nil {
+		s.Log.Warn("the other nodes could not be told that this one leaves: they will notice", "error", err)
+	}
+}
+
+// leaveLimit bounds how long a process that ends waits for the store.
+const leaveLimit = 5 * time.Second
+
+// heldBack is why nothing may be given out at the moment, or nil.
+func (s *Service) heldBack() error {
+	if err := s.fleet.hold(); err != nil {
+		return err
+	}
+	return s.accord.hold()
 }
 
 // Keyring reports on the keys, for metrics.
@@ -321,4 +347,5 @@ func (nobody) Log(int64, time.Duration, time.Time) {}
 func (nobody) Live(bool)                           {}
 func (nobody) Anchored(bool)                       {}
 func (nobody) Ledger(bool)                         {}
+func (nobody) Nodes(int, bool)                     {}
 func (nobody) Drill(time.Time, bool)               {}

@@ -41,7 +41,9 @@ func (s *Service) sweepUntil(ctx context.Context) {
 // sweep does what there is to do. What fails is told to the log and left for the next time.
 func (s *Service) sweep(ctx context.Context) {
 	ctx = store.With(ctx, store.Vital)
-	s.handles.expire(s.Clock())
+	if s.fleet.hold() != nil {
+		return
+	}
 	away := s.title.away()
 	if err := s.title.settle(ctx); err != nil {
 		s.complain(ctx, "reach the key provider", err)
@@ -51,6 +53,13 @@ func (s *Service) sweep(ctx context.Context) {
 	}
 	if s.title.standing() != StandingLive || s.accord.hold() != nil {
 		return // nothing is destroyed or removed before it is known that this is the vault, and who was erased
+	}
+	if err := s.writeUses(ctx); err != nil {
+		s.complain(ctx, "write down when service tokens were used", err)
+	}
+	ctx, leads := s.fleet.lead(ctx)
+	if !leads {
+		return
 	}
 	for _, step := range []struct {
 		doing string
@@ -66,9 +75,9 @@ func (s *Service) sweep(ctx context.Context) {
 		{"bring proofs of consent up to date", s.sweepProofs},
 		{"destroy proofs of consent whose term is over", s.endProofs},
 		{"remove handoffs that have run out", s.sweepHandoffs},
+		{"remove handles that have run out", s.expireHandles},
 		{"forget old budgets", s.expireBudgets},
 		{"remove audit entries whose time is over", s.pruneLog},
-		{"write down when service tokens were used", s.writeUses},
 		{"list the keys of the search index", s.listEpochs},
 		{"carry out the rest of the erasure ledger", s.accord.finish},
 	} {

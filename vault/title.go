@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ type titleRow struct {
 	Place      string        `cbor:"4,keyasint"`
 	// Past are the generations that this store held, the latest last: a key side that holds one of them was rolled back.
 	Past []generationRow `cbor:"5,keyasint,omitempty"`
+
+	raw []byte // as it stands in the store; nil when it is not there
 }
 
 // maxPast is how many past generations are remembered: a store takes one at each start.
@@ -69,6 +72,8 @@ func StandingOf(ctx context.Context, tenant string, s store.Store, place string,
 
 // title knows whether the store is the live one. A store is live when it lies where it lay, and the key side holds the
 // same sentinel and generation; then both go on to the next generation, so whatever was copied before holds an old one.
+// Several nodes of one store go on one after another: each writes the row only as it read it, and a node that is live takes over
+// the generation that another has gone on to.
 type title struct {
 	service *Service
 	mu      sync.Mutex // held while settling; of other locks only accord.mu is taken under it
@@ -99,7 +104,7 @@ func (t *title) claim() (kms.Claim, bool) {
 func (t *title) set(st Standing, c kms.Claim) {
 	t.state.Store(&titleState{st, c})
 	if st == StandingSuperseded {
-		t.service.handles.closeAll()
+		t.service.streams.cutAll()
 	}
 	t.service.Observer.Live(st == StandingLive)
 }
@@ -112,6 +117,12 @@ func (t *title) settle(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	err := t.look(ctx)
+	for range maxRounds {
+		if !errors.Is(err, errTitleMoved) {
+			break
+		}
+		err = t.look(ctx)
+	}
 	t.lost.Store(errors.Is(err, kms.ErrUnavailable))
 	return err
 }
@@ -136,6 +147,10 @@ func (t *title) look(ctx context.Context) error {
 		return nil
 	}
 	row = found.row
+	if state.standing == StandingLive && !found.told && found.current.Number > state.claim.Generation.Number { // another node has gone on
+		t.set(StandingLive, kms.Claim{Sentinel: row.Sentinel, Generation: row.Generation.generation()})
+		return nil
+	}
 	if found.told {
 		// Taken over, and gone on from: what was copied while it was pending must not find itself told too.
 		row.enter()
@@ -241,16 +256,39 @@ func (t *title) advance(ctx context.Context, row *titleRow, from kms.Generation)
 // readTitle reads a store's title; nil for a store that has none yet.
 func readTitle(ctx context.Context, s store.Store, rows layout) (row *titleRow, err error) {
 	err = s.View(ctx, func(r store.Reader) error {
-		row, err = getRow[titleRow](r, rows.meta(metaTitle))
+		raw, err := r.Get(rows.meta(metaTitle))
+		if err != nil || raw[0] == nil {
+			row = nil
+			return err
+		}
+		if row, err = decodeRow[titleRow](raw[0]); err == nil {
+			row.raw = bytes.Clone(raw[0])
+		}
 		return err
 	})
 	return row, err
 }
 
+// errTitleMoved tells that another node has written the row since it was read. Nothing was written.
+var errTitleMoved = errors.New("another node has gone on to another generation")
+
 func (t *title) write(ctx context.Context, row *titleRow) error {
-	return t.service.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
-		return w.Set(t.service.rows.meta(metaTitle), encodeRow(row))
+	next := encodeRow(row)
+	err := t.service.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+		key := t.service.rows.meta(metaTitle)
+		raw, err := w.Get(key)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(raw[0], row.raw) || (raw[0] == nil) != (row.raw == nil) {
+			return errTitleMoved
+		}
+		return w.Set(key, next)
 	})
+	if err == nil {
+		row.raw = next
+	}
+	return err
 }
 
 // Promote makes this store the live one for its keys, whatever it was: what was live before can destroy nothing any more.

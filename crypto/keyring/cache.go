@@ -62,6 +62,7 @@ type shard struct {
 	ends         entry // ends.older is the most recently used entry, ends.newer the least recently used
 	flights      map[kms.ID]*flight
 	purged       map[kms.ID]purge
+	all          uint64 // the last purge of every id
 	hits, misses uint64
 }
 
@@ -87,7 +88,7 @@ func (c *cache) shard(id kms.ID) *shard { return &c.shards[id[0]%shards] }
 
 // refuses reports whether a purge of id began after the permit was taken. The lock is held.
 func (s *shard) refuses(id kms.ID, p Permit) bool {
-	return len(s.purged) > 0 && s.purged[id].number >= p.purges
+	return s.all >= p.purges || len(s.purged) > 0 && s.purged[id].number >= p.purges
 }
 
 // insert puts an entry, with a reference that is now the cache's, in front of all. The lock is held. What it displaced
@@ -135,6 +136,33 @@ func (k *Keyring) Purge(ids ...kms.ID) {
 			e.release()
 		}
 	}
+}
+
+// PurgeAll is Purge of every key there is. Those made ahead are given up, too: whoever took this process for gone has flipped
+// their rows.
+func (k *Keyring) PurgeAll() {
+	k.pool.drop()
+	number := k.cache.purges.Add(1)
+	for i := range k.cache.shards {
+		for _, e := range k.cache.shards[i].purgeAll(number) {
+			e.release()
+		}
+	}
+}
+
+// purgeAll marks every id and returns the entries that were cached.
+func (s *shard) purgeAll(number uint64) (cached []*entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = max(s.all, number)
+	for _, f := range s.flights {
+		s.land(f, nil, ErrPurged)
+	}
+	for _, e := range s.entries {
+		s.remove(e)
+		cached = append(cached, e)
+	}
+	return cached
 }
 
 // purge marks id and returns the entry that was cached under it.

@@ -41,6 +41,7 @@ type pool struct {
 
 	mu      sync.Mutex
 	closed  bool
+	drops   int      // how often all were given up
 	ready   []*entry // never shown to an Update; each with one reference
 	spoiled []kms.ID // to be spoiled by reap
 	doomed  int      // as of the last reap, for Stats
@@ -85,6 +86,31 @@ func (p *pool) stock(entries ...*entry) {
 		return
 	}
 	p.ready = append(p.ready, entries...)
+}
+
+// drop gives up every key of the pool, and those that are being made: another node may have flipped their rows.
+func (p *pool) drop() {
+	p.mu.Lock()
+	p.drops++
+	ready := p.ready
+	p.ready = nil
+	p.mu.Unlock()
+	ids := make([]kms.ID, len(ready))
+	for i, e := range ready {
+		ids[i] = e.id
+		e.release()
+	}
+	if len(ids) > 0 {
+		p.spoil(ids...)
+	}
+	nudge(p.low)
+}
+
+// dropped counts how often all were given up.
+func (p *pool) dropped() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.drops
 }
 
 // missing is how many keys the pool lacks.
@@ -174,6 +200,7 @@ func (k *Keyring) top(ctx context.Context) {
 
 // make creates n keys: rows first, then keys. After an error it is unknown which rows and keys exist, so all are spoiled.
 func (k *Keyring) make(ctx context.Context, n int) ([]*entry, error) {
+	drops := k.pool.dropped()
 	ids := make([]kms.ID, n)
 	for i := range ids {
 		ids[i] = kms.NewID()
@@ -195,6 +222,13 @@ func (k *Keyring) make(ctx context.Context, n int) ([]*entry, error) {
 		return nil, k.failure(fmt.Sprintf("create %d keys", n), err)
 	}
 	k.pool.gate.open()
+	if k.pool.dropped() != drops {
+		for _, key := range keys {
+			key.Secret.Wipe()
+		}
+		k.pool.spoil(ids...)
+		return nil, fmt.Errorf("keyring: create %d keys: given up with the rest of the pool: %w", n, kms.ErrUnavailable)
+	}
 	entries := make([]*entry, n)
 	for i, key := range keys {
 		entries[i] = k.hold(key, 1)

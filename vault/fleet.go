@@ -1,0 +1,420 @@
+package vault
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// Nodes is for a store that several processes work on at once.
+type Nodes struct {
+	// Name is what operators call this process, such as the name of its host. It need not be unique.
+	Name string
+	// Version is what the process runs.
+	Version string
+	// Term is for how long a node that is out of touch with the store goes on by itself; default 6 s. All nodes have the same.
+	Term time.Duration
+}
+
+const defaultTerm = 6 * time.Second
+
+// fleet is the nodes at work on one store: who they are, which of them leads, and what they tell each other.
+//
+// # Being one of them
+//
+// A node has a row, which it rewrites six times a term: its beat. It trusts itself for one term from the moment at which its last
+// beat began: after that it answers nothing (hold), until it has beaten again. The others go on without a node when they have
+// seen its row unchanged for a term and a half. Everybody measures with a clock of their own, and nobody compares the clocks of
+// two machines; what is assumed is that in one term no clock runs half as fast again as another. A node that was stopped for
+// long, or that could not reach the store, finds on its return that it had lapsed: it forgets every open key, refuses every
+// permit from before, cuts what it streams, and only then is one of the nodes again.
+//
+// # Leading
+//
+// One row names the leader and its fence, a number that grows with every change. The leader alone does the vault's own work: the
+// sweeper's steps, the sequencer, the index, the schedules. Every Update of that work expects the row as it is (fenced), so
+// whoever was paused and is not the leader any more writes nothing. What it does beyond the store is safe by itself: keys are
+// destroyed only that the ledger lists, and destroying one twice is the same as once.
+//
+// # Telling
+//
+// What one node tells the others is a notice: whose keys to forget, and whose streams to cut. Each node looks for notices ten times
+// a second and names in its row those it has carried out. Whoever told it waits until every node has, or has lapsed.
+//
+// A process that has the store to itself has no rows: it leads, and has nobody to tell.
+type fleet struct {
+	service *Service
+	id      kms.ID // of this process
+	term    time.Duration
+	alone   bool
+
+	mu    sync.Mutex
+	seen  map[kms.ID]sighting    // owned by mu
+	heard map[noticeID]time.Time // what this node has carried out, and when; owned by tend
+	title []byte                 // as the last look showed it; owned by tend
+
+	beaten atomic.Pointer[time.Time] // when the last beat began that stands; nil before the first
+	fence  atomic.Uint64             // by which this node leads; 0: it does not
+}
+
+// nodeRow is a node.
+type nodeRow struct {
+	Name    string     `cbor:"1,keyasint"`
+	Version string     `cbor:"2,keyasint,omitempty"`
+	Since   stamp      `cbor:"3,keyasint"`
+	Beat    uint64     `cbor:"4,keyasint"`
+	Heard   []noticeID `cbor:"5,keyasint,omitempty"` // notices that it has carried out
+}
+
+// leaderRow is who leads.
+type leaderRow struct {
+	Node  kms.ID `cbor:"1,keyasint"`
+	Fence uint64 `cbor:"2,keyasint"`
+}
+
+// sighting is a row of a node as it was first seen.
+type sighting struct {
+	row  []byte
+	when time.Time
+}
+
+// survey is what one look at the rows showed.
+type survey struct {
+	nodes     map[kms.ID]*nodeRow
+	raw       map[kms.ID][]byte
+	notices   map[noticeID]*noticeRow
+	leader    *leaderRow
+	leaderRaw []byte
+	rules     []byte // which rules the store is at
+	title     []byte
+}
+
+// What a node's row, a notice and the leader's row lie under, after kindFleet.
+const (
+	fleetLeader = 'l'
+	fleetNode   = 'n'
+	fleetNotice = 't'
+)
+
+func (l layout) fleetLeader() []byte           { return l.key(kindFleet, []byte{fleetLeader}) }
+func (l layout) fleetNode(n kms.ID) []byte     { return l.key(kindFleet, []byte{fleetNode}, n[:]) }
+func (l layout) fleetNotice(n noticeID) []byte { return l.key(kindFleet, []byte{fleetNotice}, n[:]) }
+
+func (f *fleet) init(s *Service) {
+	f.service, f.id = s, kms.NewID()
+	f.seen, f.heard = map[kms.ID]sighting{}, map[noticeID]time.Time{}
+	if f.alone = s.Nodes == nil; f.alone {
+		return
+	}
+	f.term = cmp.Or(s.Nodes.Term, defaultTerm)
+	s.Store = fencedStore{s.Store, f}
+}
+
+// errLapsed answers whatever is asked of a node that the others may have gone on without.
+var errLapsed = fault.New(fault.Unavailable, "this node is out of touch with the store, and with the other nodes: ask again")
+
+// hold is why this node may give out and acknowledge nothing, or nil.
+func (f *fleet) hold() error {
+	if f.alone {
+		return nil
+	}
+	if at := f.beaten.Load(); at == nil || elapsed(*at, f.service.Clock()) >= f.term {
+		return errLapsed
+	}
+	return nil
+}
+
+// elapsed is the time between two readings of the clock, by whichever of the monotonic and the wall clock says more: one may stand
+// still while the machine does, the other may be set back.
+func elapsed(from, to time.Time) time.Duration {
+	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)).Abs())
+}
+
+// lead returns the context for the vault's own work, if it is this node's to do.
+func (f *fleet) lead(ctx context.Context) (context.Context, bool) {
+	if f.alone {
+		return ctx, true
+	}
+	fence := f.fence.Load()
+	return context.WithValue(ctx, fenceKey{}, fence), fence != 0 && f.hold() == nil
+}
+
+type fenceKey struct{}
+
+// errDeposed ends an Update of a leader that is none any more. Nothing was written.
+var errDeposed = errors.New("another node leads by now")
+
+// fencedStore has every Update in a leader's context expect that it still leads.
+type fencedStore struct {
+	store.Store
+	fleet *fleet
+}
+
+// Update implements store.Store.
+func (s fencedStore) Update(ctx context.Context, f func(store.Writer) error) error {
+	fence, leads := ctx.Value(fenceKey{}).(uint64)
+	if !leads {
+		return s.Store.Update(ctx, f)
+	}
+	return s.Store.Update(ctx, func(w store.Writer) error {
+		row, err := getRow[leaderRow](w, s.fleet.service.rows.fleetLeader())
+		switch {
+		case err != nil:
+			return err
+		case row == nil || *row != leaderRow{s.fleet.id, fence}:
+			return errDeposed
+		}
+		return f(w)
+	})
+}
+
+// join makes this process one of the nodes, before it opens any key.
+func (f *fleet) join(ctx context.Context) error {
+	if f.alone {
+		return nil
+	}
+	if err := f.tend(ctx); err != nil {
+		return err
+	}
+	return f.tend(ctx) // and has it lead at once when nobody else is there
+}
+
+// until keeps this process one of the nodes until ctx ends.
+func (f *fleet) until(ctx context.Context) {
+	if f.alone {
+		return
+	}
+	timer := time.NewTicker(f.term / 60)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		limited, cancel := context.WithTimeout(ctx, f.term)
+		err := f.tend(limited)
+		cancel()
+		if err != nil && f.hold() != nil {
+			f.service.complain(ctx, "keep in touch with the other nodes", err)
+		}
+	}
+}
+
+// leave has the others go on at once. What this process had open must be closed.
+func (f *fleet) leave(ctx context.Context) error {
+	if f.alone {
+		return nil
+	}
+	f.beaten.Store(nil)
+	fence := f.fence.Swap(0)
+	rows := f.service.rows
+	return f.service.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+		leader, err := getRow[leaderRow](w, rows.fleetLeader())
+		if err != nil {
+			return err
+		}
+		if leader != nil && *leader == (leaderRow{f.id, fence}) {
+			// The fence stays: the next is above it.
+			if err := w.Set(rows.fleetLeader(), encodeRow(leaderRow{Fence: fence})); err != nil {
+				return err
+			}
+		}
+		return w.Delete(rows.fleetNode(f.id))
+	})
+}
+
+// tend looks around once, and does what is to be done: carries out notices, beats, leads when nobody does, and as the leader sees
+// to the rows of nodes that are gone.
+func (f *fleet) tend(ctx context.Context) error {
+	ctx = store.With(ctx, store.Vital)
+	began := f.service.Clock()
+	now, err := f.look(ctx)
+	if err != nil {
+		return err
+	}
+	f.sight(now, began)
+	news := f.listen(ctx, now, began)
+	if last := f.beaten.Load(); news || last == nil || elapsed(*last, began) >= f.term/6 {
+		if err := f.beat(ctx, now); err != nil {
+			return err
+		}
+	}
+	return f.head(ctx, now, began)
+}
+
+// look reads the rows.
+func (f *fleet) look(ctx context.Context) (*survey, error) {
+	s := f.service
+	var now *survey
+	err := s.Store.View(ctx, func(r store.Reader) error {
+		now = &survey{nodes: map[kms.ID]*nodeRow{}, raw: map[kms.ID][]byte{}, notices: map[noticeID]*noticeRow{}}
+		meta, err := r.Get(s.rows.meta(metaRules), s.rows.meta(metaTitle))
+		if err != nil {
+			return err
+		}
+		now.rules, now.title = bytes.Clone(meta[0]), bytes.Clone(meta[1])
+		prefix := s.rows.key(kindFleet)
+		return scanAll(r, prefix, func(p store.Pair) (err error) {
+			switch id := p.Key[len(prefix)+1:]; p.Key[len(prefix)] {
+			case fleetLeader:
+				now.leaderRaw = bytes.Clone(p.Value)
+				now.leader, err = decodeRow[leaderRow](p.Value)
+			case fleetNode:
+				now.raw[kms.ID(id)] = bytes.Clone(p.Value)
+				now.nodes[kms.ID(id)], err = decodeRow[nodeRow](p.Value)
+			case fleetNotice:
+				now.notices[noticeID(id)], err = decodeRow[noticeRow](p.Value)
+			}
+			return err
+		})
+	})
+	return now, err
+}
+
+// sight notes since when the rows of the others have been as they are.
+func (f *fleet) sight(now *survey, at time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, raw := range now.raw {
+		if was, ok := f.seen[id]; !ok || !bytes.Equal(was.row, raw) {
+			f.seen[id] = sighting{raw, at}
+		}
+	}
+	maps.DeleteFunc(f.seen, func(id kms.ID, _ sighting) bool { return now.raw[id] == nil })
+}
+
+// lapsed reports whether the others go on without a node, whose row is raw. Only elapsed time since this node has seen that row
+// counts, by this node's monotonic clock.
+func (f *fleet) lapsed(id kms.ID, raw []byte, at time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was, ok := f.seen[id]
+	return ok && bytes.Equal(was.row, raw) && at.Sub(was.when) >= f.term+f.term/2
+}
+
+// beat rewrites this node's row. A node that had lapsed forgets first what it knew when it was one of them.
+func (f *fleet) beat(ctx context.Context, now *survey) error {
+	s := f.service
+	began := s.Clock()
+	if f.hold() != nil {
+		s.forgetAll()
+	}
+	err := s.Store.Update(ctx, func(w store.Writer) error {
+		key := s.rows.fleetNode(f.id)
+		row, err := getRow[nodeRow](w, key)
+		if err != nil {
+			return err
+		}
+		if row == nil {
+			row = &nodeRow{Name: s.Nodes.Name, Version: s.Nodes.Version, Since: stampOf(began)}
+		}
+		row.Beat++
+		row.Heard = row.Heard[:0]
+		for id := range now.notices {
+			if _, ok := f.heard[id]; ok {
+				row.Heard = append(row.Heard, id)
+			}
+		}
+		slices.SortFunc(row.Heard, func(a, b noticeID) int { return bytes.Compare(a[:], b[:]) })
+		return w.Set(key, encodeRow(row))
+	})
+	if err != nil {
+		return err
+	}
+	if f.hold() != nil && f.beaten.Load() != nil {
+		s.forgetAll() // it lapsed while it was written that it had not
+	}
+	f.beaten.Store(&began)
+	return nil
+}
+
+// head takes the lead when nobody has it, and as the leader removes what is over.
+func (f *fleet) head(ctx context.Context, now *survey, at time.Time) error {
+	s := f.service
+	mine := f.fence.Load()
+	switch {
+	case now.leader != nil && now.leader.Node == f.id && now.leader.Fence == mine:
+		if f.hold() != nil {
+			return nil
+		}
+		return f.tidy(ctx, now, at)
+	case now.leader != nil && now.leader.Node == f.id:
+		// A lead that was taken by an Update whose outcome was unknown.
+		f.fence.Store(now.leader.Fence)
+		return nil
+	case mine != 0:
+		f.fence.Store(0)
+	}
+	if f.hold() != nil || now.leader != nil && now.raw[now.leader.Node] != nil && !f.lapsed(now.leader.Node, now.raw[now.leader.Node], at) {
+		s.Observer.Nodes(len(now.nodes), false)
+		return nil
+	}
+	next := leaderRow{Node: f.id, Fence: 1}
+	if now.leader != nil {
+		next.Fence = now.leader.Fence + 1
+	}
+	var d draft
+	d.expect(s.rows.fleetLeader(), now.leaderRaw)
+	d.set(s.rows.fleetLeader(), encodeRow(next))
+	written, err := commit(ctx, s.Store, &d)
+	if err != nil || !written[0] {
+		return err
+	}
+	f.fence.Store(next.Fence)
+	s.Observer.Nodes(len(now.nodes), true)
+	s.wake()
+	s.index.wake()
+	return nil
+}
+
+// tidy removes the rows of nodes that have lapsed, and notices that everybody has carried out.
+func (f *fleet) tidy(ctx context.Context, now *survey, at time.Time) error {
+	s := f.service
+	s.Observer.Nodes(len(now.nodes), true)
+	ctx, leads := f.lead(ctx)
+	if !leads {
+		return nil
+	}
+	var over []*draft
+	for id, raw := range now.raw {
+		if id != f.id && f.lapsed(id, raw, at) {
+			d := &draft{}
+			d.expect(s.rows.fleetNode(id), raw)
+			d.delete(s.rows.fleetNode(id))
+			over = append(over, d)
+		}
+	}
+	for id := range now.notices {
+		if when, ok := f.heard[id]; ok && at.Sub(when) >= 2*f.term {
+			d := &draft{}
+			d.delete(s.rows.fleetNotice(id))
+			over = append(over, d)
+		}
+	}
+	if len(over) == 0 {
+		return nil
+	}
+	_, err := commit(ctx, s.Store, over...)
+	return err
+}
+
+// owners are the processes that keys made ahead may belong to: this one, and the other nodes.
+func (f *fleet) owners(r store.Reader) (map[kms.ID]bool, error) {
+	owners := map[kms.ID]bool{f.id: true}
+	prefix := f.service.rows.key(kindFleet, []byte{fleetNode})
+	return owners, scanAll(r, prefix, func(p store.Pair) error {
+		owners[kms.ID(p.Key[len(prefix):])] = true
+		return nil
+	})
+}

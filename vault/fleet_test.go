@@ -1,0 +1,269 @@
+package vault_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/store"
+	"github.com/sandyq/sandyq/vault/store/badgerdb"
+	"github.com/sandyq/sandyq/vault/vaulttest"
+)
+
+// nodeTerm is short, so that nodes lapse while a test waits, and long enough for a busy machine.
+const nodeTerm = 1500 * time.Millisecond
+
+// link is one node's way to the store that all share. It can be stopped: what the node asks, and what it is answered, waits.
+type link struct {
+	store.Store
+	stopped sync.RWMutex
+	asked   atomic.Int64 // Updates that were carried out
+}
+
+func (l *link) wait() { l.stopped.RLock(); l.stopped.RUnlock() } //nolint:staticcheck // it waits while somebody writes
+
+func (l *link) View(ctx context.Context, f func(store.Reader) error) error {
+	l.wait()
+	defer l.wait()
+	return l.Store.View(ctx, f)
+}
+
+func (l *link) Update(ctx context.Context, f func(store.Writer) error) error {
+	l.wait()
+	defer l.wait()
+	defer l.asked.Add(1)
+	return l.Store.Update(ctx, f)
+}
+
+// leads tells which nodes lead.
+type leads struct {
+	countsNoBasis
+	mine  atomic.Bool
+	count atomic.Int64
+}
+
+func (l *leads) Nodes(count int, mine bool) { l.count.Store(int64(count)); l.mine.Store(mine) }
+
+// node is one of several on one store.
+type node struct {
+	*vaulttest.Vault
+	link  *link
+	leads *leads
+}
+
+// nodes starts some on one store.
+func nodes(t *testing.T, count int) []*node {
+	t.Helper()
+	home := t.TempDir()
+	disk := must[*badgerdb.Store](t)(badgerdb.Open(badgerdb.Options{Dir: filepath.Join(home, "store")}))
+	t.Cleanup(func() { disk.Close() })
+	place := must[string](t)(disk.Place())
+	keys := must[kms.Provider](t)(vaulttest.Keyring(filepath.Join(home, "keyring")))
+	t.Cleanup(func() { keys.Close() })
+	var all []*node
+	for i := range count {
+		n := &node{link: &link{Store: disk}, leads: &leads{}}
+		n.Vault = vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) {
+			o.Store, o.Place, o.Keys, o.Observer = n.link, place, keys, n.leads
+			o.Nodes = &vault.Nodes{Name: string(rune('a' + i)), Term: nodeTerm}
+		}))
+		all = append(all, n)
+	}
+	return all
+}
+
+// leader waits for the one that leads.
+func leader(t *testing.T, all []*node) (at int) {
+	t.Helper()
+	eventually(t, "one node leads", func() bool {
+		at = slices.IndexFunc(all, func(n *node) bool { return n.leads.mine.Load() })
+		return at >= 0 && !slices.ContainsFunc(all[at+1:], func(n *node) bool { return n.leads.mine.Load() })
+	})
+	return at
+}
+
+func TestNodesAreOneVault(t *testing.T) {
+	all := nodes(t, 3)
+	shop := app(all[0].Vault)
+	var people []api.TokenizeResult
+	for i := range 60 {
+		who := register(t, all[i%3].Vault, shop, fields{"given_name": text("Айгүл")})
+		people = append(people, who)
+	}
+	for range 3 {
+		for i, who := range people {
+			for _, n := range all {
+				wantText(t, detokenize(t, n.Vault, shop, api.Plain, who.Tokens["given_name"].Items[0])[0].Value, "Айгүл")
+			}
+			if i%20 == 0 {
+				time.Sleep(100 * time.Millisecond) // two sweeps
+			}
+		}
+	}
+	leader(t, all)
+	for i, n := range all {
+		if got := n.Ready(ctx); !got.Ready || len(got.Degraded) > 0 {
+			t.Errorf("node %d: %+v", i, got)
+		}
+		if n.leads.count.Load() != 3 {
+			t.Errorf("node %d sees %d nodes", i, n.leads.count.Load())
+		}
+	}
+	for i, who := range people[:6] {
+		n := all[i%3]
+		erasure := erase(t, n.Vault, shop, who.Subject)
+		eventually(t, "it is erased, whoever was asked", func() bool {
+			return must[*api.Erasure](t)(all[(i+1)%3].Erasure(ctx, shop, erasure.Erasure)).State == api.ErasureErased
+		})
+	}
+	for _, who := range people[6:] {
+		wantText(t, detokenize(t, all[1].Vault, shop, api.Plain, who.Tokens["given_name"].Items[0])[0].Value, "Айгүл")
+	}
+}
+
+// stream reads the beginning of a document on a node.
+func stream(t *testing.T, n *node, call vault.Call, token string) *vault.Content {
+	t.Helper()
+	opened := openDocument(t, n.Vault, call, token, 0)
+	c := must[*vault.Content](t)(n.Content(ctx, call, opened.Content[len("/v1/content/"):]))
+	t.Cleanup(func() { c.Close() })
+	if _, err := io.ReadFull(c, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestABlockIsFeltOnEveryNodeBeforeItsAnswer(t *testing.T) {
+	all := nodes(t, 3)
+	shop := app(all[0].Vault)
+	for i := range 6 {
+		who := register(t, all[0].Vault, shop, fields{"given_name": text("Айгүл")})
+		put := must[*api.Document](t)(all[0].PutDocument(ctx, shop, upload(who.Subject, jpeg(200_000))))
+		var streams []*vault.Content
+		for _, n := range all {
+			streams = append(streams, stream(t, n, shop, put.Token))
+		}
+		n := all[i%3]
+		if i%2 == 0 {
+			must[*api.Subject](t)(n.Block(ctx, shop, who.Subject, &api.BlockRequest{Kind: "dispute", Reason: "asked"}))
+		} else {
+			erase(t, n.Vault, shop, who.Subject)
+		}
+		for k, c := range streams {
+			if _, err := c.Read(make([]byte, 1000)); err == nil {
+				t.Fatalf("round %d: node %d streams on after node %d has answered", i, k, i%3)
+			}
+		}
+	}
+}
+
+// A node that is stopped in the middle of an answer, for longer than the others wait for it, does not give that answer.
+func TestAStoppedNodeGivesNothingOut(t *testing.T) {
+	all := nodes(t, 2)
+	one, other := all[0], all[1]
+	shop := app(one.Vault)
+	who := register(t, one.Vault, shop, fields{"given_name": text("Айгүл")})
+	stays := register(t, one.Vault, shop, fields{"given_name": text("Данияр")})
+	put := must[*api.Document](t)(one.PutDocument(ctx, shop, upload(who.Subject, jpeg(200_000))))
+	streamed := stream(t, other, shop, put.Token)
+	token := who.Tokens["given_name"].Items[0]
+	detokenize(t, other.Vault, shop, api.Plain, token) // the key is open
+
+	type answer struct {
+		resp *api.DetokenizeResponse
+		err  error
+	}
+	answered := make(chan answer, 200)
+	began := other.link.asked.Load()
+	stop := make(chan struct{})
+	var asking sync.WaitGroup
+	for range 8 {
+		asking.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				resp, err := other.Detokenize(ctx, shop, &api.DetokenizeRequest{Purpose: "service", Reason: "support_call", Tokens: []string{token}})
+				select {
+				case <-stop: // answered after it went on
+					answered <- answer{resp, err}
+				default:
+				}
+			}
+		})
+	}
+	eventually(t, "readings are under way", func() bool { return other.link.asked.Load() > began+20 })
+	other.link.stopped.Lock()
+	close(stop)
+	from := time.Now()
+	must[*api.Subject](t)(one.Block(ctx, shop, who.Subject, &api.BlockRequest{Kind: "dispute", Reason: "asked"}))
+	if took := time.Since(from); took < nodeTerm {
+		t.Errorf("the block was acknowledged after %v, while the other node could stream", took)
+	}
+	if _, err := streamed.Read(make([]byte, 1000)); err == nil {
+		t.Error("the stopped node streams on")
+	}
+	other.link.stopped.Unlock()
+	asking.Wait()
+	close(answered)
+	count := 0
+	for a := range answered {
+		count++
+		if a.err == nil && a.resp.Results[0].Error == nil {
+			t.Error("the stopped node gave out what was blocked meanwhile")
+		}
+	}
+	if count == 0 {
+		t.Error("nothing was under way when it was stopped: this shows nothing")
+	}
+	eventually(t, "the node is back", func() bool {
+		resp, err := other.Detokenize(ctx, shop, &api.DetokenizeRequest{Purpose: "service", Reason: "support_call", Tokens: []string{token, stays.Tokens["given_name"].Items[0]}})
+		if errors.Is(err, fault.Unavailable) {
+			return false
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantItem(t, resp.Results[0].Error, fault.Blocked)
+		return resp.Results[1].Error == nil
+	})
+}
+
+// A leader that is stopped is followed by another; when it goes on it writes nothing as one, and its keys made ahead have been
+// accounted for.
+func TestAStoppedLeaderIsFollowed(t *testing.T) {
+	all := nodes(t, 3)
+	shop := app(all[0].Vault)
+	for round := range 3 {
+		who := register(t, all[0].Vault, shop, fields{"given_name": text("Айгүл")})
+		at := leader(t, all)
+		was, next := all[at], all[(at+1)%3]
+		was.link.stopped.Lock()
+		erasure := erase(t, next.Vault, shop, who.Subject)
+		eventually(t, "another node carries on", func() bool {
+			return must[*api.Erasure](t)(next.Erasure(ctx, shop, erasure.Erasure)).State == api.ErasureErased
+		})
+		was.link.stopped.Unlock()
+		eventually(t, "the old leader follows", func() bool { return !was.leads.mine.Load() })
+		if got := leader(t, all); got == at {
+			t.Fatalf("round %d: the stopped node leads on", round)
+		}
+		eventually(t, "the old leader is one of them again", func() bool {
+			_, err := was.Tokenize(ctx, shop, &api.TokenizeRequest{Purpose: "registration", Items: []api.TokenizeItem{{Fields: fields{"given_name": text("Дана")}}}})
+			return err == nil
+		})
+	}
+	eventually(t, "the log goes on", func() bool { return len(all[0].Ready(ctx).Degraded) == 0 })
+}
