@@ -74,6 +74,7 @@ type nodeRow struct {
 	Since   stamp      `cbor:"3,keyasint"`
 	Beat    uint64     `cbor:"4,keyasint"`
 	Heard   []noticeID `cbor:"5,keyasint,omitempty"` // notices that it has carried out
+	Latest  uint32     `cbor:"6,keyasint"`           // form of rows that it knows: see latestFormat
 }
 
 // leaderRow is who leads.
@@ -263,6 +264,9 @@ func (f *fleet) look(ctx context.Context) (*survey, error) {
 		if err != nil {
 			return err
 		}
+		if err := s.atForm(r); err != nil {
+			return err
+		}
 		now.rules, now.title = bytes.Clone(meta[0]), bytes.Clone(meta[1])
 		prefix := s.rows.key(kindFleet)
 		return scanAll(r, prefix, func(p store.Pair) (err error) {
@@ -317,7 +321,10 @@ func (f *fleet) beat(ctx context.Context, now *survey) error {
 			return err
 		}
 		if row == nil {
-			row = &nodeRow{Name: s.Nodes.Name, Version: s.Nodes.Version, Since: stampOf(began)}
+			if err := s.atForm(w); err != nil { // it may have been taken on while this node was away
+				return err
+			}
+			row = &nodeRow{Name: s.Nodes.Name, Version: s.Nodes.Version, Since: stampOf(began), Latest: s.latest}
 		}
 		row.Beat++
 		row.Heard = row.Heard[:0]
@@ -407,6 +414,19 @@ func (f *fleet) tidy(ctx context.Context, now *survey, at time.Time) error {
 	}
 	_, err := commit(ctx, s.Store, over...)
 	return err
+}
+
+// knows is the latest form of rows that every node knows.
+func (f *fleet) knows(r store.Reader) (latest uint32, err error) {
+	latest = f.service.latest
+	prefix := f.service.rows.key(kindFleet, []byte{fleetNode})
+	return latest, scanAll(r, prefix, func(p store.Pair) error {
+		row, err := decodeRow[nodeRow](p.Value)
+		if err == nil {
+			latest = min(latest, row.Latest)
+		}
+		return err
+	})
 }
 
 // owners are the processes that keys made ahead may belong to: this one, and the other nodes.

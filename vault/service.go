@@ -129,6 +129,8 @@ type Service struct {
 	pool      *poolRows
 	title     title
 	fleet     fleet
+	latest    uint32        // form of rows that this version knows
+	form      atomic.Uint32 // of the store's rows
 	translog  *translog.Log
 	unsigned  atomic.Bool // the log is not signed because of its anchor
 	accord    accord
@@ -166,7 +168,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	}
 	o.defaults()
 	s := &Service{
-		Options: o, rows: layout{o.Tenant}, kick: make(chan struct{}, 1),
+		Options: o, rows: layout{o.Tenant}, latest: latestFormat, kick: make(chan struct{}, 1),
 		told: make(chan struct{}, 1), reviewing: make(chan struct{}, 1),
 		backingUp: make(chan struct{}, 1), drilled: make(chan *drill, 1),
 	}
@@ -198,6 +200,10 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	}
 	if s.keyring, err = keyring.New(k); err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
+	}
+	if err := s.Store.View(ctx, s.atForm); err != nil {
+		s.keyring.Close()
+		return nil, fmt.Errorf("vault: open: %w", err)
 	}
 	if err := s.fleet.join(ctx); err != nil {
 		s.keyring.Close()

@@ -65,6 +65,7 @@ func (s *Service) sweep(ctx context.Context) {
 		doing string
 		do    func(context.Context) error
 	}{
+		{"take the store on to the next form of rows", s.raise},
 		{"end the emergencies that have run out", s.sweepEmergencies},
 		{"cancel what was not approved in time", s.sweepLapsed},
 		{"carry on the erasures", s.sweepErasures},
