@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/sandyq/sandyq/metrics"
+	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/badgerdb"
 	"github.com/sandyq/sandyq/vault/store/postgres"
@@ -112,4 +114,17 @@ func (s storeConfig) check() error {
 		return settingError{"store.postgres.max_connections", "is 1 to 1000"}
 	}
 	return nil
+}
+
+// nodes says that other processes may work on the store; nil when it is opened by one at a time.
+func (c config) nodes() *vault.Nodes {
+	if c.Store.Engine != enginePostgres {
+		return nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	b := readBuild()
+	return &vault.Nodes{Name: host, Version: strings.TrimSpace(b.Version + " " + b.Revision)}
 }

@@ -61,6 +61,7 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 		Tenant:       c.Tenant,
 		Store:        n.rows,
 		Place:        n.Place,
+		Nodes:        c.nodes(),
 		Blobs:        n.blobs,
 		Keys:         t.Keys,
 		Ledger:       c.ledger(t.Keys),
