@@ -32,8 +32,8 @@ const defaultMostBackup = 6 * time.Hour
 
 // leftOut are the kinds of rows that no backup has: what they stand for is over when the backup is restored. Keys made
 // ahead of their people are people's by then, and whoever finds the rows would destroy them; uploads have ended; alerts
-// were told; handoffs were redeemed, or have run out.
-var leftOut = []byte{kindPool, kindUpload, kindAlert, kindHandoff}
+// were told; handoffs were redeemed, or have run out, like handles of opened documents; nodes are others.
+var leftOut = []byte{kindPool, kindUpload, kindAlert, kindHandoff, kindHandle, kindFleet}
 
 // kindOfKey is the kind of a row, and whose it is; 0 for what is no key of ours.
 func kindOfKey(key []byte) (kind byte, tenant string) {
