@@ -418,7 +418,7 @@ func (w *basisWorld) read(h *basisHandle, node int) {
 	c, err := w.nodes[node].Content(ctx, call, h.path)
 	want := []fault.Code{""}
 	switch {
-	case node != h.node || !w.now().Before(h.until) || !w.permitsStill(h):
+	case !w.now().Before(h.until) || !w.permitsStill(h):
 		want[0] = fault.NotFound
 	case h.ended:
 		want = append(want, fault.NotFound)
