@@ -116,7 +116,7 @@ func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocu
 		if d.request.Refusal == nil {
 			d.entry.Note, err = s.sealNote(ctx, permit, who, req.Note)
 		}
-		d.effect.set(s.rows.handle(o.name), encodeRow(handleOf(call, d.request, req.Recipient, o)))
+		d.effect.set(s.rows.handle(o.name, call.Principal), encodeRow(handleOf(d.request, req.Recipient, o)))
 		s.disclosing(call, &d, who.id, u.to, r.Fields)
 		return d, err
 	})

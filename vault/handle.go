@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sandyq/sandyq/access"
@@ -17,35 +18,31 @@ const handlePrefix = "con_"
 // handleRow is a document opened for reading: a permission that was recorded, for one credential, for a short time. It is good on
 // every node for as long as it would be given again.
 type handleRow struct {
-	System     string     `cbor:"1,keyasint"` // and credential: to whom it was given
-	Credential string     `cbor:"2,keyasint"`
-	Until      stamp      `cbor:"3,keyasint"`
-	Purpose    string     `cbor:"4,keyasint"`
-	Reason     string     `cbor:"5,keyasint"`
-	Recipient  string     `cbor:"6,keyasint,omitempty"` // that the caller named
-	Actor      string     `cbor:"7,keyasint,omitempty"` // on whose behalf
-	Verified   bool       `cbor:"8,keyasint,omitempty"`
-	Roles      []string   `cbor:"9,keyasint,omitempty"` // of the actor
-	Department string     `cbor:"10,keyasint,omitempty"`
-	Subject    SubjectID  `cbor:"11,keyasint"`
-	Status     []byte     `cbor:"12,keyasint"` // of the person, that the permission rests on
-	Document   DocumentID `cbor:"13,keyasint"`
-	Part       partRow    `cbor:"14,keyasint"`
+	Until      stamp      `cbor:"1,keyasint"`
+	Purpose    string     `cbor:"2,keyasint"`
+	Reason     string     `cbor:"3,keyasint"`
+	Recipient  string     `cbor:"4,keyasint,omitempty"` // that the caller named
+	Actor      string     `cbor:"5,keyasint,omitempty"` // on whose behalf
+	Verified   bool       `cbor:"6,keyasint,omitempty"`
+	Roles      []string   `cbor:"7,keyasint,omitempty"` // of the actor
+	Department string     `cbor:"8,keyasint,omitempty"`
+	Subject    SubjectID  `cbor:"9,keyasint"`
+	Status     []byte     `cbor:"10,keyasint"` // of the person, that the permission rests on
+	Document   DocumentID `cbor:"11,keyasint"`
+	Part       partRow    `cbor:"12,keyasint"`
 }
 
-// likeHandle is such a row as there could be, for seekRow.
-var likeHandle = encodeRow(handleRow{System: "crm", Credential: credentialPrefix, Until: 1, Purpose: "service", Reason: "asked", Status: make([]byte, statusSize)})
-
-// handleKey is where a handle lies. Who reads the store learns no handle from it.
-func (l layout) handle(name [16]byte) []byte {
-	sum := sha256.Sum256(name[:])
+// handle is where a credential's handle lies. Who reads the store learns no handle from it, and whoever asks for another's asks for a
+// row that there is not.
+func (l layout) handle(name [16]byte, of access.Principal) []byte {
+	sum := sha256.Sum256(slices.Concat(name[:], []byte(of.System), []byte{0}, []byte(of.Credential)))
 	return l.key(kindHandle, sum[:])
 }
 
 // handleOf makes the row of what was permitted.
-func handleOf(call Call, r access.Request, recipient string, o *opening) *handleRow {
+func handleOf(r access.Request, recipient string, o *opening) *handleRow {
 	row := &handleRow{
-		System: call.Principal.System, Credential: call.Principal.Credential, Until: stampOf(o.expires), Purpose: r.Purpose, Reason: r.Reason,
+		Until: stampOf(o.expires), Purpose: r.Purpose, Reason: r.Reason,
 		Recipient: recipient, Actor: r.Behalf.Actor, Verified: r.Behalf.Verified, Department: r.Behalf.Department,
 		Subject: o.subject, Status: o.status, Document: o.document, Part: o.row,
 	}
@@ -82,14 +79,11 @@ func earlier(at, until time.Time) time.Time {
 func (s *Service) seekHandle(ctx context.Context, caller access.Principal, text string) (row *handleRow, err error) {
 	name, wrong := id.Decode(handlePrefix, text) // of a mistyped one nothing is found, which takes as long
 	err = s.Store.View(ctx, func(r store.Reader) (err error) {
-		row, err = seekRow[handleRow](r, s.rows.handle(name), likeHandle)
+		row, err = getRow[handleRow](r, s.rows.handle(name, caller))
 		return err
 	})
-	if err != nil || wrong != nil || row == nil {
+	if err != nil || wrong != nil || row == nil || !s.Clock().Before(row.Until.time()) {
 		return nil, err
-	}
-	if row.System != caller.System || row.Credential != caller.Credential || !s.Clock().Before(row.Until.time()) {
-		return nil, nil
 	}
 	return row, nil
 }

@@ -41,7 +41,7 @@ const (
 	kindRuleOf      = 'j' // class, name, version → ruleRow: every one there was
 	kindChange      = 'C' // change → changeRow: a change of the rules that others have to approve
 	kindAlert       = 'n' // minute, digest of the cause → alertRow: not yet told everybody
-	kindHandle      = 'H' // SHA-256 of the handle's id → handleRow: a document that was opened
+	kindHandle      = 'H' // SHA-256 of the handle's id and of whose it is → handleRow: a document that was opened
 	kindHandoff     = 'f' // SHA-256 of the handoff's id → handoffRow: not yet redeemed
 	kindTransfer    = 'z' // subject, transfer → transferRow: to whom data was disclosed
 	kindBudget      = 'L' // window, its start, limit, digest of the system → budgetRow
