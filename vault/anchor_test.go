@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/crypto/kms"
@@ -183,6 +184,32 @@ func TestAllButTheLedgerPutBackTakesOneOrigin(t *testing.T) {
 		}
 	}
 	again.Stop()
+}
+
+// untouched is an anchor that counts who comes.
+type untouched struct{ asked atomic.Int64 }
+
+func (u *untouched) Last(context.Context) ([]byte, error) { u.asked.Add(1); return nil, nil }
+func (u *untouched) Keep(context.Context, []byte) error   { u.asked.Add(1); return nil }
+
+// TestACopyLeavesTheAnchorAlone: it neither signs, nor says what was signed, until it is promoted.
+func TestACopyLeavesTheAnchorAlone(t *testing.T) {
+	a := grownOld(t)
+	keys := must[kms.Provider](t)(vaulttest.Keyring(filepath.Join(a.Home, "keyring")))
+	t.Cleanup(func() { _ = keys.Close() })
+	var kept untouched
+	copied := vaulttest.At(t, a.earlier, vaulttest.With(func(o *vault.Options) {
+		o.Keys, o.Ledger, o.Anchor = keys, vaulttest.Ledger(filepath.Join(a.Home, "ledger"), "test", keys), &kept
+	}))
+	wantText(t, detokenize(t, copied, a.shop, api.Plain, a.stays.Tokens["iin"].Items[0])[0].Value, iinB) // an entry of its log
+	time.Sleep(500 * time.Millisecond)
+	if n := kept.asked.Load(); n != 0 {
+		t.Errorf("a copy asked the anchor %d times", n)
+	}
+	if err := copied.Promote(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the live one asks it", func() bool { return kept.asked.Load() > 0 })
 }
 
 // TestAnAnchorThatCannotBeWritten: nothing is signed, and the vault goes on. It shows, and passes.

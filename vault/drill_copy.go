@@ -217,7 +217,7 @@ func (d *drill) fillFrom(ctx context.Context, objects backup.Objects, rows store
 func (d *drill) inCopy(ctx context.Context, replay bool, look func(*Service) error) error {
 	o := d.Options
 	o.Store, o.Blobs, o.Place, o.Replay = d.restored.rows, d.restored.blobs, d.restored.place, replay
-	o.Messenger, o.Identities, o.Agents, o.Observer, o.Backups, o.Drills = nil, nil, nil, nil, nil, nil
+	o.Messenger, o.Identities, o.Agents, o.Observer, o.Backups, o.Drills, o.Anchor = nil, nil, nil, nil, nil, nil, nil
 	o.Keyring.Observer = nil
 	o.Log = o.Log.With("drill", d.row.Run.String())
 	opened, err := Open(ctx, o)
