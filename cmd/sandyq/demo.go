@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sandyq/sandyq/deploy/sample"
+	"github.com/sandyq/sandyq/vault/audit/checkpoint"
 	"github.com/sandyq/sandyq/vault/clock"
 )
 
@@ -25,7 +26,8 @@ func newDemoCmd(e *env) *cobra.Command {
 		Short: "Show the vault at its main job, with a thousand synthetic people",
 		Long: `Start a vault in a temporary home (real HTTP on loopback, a real store and real keys on disk), register 1,000 synthetic
 people with scans of their documents, read some of it back, block one person and erase one, and show that a copy of
-the vault from before the erasure cannot bring the erased person back. Takes a minute at most and some 800 MB of disk.
+the vault from before the erasure cannot bring the erased person back. The erasure's certificate is verified, and the vault
+drilled. Takes a minute at most and some 800 MB of disk.
 
 Every claim that is printed was checked in that very run. If one does not hold, the demo says which and exits with 1.`,
 		Example: `  sandyq demo
@@ -58,7 +60,9 @@ type demo struct {
 	report    demoReport
 	began     time.Time
 
-	erasedID string // the vault-wide id of the person of that act
+	erasedID string         // the vault-wide id of the person of that act
+	erasure  string         // of that person
+	logKey   checkpoint.Key // of the transparency log, as it was before that act
 
 	administrator, application, staff, stranger *party
 }
@@ -100,6 +104,7 @@ func (d *demo) acts() []act {
 		{"A person is blocked", d.block},
 		{"A person is erased", d.erase},
 		{"The copy from before the erasure is opened", d.openCopy},
+		{"The erasure is proved to an outsider", d.prove},
 		{"Everything was written down, and nothing in clear", d.inspect},
 	}
 }

@@ -99,6 +99,9 @@ func (d *demo) erase(ctx context.Context) error {
 		return err
 	}
 	d.erasedID = subject
+	if err := d.keepLogKey(ctx); err != nil {
+		return err
+	}
 	before, err := fileNames(d.config.documentsDir())
 	if err != nil {
 		return err
@@ -116,6 +119,7 @@ func (d *demo) erase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.erasure = erasure.Erasure
 	d.claim("unreadable", tokens && document, pace.String(), "At once the person's tokens answer erased, their document 410")
 	if erasure, err = awaitErasure(ctx, d.staff.Client, erasure.Erasure, erasurePatience); err != nil {
 		return err
