@@ -26,6 +26,8 @@ type Relocation struct {
 	Tenant   string
 	From, To Side
 	Keys     kms.Anchor
+
+	still generationRow // of the source when it was to stand still
 }
 
 // Stage is how far a relocation has come.
@@ -44,6 +46,8 @@ var (
 	ErrOccupied = errors.New("the target has rows that were not copied from this source")
 	// ErrNotLive: the source is not the live store for its keys, and what is now is not the target.
 	ErrNotLive = errors.New("the source is not the live vault for its keys, and neither is the target")
+	// ErrUsed: the source was opened since it was to stand still. It is the live one, and may have more than the target.
+	ErrUsed = errors.New("a server was started on the source while it was moved")
 )
 
 // metaMove names the mark: from where a store is being filled. Each side has its own; it is never carried.
@@ -163,13 +167,30 @@ func (m *Relocation) Begin(ctx context.Context) error {
 	})
 }
 
+// Still notes that from now on nobody opens the source. What is copied and verified after that is all there is.
+func (m *Relocation) Still(ctx context.Context) error {
+	title, err := readTitle(ctx, m.From.Store, layout{m.Tenant})
+	if err != nil {
+		return err
+	}
+	m.still = title.Generation
+	return nil
+}
+
 // HandOver gives the target, which has all other rows by now, the source's title: with it, it is a copy of the source that can be promoted.
-// Nobody writes to the source any more.
+// It fails with ErrUsed when the source did not stand still: every service that opens a store takes it to another generation.
 func (m *Relocation) HandOver(ctx context.Context) error {
 	rows := layout{m.Tenant}
 	title, err := readTitle(ctx, m.From.Store, rows)
 	if err != nil {
 		return err
+	}
+	current, err := m.Keys.Generation(ctx)
+	if err != nil {
+		return fmt.Errorf("the keys' generation: %w", err)
+	}
+	if title.Generation != m.still || current != title.Generation.generation() && current != title.Pending.generation() {
+		return ErrUsed
 	}
 	return m.To.Store.Update(ctx, func(w store.Writer) error { return w.Set(rows.meta(metaTitle), encodeRow(title)) })
 }

@@ -25,6 +25,7 @@ type removal struct {
 	home     string
 	keys     *hazardousKeys
 	from, to store.Store
+	places   [2]string
 	call     vault.Call
 	want     map[string]fault.Code // what becomes of a token
 }
@@ -51,9 +52,9 @@ func newRemoval(t *testing.T, to store.Store) *removal {
 	home := t.TempDir()
 	r := &removal{
 		t: t, home: home, keys: &hazardousKeys{Provider: ownKeys(t, home+"/keyring")},
-		from: memory.New(), to: to, want: map[string]fault.Code{},
+		from: memory.New(), to: to, places: [2]string{"here", "there"}, want: map[string]fault.Code{},
 	}
-	v := r.serve(r.from, "here")
+	v := r.serve(r.from, r.places[0])
 	r.call = v.As("crm", access.Administrator)
 	r.register(v, "")
 	_, subject := r.register(v, fault.Blocked)
@@ -85,7 +86,7 @@ func (r *removal) register(v *vaulttest.Vault, code fault.Code) (token, subject 
 // relocation is the move, begun anew.
 func (r *removal) relocation() *vault.Relocation {
 	return &vault.Relocation{
-		Tenant: "test", From: vault.Side{Store: r.from, Place: "here"}, To: vault.Side{Store: r.to, Place: "there"}, Keys: r.keys,
+		Tenant: "test", From: vault.Side{Store: r.from, Place: r.places[0]}, To: vault.Side{Store: r.to, Place: r.places[1]}, Keys: r.keys,
 	}
 }
 
@@ -101,7 +102,7 @@ func (r *removal) try() error {
 			return err
 		}
 	}
-	v := r.serve(r.to, "there")
+	v := r.serve(r.to, r.places[1])
 	defer v.Stop()
 	if slices.Contains(v.Ready(ctx).Degraded, "copy") {
 		if err := v.Promote(ctx); err != nil {
@@ -113,6 +114,9 @@ func (r *removal) try() error {
 
 func (r *removal) carry(m *vault.Relocation) error {
 	if err := m.Begin(ctx); err != nil {
+		return err
+	}
+	if err := m.Still(ctx); err != nil {
 		return err
 	}
 	rows := &move.Rows{From: r.from, To: r.to, Under: [][]byte{m.Prefix()}, Own: vault.StaysBehind, Kind: vault.KindOfRow}
@@ -131,11 +135,11 @@ func (r *removal) settled() {
 	if stage, err := r.relocation().Stage(ctx); stage != vault.StageTarget || err != nil {
 		r.t.Errorf("the move has come to %v: %v", stage, err)
 	}
-	v := r.serve(r.to, "there")
+	v := r.serve(r.to, r.places[1])
 	r.read(v)
 	r.register(v, "") // it is no copy
 	v.Stop()
-	left := r.serve(r.from, "here")
+	left := r.serve(r.from, r.places[0])
 	defer left.Stop()
 	if _, err := left.Detokenize(ctx, r.call, &api.DetokenizeRequest{Purpose: "service", Reason: "test", Tokens: []string{"x"}}); !errors.Is(err, fault.Unavailable) {
 		r.t.Errorf("what was left behind answers: %v", err)
@@ -169,7 +173,7 @@ func (r *removal) fell() {
 		r.t.Errorf("it has come to %v, and the source is %s", stage, standing)
 	}
 	if stage == vault.StageSource {
-		v := r.serve(r.from, "here")
+		v := r.serve(r.from, r.places[0])
 		r.read(v)
 		r.register(v, "")
 		v.Stop()
@@ -238,7 +242,7 @@ func TestRelocationWhileTheKeysFall(t *testing.T) {
 		if err := r.carry(m); err != nil {
 			t.Fatal(err)
 		}
-		v := r.serve(r.to, "there")
+		v := r.serve(r.to, r.places[1])
 		r.keys.before.Store(answered)
 		r.keys.after.Store(!answered)
 		if err := v.Promote(ctx); !errors.Is(err, kms.ErrUnavailable) {
@@ -291,6 +295,26 @@ func TestRelocationLeavesOthersAlone(t *testing.T) {
 	if _, err := same.Stage(ctx); err == nil {
 		t.Error("a store is moved to itself")
 	}
+}
+
+// TestASourceThatIsUsed while it was to stand still is not handed over.
+func TestASourceThatIsUsed(t *testing.T) {
+	r := newRemoval(t, memory.New())
+	m := r.relocation()
+	if err := r.carry(m); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Begin(ctx); err != nil { // once more, without the title
+		t.Fatal(err)
+	}
+	r.serve(r.from, r.places[0]).Stop()
+	if err := m.HandOver(ctx); !errors.Is(err, vault.ErrUsed) {
+		t.Errorf("handed over: %v", err)
+	}
+	if err := r.try(); err != nil {
+		t.Fatal(err)
+	}
+	r.settled()
 }
 
 // TestAHalfFilledTargetOpensForNobody, and cannot be promoted.

@@ -126,6 +126,9 @@ func (m *moving) offline(ctx context.Context) (err error) {
 	if err := m.open(ctx); err != nil {
 		return err
 	}
+	if err := m.still(ctx); err != nil {
+		return err
+	}
 	if err := m.copyAll(ctx); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/metrics"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/blob"
@@ -22,6 +23,7 @@ type moving struct {
 
 	source, target *node               // parts without tenants, but for those that are served
 	left           []*vault.Relocation // of the tenants that are not moved
+	keys           []kms.Provider      // of these
 	rows           *move.Rows
 	blobs          *move.Blobs // nil: the documents stay where they are
 	pace           pace
@@ -123,15 +125,37 @@ func (m *moving) look(ctx context.Context) error {
 			Tenant: of.Tenant, From: vault.Side{Store: m.source.Store, Place: m.source.Place},
 			To: vault.Side{Store: m.target.Store, Place: m.target.Place}, Keys: keys,
 		}
+		m.keys = append(m.keys, keys)
 		stage, err := r.Stage(ctx)
-		if err := errors.Join(err, keys.Close()); err != nil {
+		if err != nil {
 			return ofTenant(m.from, of, err)
 		}
 		if stage == vault.StageSource {
 			m.left = append(m.left, r)
 		}
 	}
-	return nil
+	return m.alone(ctx)
+}
+
+// alone refuses a source at which other processes are at work: what they write is not noted, and they would go on when this one stops.
+func (m *moving) alone(ctx context.Context) error {
+	shared, ok := m.source.Store.(interface {
+		Others(context.Context) (int, error)
+	})
+	if !ok || len(m.left) == 0 {
+		return nil
+	}
+	const looks = 20 // a connection that was just closed is there for a moment
+	for n := 1; ; n++ {
+		others, err := shared.Others(ctx)
+		switch {
+		case err != nil || others == 0:
+			return err
+		case n == looks:
+			return hinted(fmt.Errorf("other processes have %d connections to the source", others), "stop all other nodes on it first")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 // begin marks the target, unless it is another vault's, and makes the moves of rows and documents.
@@ -208,6 +232,16 @@ func (m *moving) beginBlobs(ctx context.Context, fresh bool) error {
 	return nil
 }
 
+// still notes that nobody uses the source from now on.
+func (m *moving) still(ctx context.Context) error {
+	for _, r := range m.left {
+		if err := r.Still(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // copyAll copies and verifies everything. Of what is written to the source meanwhile it takes along what it meets.
 func (m *moving) copyAll(ctx context.Context) error {
 	if len(m.left) == 0 {
@@ -257,7 +291,7 @@ func (m *moving) step(ctx context.Context, name string, do func(context.Context)
 // handOver makes the target, which has everything, the live vault of each tenant, and opens it. Nobody writes to the source.
 func (m *moving) handOver(ctx context.Context) error {
 	if len(m.left) > 0 {
-		if err := m.rows.Equal(); err != nil {
+		if err := errors.Join(m.alone(ctx), m.rows.Equal()); err != nil {
 			return err
 		}
 	}
@@ -319,6 +353,9 @@ func (m *moving) Close() error {
 		if n != nil {
 			errs = append(errs, n.Close())
 		}
+	}
+	for _, k := range m.keys {
+		errs = append(errs, k.Close())
 	}
 	return errors.Join(errs...)
 }

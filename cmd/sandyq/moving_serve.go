@@ -136,7 +136,7 @@ func (m *moving) approach(ctx context.Context) error {
 				return err
 			}
 		}
-		return nil
+		return m.alone(ctx) // as long as it is not, the source goes on
 	}
 	if err := m.copyAll(ctx); err != nil {
 		return err
@@ -175,6 +175,9 @@ func (m *moving) round(ctx context.Context) error {
 
 // catchUp copies the rest, when nobody writes any more.
 func (m *moving) catchUp(ctx context.Context) error {
+	if err := m.still(ctx); err != nil {
+		return err
+	}
 	switch {
 	case len(m.left) == 0:
 		return nil

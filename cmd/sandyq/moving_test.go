@@ -34,7 +34,7 @@ func TestAMoveThatFellBetweenTenants(t *testing.T) {
 	served(t, from, 1, "main", "partner")
 
 	ctx := t.Context()
-	if err := errors.Join(m.open(ctx), m.copyAll(ctx)); err != nil {
+	if err := errors.Join(m.open(ctx), m.still(ctx), m.copyAll(ctx)); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range m.left {

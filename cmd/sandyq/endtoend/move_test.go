@@ -107,7 +107,10 @@ func (s *server) until(t *testing.T, what string, so func() bool) {
 	}
 }
 
-var stoodStill = regexp.MustCompile(`nothing was served for (\S+);`)
+var (
+	stoodStill = regexp.MustCompile(`nothing was served for (\S+);`)
+	rowsMoved  = regexp.MustCompile(`moved (\d+) rows`)
+)
 
 // TestMovingHouseUnderLoad moves a vault from Badger to PostgreSQL and back while people are registered, blocked, erased and asked for. All
 // that was acknowledged holds afterwards, and what was left behind gives nothing out.
@@ -116,6 +119,9 @@ func TestMovingHouseUnderLoad(t *testing.T) {
 	h.postgres("postgres", "elsewhere")
 	h.config("back", "{engine: badger, badger: {dir: back}}", "elsewhere")
 	l := &ledger{names: map[string]string{}, blocked: map[string]string{}, erased: map[string]bool{}}
+	s := h.ready(h.serve("badger"))
+	filled(t, s, scaled(500), scaled(5), 30<<10)
+	s.stop(t)
 	for _, way := range [][2]string{{"badger", "postgres"}, {"postgres", "back"}} {
 		s := h.move(way[0], way[1])
 		s.until(t, "ready", s.ready)
@@ -131,7 +137,8 @@ func TestMovingHouseUnderLoad(t *testing.T) {
 		load.Wait()
 		l.verify(t, s)
 		s.stop(t)
-		t.Logf("from %s to %s: stood still for %s; %d names, %d blocked, %d erased", way[0], way[1],
+		t.Logf("from %s to %s: %s rows, stood still for %s; %d names, %d blocked, %d erased", way[0], way[1],
+			rowsMoved.FindStringSubmatch(s.output.String())[1],
 			stoodStill.FindStringSubmatch(s.output.String())[1], len(l.names), len(l.blocked), len(l.erased))
 		h.superseded(way[0])
 	}
