@@ -21,6 +21,10 @@ import (
 // be rolled back under a living process.
 const compareEvery = time.Minute
 
+// outOfReach is for how long, since they agreed, the ledger or the store may be out of reach before nothing is given out any more.
+// Nothing is destroyed that could not be listed.
+const outOfReach = 5 * time.Minute
+
 // accord knows whether the erasure ledger, the store and the key side tell one story of what was destroyed. Store and key
 // side each keep a mark, how far they have carried the ledger out; the ledger lies outside what is backed up with either.
 //
@@ -157,6 +161,10 @@ func (a *accord) look(ctx context.Context, again bool) error {
 		return nil
 	case errors.Is(err, kms.ErrUnavailable):
 		return err // all stands as it stood: what is leased may still be read, if it might before
+	case errors.Is(err, ledger.ErrUnavailable) || errors.Is(err, store.ErrUnavailable):
+		if !again && a.hold() == nil && s.Clock().Sub(a.compared).Abs() < outOfReach {
+			return err // for a while; it is tried again at every sweep
+		}
 	}
 	a.holdBack(fault.Wrap(fault.Unavailable, err, "the erasure ledger and the vault do not agree, so nothing is given out: see the runbook"))
 	return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -206,4 +207,59 @@ func TestMarkWaitsForWhatNobodyAcknowledged(t *testing.T) {
 	destroys.Store(true)
 	erased(t, v, shop, e.Erasure)
 	eventually(t, "the mark follows", func() bool { return must[kms.Mark](t)(keys.Mark(ctx)).Entries == 2 })
+}
+
+// faraway is a ledger that cannot be reached, while it is so.
+type faraway struct {
+	ledger.Ledger
+	now *atomic.Bool
+}
+
+func (f faraway) Head(ctx context.Context) (ledger.Head, error) {
+	if f.now.Load() {
+		return ledger.Head{}, ledger.ErrUnavailable
+	}
+	return f.Ledger.Head(ctx)
+}
+
+// TestLedgerOutOfReach: for a while nothing changes, then nothing is given out, and all is well when it is back.
+func TestLedgerOutOfReach(t *testing.T) {
+	home := t.TempDir()
+	keys := must[kms.Provider](t)(vaulttest.Keyring(filepath.Join(home, "keyring")))
+	t.Cleanup(func() { _ = keys.Close() })
+	right := vaulttest.Ledger(filepath.Join(home, "ledger"), "test", keys)
+	var away atomic.Bool
+	v := vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) {
+		o.Keys, o.Log = keys, slog.New(slog.DiscardHandler)
+		o.Ledger = func(ctx context.Context, use ledger.Use) (ledger.Ledger, error) {
+			l, err := right(ctx, use)
+			if err != nil {
+				return nil, err
+			}
+			return faraway{l, &away}, nil
+		}
+	}))
+	shop := app(v)
+	who := register(t, v, shop, aigul())
+	token := who.Tokens["iin"].Items[0]
+	gives := func() bool {
+		resp, err := v.Detokenize(ctx, shop, &api.DetokenizeRequest{Purpose: "service", Reason: "support_call", Tokens: []string{token}})
+		return err == nil && resp.Results[0].Error == nil
+	}
+	eventually(t, "the three agree", gives)
+	away.Store(true)
+	v.Clock.Advance(2 * time.Minute) // a comparison is due
+	for range 20 {
+		time.Sleep(20 * time.Millisecond) // sweeps
+		if !gives() {
+			t.Fatal("nothing is given out as soon as the ledger is out of reach")
+		}
+	}
+	v.Clock.Advance(4 * time.Minute)
+	eventually(t, "nothing is given out", func() bool { return !gives() })
+	if degraded := v.Ready(ctx).Degraded; !slices.Contains(degraded, "ledger") {
+		t.Errorf("readiness says %v", degraded)
+	}
+	away.Store(false)
+	eventually(t, "it is given out again", gives)
 }
