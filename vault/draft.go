@@ -153,6 +153,10 @@ func commitOn(ctx context.Context, s store.Store, ground *draft, drafts ...*draf
 	done := make([]*draft, 0, len(drafts))
 	err := s.Update(ctx, func(w store.Writer) error {
 		done = done[:0]
+		w, err := readAhead(w, append([]*draft{ground}, drafts...))
+		if err != nil {
+			return err
+		}
 		if stands, err := ground.holds(w); err != nil || !stands {
 			return errors.Join(err, errRules)
 		}
@@ -179,6 +183,60 @@ func commitOn(ctx context.Context, s store.Store, ground *draft, drafts ...*draf
 		return nil, err
 	}
 	return written, nil
+}
+
+// ahead is a Writer that has read some rows already, all at once: to ask for them again, as long as they are not written, takes
+// no more round trips.
+type ahead struct {
+	store.Writer
+	rows map[string][]byte
+}
+
+// readAhead reads whatever drafts expect something of.
+func readAhead(w store.Writer, drafts []*draft) (*ahead, error) {
+	a := &ahead{w, map[string][]byte{}}
+	var keys [][]byte
+	for _, d := range drafts {
+		for _, e := range d.expects {
+			if _, ok := a.rows[string(e.key)]; !ok {
+				a.rows[string(e.key)] = nil
+				keys = append(keys, e.key)
+			}
+		}
+	}
+	if len(keys) == 0 {
+		return a, nil
+	}
+	rows, err := w.Get(keys...)
+	if err != nil {
+		return nil, err
+	}
+	for i, key := range keys {
+		a.rows[string(key)] = rows[i]
+	}
+	return a, nil
+}
+
+func (a *ahead) Get(keys ...[]byte) ([][]byte, error) {
+	values := make([][]byte, len(keys))
+	for i, key := range keys {
+		value, ok := a.rows[string(key)]
+		if !ok {
+			return a.Writer.Get(keys...)
+		}
+		values[i] = value
+	}
+	return values, nil
+}
+
+func (a *ahead) Set(key, value []byte) error {
+	delete(a.rows, string(key))
+	return a.Writer.Set(key, value)
+}
+
+func (a *ahead) Delete(key []byte) error {
+	delete(a.rows, string(key))
+	return a.Writer.Delete(key)
 }
 
 // stage leaves the entries that drafts wrote for the transparency log to take up: one row for the whole Update.

@@ -59,9 +59,9 @@ func measure(b *testing.B, server *pgserver.Server, f func()) (took, used time.D
 		return time.Duration(own.Utime.Nano()+own.Stime.Nano()) + server.Processor(b)
 	}
 	before := processor()
-	began := time.Now() //nolint:forbidigo // of a benchmark
+	began := time.Now()
 	f()
-	return time.Since(began), processor() - before //nolint:forbidigo // of a benchmark
+	return time.Since(began), processor() - before
 }
 
 // callers runs f from so many callers, b.N times in all.

@@ -7,7 +7,6 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -101,19 +100,6 @@ func termOf(conn *pgx.Conn) context.Context {
 		return of
 	}
 	return context.Background() // not PostgreSQL
-}
-
-// within runs a statement until its limit, or until its primary is known to have a successor.
-func within(conn *pgx.Conn, limit time.Duration, run func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	of := termOf(conn)
-	defer context.AfterFunc(of, cancel)()
-	err := run(ctx)
-	if err != nil && of.Err() != nil {
-		return fmt.Errorf("%w: %s", errSucceeded, err) // not as a context of the caller's that ended
-	}
-	return err
 }
 
 // currentTimeline is that of a primary, which writes it into the names of its log's files; 0 of a standby.

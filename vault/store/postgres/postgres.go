@@ -121,7 +121,7 @@ func (s *Store) View(ctx context.Context, f func(store.Reader) error) error {
 	defer s.running.Done()
 	patience, cancel := context.WithTimeout(ctx, s.opt.Patience)
 	defer cancel()
-	t := &tx{s: s, ctx: ctx, begin: beginView, patience: patience}
+	t := &tx{s: s, ctx: ctx, patience: patience}
 	defer t.end()
 	return f(&reader{tx: t})
 }

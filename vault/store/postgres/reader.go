@@ -38,7 +38,7 @@ func (r *reader) Get(keys ...[]byte) ([][]byte, error) {
 	case 1:
 		pairs, err = r.tx.query(selectOne, ask[0])
 	default:
-		pairs, err = r.tx.query(selectMany, ask)
+		pairs, err = r.tx.query(selectMany, byteas(ask))
 	}
 	for _, p := range pairs {
 		for _, i := range waiting[string(p.Key)] {
@@ -84,9 +84,9 @@ func (r *reader) Scan(prefix, after []byte, limit int) ([]store.Pair, error) {
 	var pairs []store.Pair
 	var err error
 	if end := successor(prefix); end == nil {
-		pairs, err = r.tx.query(selectFrom, from, rows)
+		pairs, err = r.tx.query(selectFrom, from, bigint(rows))
 	} else {
-		pairs, err = r.tx.query(selectRange, from, end, rows)
+		pairs, err = r.tx.query(selectRange, from, end, bigint(rows))
 	}
 	if err != nil {
 		return nil, err

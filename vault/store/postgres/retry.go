@@ -126,7 +126,7 @@ func pause(ctx context.Context, v verdict, n int) bool {
 
 // attempt runs f once in a transaction, which it commits or drops.
 func (s *Store) attempt(ctx context.Context, f func(store.Writer) error) (verdict, error) {
-	t := &tx{s: s, ctx: ctx, begin: beginUpdate}
+	t := &tx{s: s, ctx: ctx, writes: true}
 	defer t.end() // also when f panics
 	w := &writer{reader: reader{tx: t}}
 	w.over = &w.own

@@ -34,9 +34,12 @@ func isPostgres(conn *pgx.Conn) bool {
 }
 
 // session is what every connection to PostgreSQL sets for itself. The plans are those of an index, whatever the statistics say:
-// a sequential scan in a SERIALIZABLE transaction locks the table against all others.
+// a sequential scan in a SERIALIZABLE transaction locks the table against all others, and a bitmap is not worth a few keys. A View is a transaction without BEGIN, of the
+// default isolation.
 const session = `set synchronous_commit = on;
+set default_transaction_isolation = 'repeatable read';
 set enable_seqscan = off;
+set enable_bitmapscan = off;
 set plan_cache_mode = force_generic_plan;
 set lock_timeout = '5s';
 set statement_timeout = '14s';
