@@ -181,12 +181,12 @@ func (l *line) finish(queries []query) (tag pgconn.CommandTag, refused bool, err
 func (l *line) close() {
 	defer l.hangUp()
 	defer l.limit(statementLimit)()
-	if !l.synced {
+	conn := l.conn.Conn()
+	if !l.synced && !conn.IsClosed() { // one that is closed may still be saying goodbye
 		_ = l.send(nil, true)
 	}
 	_ = l.pipeline.Close() // what it failed with was answered before
 	l.unwatch()
-	conn := l.conn.Conn()
 	if conn.PgConn().TxStatus() != 'I' && !conn.IsClosed() {
 		_ = conn.PgConn().ExecPrepared(l.ctx, rollback.name, nil, nil, nil).Read().Err // otherwise the pool drops the connection
 	}

@@ -107,3 +107,19 @@ func TestHeldUp(t *testing.T) {
 		t.Errorf("the row counts %s", got)
 	}
 }
+
+// TestConnectionsLast: a View, an Update, and one that is refused leave their connection fit for the next.
+func TestConnectionsLast(t *testing.T) {
+	s := open(t, Options{DSN: database(t)})
+	refused := errors.New("refused")
+	for range 20 {
+		put(t, s, "k", "v")
+		_ = get(t, s, "k")
+		if err := s.Update(t.Context(), func(w store.Writer) error { return errors.Join(count(w), refused) }); !errors.Is(err, refused) {
+			t.Errorf("a refused Update: %v", err)
+		}
+	}
+	if made := s.pool.Stat().NewConnsCount(); made != 1 {
+		t.Errorf("%d connections were made, one after the other", made)
+	}
+}

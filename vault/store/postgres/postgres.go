@@ -9,7 +9,7 @@
 // conflict is run again, f included, after a short random wait; one that has met conflicts several times waits for the others
 // of this process that have, so that they do not keep aborting each other.
 //
-// A View is one REPEATABLE READ, READ ONLY transaction: a snapshot of what was committed, in the order of commits, and so of
+// A View is one REPEATABLE READ transaction, a pipeline without BEGIN that ends with its Sync: a snapshot of what was committed, in the order of commits, and so of
 // every Update acknowledged before. It takes no locks, never conflicts and never waits. Because it takes no part in the
 // detection of conflicts, it may be a state between two Updates whose serial order is the other one (the later to commit had
 // not seen what the earlier wrote): decide in an Update what must hold with what others write.
