@@ -307,7 +307,7 @@ func stormTokens(ctx context.Context, on *vaulttest.Vault, call vault.Call, req 
 
 // seeing is a call that carries what the store shows to it.
 func (s *storm) seeing() (context.Context, *sight) {
-	saw := &sight{clock: &s.clock, rows: map[string][]byte{}}
+	saw := &sight{now: func() int64 { return s.clock.Add(1) }, rows: map[string][]byte{}}
 	return context.WithValue(ctx, sightKey{}, saw), saw
 }
 

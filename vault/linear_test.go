@@ -4,335 +4,98 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"math"
 	"math/rand/v2"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/anishathalye/porcupine"
 
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/blob/file"
 	"github.com/sandyq/sandyq/vault/fault"
-	"github.com/sandyq/sandyq/vault/iin"
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/badgerdb"
 	"github.com/sandyq/sandyq/vault/store/memory"
 	"github.com/sandyq/sandyq/vault/store/storetest"
 	"github.com/sandyq/sandyq/vault/vaulttest"
+	"github.com/sandyq/sandyq/vault/vaulttest/history"
 )
-
-// What clients of a history ask for, each about the person of one IIN.
-const (
-	doTokenize = iota
-	doDetokenize
-	doRectify
-	doBlock
-	doUnblock
-	doErase
-	permitted // what a detokenize that shows a value is besides, from the Update on that permits it
-)
-
-// personOp is one call. Tokenize finds its person by IIN, the others go by what a tokenize has answered.
-type personOp struct {
-	kind    int
-	iin     string
-	value   string // written, of the one field
-	keep    bool   // tokenize: on_conflict keep
-	subject string
-	token   string
-}
-
-// personAnswer is what came of it. A code is a known outcome too: nothing was done.
-type personAnswer struct {
-	code    fault.Code
-	subject string
-	token   string
-	value   string
-	differs bool
-}
-
-// personState is the person whom an IIN means, and who it meant before. An id or a token that no answer has told yet is
-// unknown.
-type personState struct {
-	there   bool
-	subject string // "" while unknown
-	token   string // of the field; "" while unknown
-	value   string
-	blocked bool
-	erased  string // ids, joined
-}
-
-func (s personState) isErased(subject string) bool {
-	return subject != "" && strings.Contains(s.erased, subject)
-}
-
-// step says whether the answer is one that this state allows, and what it becomes; a nil answer is an unknown outcome,
-// which allows everything and does what it would have done.
-func (s personState) step(op personOp, answer *personAnswer) (bool, personState) {
-	is := func(a personAnswer) bool { return answer == nil || *answer == a }
-	if op.kind == doTokenize {
-		return s.tokenize(op, answer)
-	}
-	switch {
-	case s.isErased(op.subject):
-		return is(personAnswer{code: fault.Erased}), s
-	case !s.there || s.subject != op.subject:
-		return answer == nil, s // an id that was never given out
-	}
-	next := s
-	switch op.kind {
-	case doDetokenize:
-		if s.blocked {
-			return is(personAnswer{code: fault.Blocked}), s
-		}
-		return is(personAnswer{value: s.value}), s
-	case permitted:
-		return !s.blocked, s
-	case doRectify:
-		next.value = op.value
-		return is(personAnswer{token: s.token}), next
-	case doBlock:
-		next.blocked = true
-		return is(personAnswer{}), next
-	case doUnblock:
-		if !s.blocked {
-			return is(personAnswer{code: fault.Conflict}), s
-		}
-		next.blocked = false
-		return is(personAnswer{}), next
-	default: // doErase
-		if s.blocked {
-			return is(personAnswer{code: fault.Blocked}), s
-		}
-		return is(personAnswer{}), personState{erased: s.erased + s.subject + " "}
-	}
-}
-
-func (s personState) tokenize(op personOp, answer *personAnswer) (bool, personState) {
-	refused := func(code fault.Code) (bool, personState) { return answer == nil || answer.code == code, s }
-	next := s
-	switch {
-	case s.there && s.blocked:
-		return refused(fault.Blocked)
-	case !s.there:
-		next.there, next.value = true, op.value
-	case s.value != op.value && !op.keep:
-		return refused(fault.Conflict)
-	}
-	if answer == nil {
-		return true, next
-	}
-	if next.subject == "" {
-		next.subject, next.token = answer.subject, answer.token
-	}
-	return answer.code == "" && answer.subject == next.subject && answer.token == next.token && answer.token != "" &&
-		!s.isErased(answer.subject) && answer.differs == (next.value != op.value), next
-}
-
-var personModel = porcupine.Model{
-	Partition: func(ops []porcupine.Operation) [][]porcupine.Operation {
-		byIIN := map[string][]porcupine.Operation{}
-		for _, op := range ops {
-			n := op.Input.(personOp).iin
-			byIIN[n] = append(byIIN[n], op)
-		}
-		var parts [][]porcupine.Operation
-		for _, part := range byIIN {
-			parts = append(parts, part)
-		}
-		return parts
-	},
-	Init: func() any { return personState{} },
-	Step: func(state, input, output any) (bool, any) {
-		answer, _ := output.(*personAnswer)
-		ok, next := state.(personState).step(input.(personOp), answer)
-		return ok, next
-	},
-	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v → %+v", input, output) },
-}
-
-// known is what the clients know of a person: the last that a tokenize answered.
-type known struct{ subject, token string }
 
 // crowd runs histories on one vault.
 type crowd struct {
 	*vaulttest.Vault
-	shop vault.Call
-
-	clock atomic.Int64 // orders the calls and answers of a history
-	mu    sync.Mutex
-	ops   []porcupine.Operation
-	known map[string]known
-	wrong []error // answers that no history allows
+	shop    vault.Call
+	history *history.History
 }
 
-// history has eight clients do random things to a few people, and checks what they were answered.
-func (p *crowd) history(seed uint64, each int) error {
-	p.ops, p.known, p.wrong = nil, map[string]known{}, nil
-	iins := make([]string, 2)
-	for i := range iins {
-		iins[i] = nextIIN()
-	}
+// caller is the vault as one caller has it.
+type caller struct {
+	*vault.Service
+	call vault.Call
+}
+
+func (c caller) Tokenize(ctx context.Context, in *api.TokenizeRequest) (*api.TokenizeResponse, error) {
+	return c.Service.Tokenize(ctx, c.call, in)
+}
+
+func (c caller) Detokenize(ctx context.Context, in *api.DetokenizeRequest) (*api.DetokenizeResponse, error) {
+	return c.Service.Detokenize(ctx, c.call, in)
+}
+
+func (c caller) Rectify(ctx context.Context, subject string, in *api.RectifyRequest) (*api.RectifyResponse, error) {
+	return c.Service.Rectify(ctx, c.call, subject, in)
+}
+
+func (c caller) Block(ctx context.Context, subject string, in *api.BlockRequest) (*api.Subject, error) {
+	return c.Service.Block(ctx, c.call, subject, in)
+}
+
+func (c caller) Unblock(ctx context.Context, subject string, in *api.BlockRequest) (*api.Subject, error) {
+	return c.Service.Unblock(ctx, c.call, subject, in)
+}
+
+func (c caller) RequestErasure(ctx context.Context, in *api.ErasureRequest) (*api.Erasure, error) {
+	return c.Service.RequestErasure(ctx, c.call, in)
+}
+
+// run has eight clients do random things to a few people, and checks what they were answered.
+func (p *crowd) run(seed uint64, each int) error {
+	p.history = history.New()
+	iins := []string{history.IIN(), history.IIN()}
 	var clients sync.WaitGroup
 	for client := range 8 {
 		clients.Go(func() {
 			rnd := rand.New(rand.NewPCG(seed, uint64(client)))
 			for range each {
-				p.one(client, p.draw(rnd, iins[rnd.IntN(len(iins))]))
+				p.one(client, p.history.Draw(rnd, iins[rnd.IntN(len(iins))]))
 			}
 		})
 	}
 	clients.Wait()
-	if p.wrong != nil {
-		return errors.Join(p.wrong...)
-	}
-	switch porcupine.CheckOperationsTimeout(personModel, p.ops, checkTime) {
-	case porcupine.Ok:
-		return nil
-	case porcupine.Unknown:
-		return errUndecided
-	}
-	return fmt.Errorf("%d calls have no serial order that keeps real time", len(p.ops))
+	return p.history.Check()
 }
 
-// checkTime bounds the checking of one history, which takes milliseconds unless unknown outcomes multiply.
-const checkTime = 15 * time.Second
-
-var errUndecided = errors.New("a history could not be checked in time")
-
-// mix is what clients draw their calls from.
-var mix = []int{
-	doTokenize, doTokenize, doTokenize, doDetokenize, doDetokenize, doDetokenize, doDetokenize, doRectify, doRectify,
-	doBlock, doBlock, doUnblock, doUnblock, doErase,
-}
-
-// draw makes up a call.
-func (p *crowd) draw(rnd *rand.Rand, number string) personOp {
-	op := personOp{kind: mix[rnd.IntN(len(mix))], iin: number, value: nextName(), keep: rnd.IntN(2) == 0}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	k, ok := p.known[number]
-	if !ok {
-		op.kind = doTokenize
-	}
-	op.subject, op.token = k.subject, k.token
-	return op
-}
-
-// one makes a call and records it. One that failed with an unknown outcome may take effect at any later moment; a reading
-// that failed has none.
-func (p *crowd) one(client int, op personOp) {
-	rec := porcupine.Operation{ClientId: client, Input: op, Call: p.clock.Add(1)}
-	saw := &sight{clock: &p.clock, rows: map[string][]byte{}}
+// one makes a call and records it.
+func (p *crowd) one(client int, op history.Op) {
+	began := p.history.Now()
+	saw := p.sight()
 	answer, err := p.do(context.WithValue(ctx, sightKey{}, saw), op)
-	rec.Output, rec.Return = answer, p.clock.Add(1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case err == nil && (op.kind == doBlock || op.kind == doUnblock) && answer.code == fault.Erased:
-		rec.Output, rec.Return = (*personAnswer)(nil), math.MaxInt64 // it may have been made just before the erasure
-	case err == nil:
-	case !errors.Is(err, fault.Unavailable):
-		p.wrong = append(p.wrong, fmt.Errorf("call %d: %w", op.kind, err))
-		return
-	case op.kind == doDetokenize:
-		return
-	default:
-		rec.Output, rec.Return = (*personAnswer)(nil), math.MaxInt64
-	}
-	p.ops = append(p.ops, rec)
-	if op.kind == doDetokenize && answer.code == "" {
-		op.kind = permitted
-		p.ops = append(p.ops, porcupine.Operation{ClientId: client, Input: op, Output: answer, Call: saw.updated.Load(), Return: rec.Return})
-	}
-	if err == nil && op.kind == doTokenize && answer.code == "" {
-		p.known[op.iin] = known{answer.subject, answer.token}
-	}
+	p.history.Record(client, op, began, answer, err, saw.updated.Load())
 }
 
-// do makes a call. An error is an unknown outcome, or one that must not be.
-func (p *crowd) do(callCtx context.Context, op personOp) (*personAnswer, error) {
-	answer := &personAnswer{}
-	block := &api.BlockRequest{Kind: "dispute", Reason: "claim"}
-	var err error
-	switch op.kind {
-	case doTokenize:
-		return p.tokenize(callCtx, op)
-	case doDetokenize:
-		return p.detokenize(callCtx, op)
-	case doRectify:
-		var r *api.RectifyResponse
-		r, err = p.Rectify(callCtx, p.shop, op.subject, &api.RectifyRequest{
-			Purpose: "registration", Evidence: api.Evidence{Kind: "application"}, Fields: fields{"given_name": text(op.value)},
-		})
-		if err == nil {
-			answer.token = r.Tokens["given_name"].Items[0]
-		}
-	case doBlock:
-		_, err = p.Block(callCtx, p.shop, op.subject, block)
-	case doUnblock:
-		_, err = p.Unblock(callCtx, p.shop, op.subject, block)
-	case doErase:
-		_, err = p.RequestErasure(callCtx, p.shop, &api.ErasureRequest{Subject: op.subject, Ground: "request", Reason: "asked"})
-	}
-	for _, code := range []fault.Code{fault.Blocked, fault.Erased, fault.Conflict, fault.NotFound} {
-		if errors.Is(err, code) {
-			return &personAnswer{code: code}, nil
-		}
-	}
-	return answer, err
+func (p *crowd) do(ctx context.Context, op history.Op) (*history.Answer, error) {
+	return history.Do(ctx, caller{p.Service, p.shop}, op)
 }
 
-func (p *crowd) tokenize(ctx context.Context, op personOp) (*personAnswer, error) {
-	item := api.TokenizeItem{Fields: fields{"iin": text(op.iin), "given_name": text(op.value)}}
-	if op.keep {
-		item.OnConflict = api.ConflictKeep
-	}
-	resp, err := p.Tokenize(ctx, p.shop, &api.TokenizeRequest{Purpose: "registration", Items: []api.TokenizeItem{item}})
-	if err != nil {
-		return nil, err
-	}
-	r := resp.Results[0]
-	if r.Error != nil {
-		return itemAnswer(r.Error)
-	}
-	return &personAnswer{subject: r.Subject, token: r.Tokens["given_name"].Items[0], differs: len(r.Differs) > 0}, nil
-}
-
-func (p *crowd) detokenize(ctx context.Context, op personOp) (*personAnswer, error) {
-	resp, err := p.Detokenize(ctx, p.shop, &api.DetokenizeRequest{
-		Purpose: "service", Reason: "support_call", Tokens: []string{op.token},
-	})
-	if err != nil {
-		return nil, err
-	}
-	r := resp.Results[0]
-	if r.Error != nil {
-		return itemAnswer(r.Error)
-	}
-	value, _ := r.Value.Text()
-	return &personAnswer{value: value}, nil
-}
-
-func itemAnswer(e *api.ItemError) (*personAnswer, error) {
-	if e.Code == fault.Unavailable || e.Code == fault.Internal {
-		return nil, e.Err()
-	}
-	return &personAnswer{code: e.Code}, nil
-}
+func (p *crowd) sight() *sight { return &sight{now: p.history.Now, rows: map[string][]byte{}} }
 
 // sight is what the store showed to one call, carried by the call's context.
 type sight struct {
-	clock   *atomic.Int64
+	now     func() int64      // orders what happens
 	updated atomic.Int64      // when the last Update began
 	rows    map[string][]byte // the rows of people that Views showed, as last shown
 }
@@ -352,7 +115,7 @@ func (o *observed) View(ctx context.Context, f func(store.Reader) error) error {
 
 func (o *observed) Update(ctx context.Context, f func(store.Writer) error) error {
 	if saw, _ := ctx.Value(sightKey{}).(*sight); saw != nil {
-		saw.updated.Store(saw.clock.Add(1)) // a call leases from several budgets at once
+		saw.updated.Store(saw.now()) // a call leases from several budgets at once
 	}
 	err := o.Store.Update(ctx, f)
 	if errors.Is(err, storetest.ErrInjected) {
@@ -379,27 +142,8 @@ func (s seeing) Get(keys ...[]byte) ([][]byte, error) {
 // kindOf is the letter by which the store's layout tells rows apart: after the tenant and its length.
 func kindOf(key []byte) byte { return key[1+int(key[0])] }
 
-var names, iinSerial atomic.Int64
-
-// nextName is a given name that nobody had before.
-func nextName() string {
-	name := []rune("Айгүл ")
-	for n := names.Add(1); n > 0; n /= 30 {
-		name = append(name, 'а'+rune(n%30))
-	}
-	return string(name)
-}
-
-// nextIIN is the IIN of somebody born on 12 March 1985 (or the days after) who was in no test before.
-func nextIIN() string {
-	for {
-		n := iinSerial.Add(1)
-		first := fmt.Sprintf("8503%02d3%04d", 1+n/10_000%28, n%10_000)
-		if digit, ok := iin.CheckDigit(first); ok {
-			return first + string(digit)
-		}
-	}
-}
+func nextName() string { return history.Name() }
+func nextIIN() string  { return history.IIN() }
 
 // balky is a provider some of whose calls fail before or after their effect.
 type balky struct {
@@ -469,7 +213,7 @@ func linearVault(t testing.TB, base store.Store, seed uint64, mutate func(*vault
 			mutate(o)
 		}
 	}))
-	p := &crowd{Vault: v, shop: app(v)}
+	p := &crowd{Vault: v, shop: app(v), history: history.New()}
 	if mutate == nil {
 		armed.Store(true)
 		bad.mu.Lock()
@@ -497,13 +241,13 @@ func TestLinearizable(t *testing.T) {
 			p := linearVault(t, engine.open(t), 1, nil)
 			calls, undecided := 0, 0
 			for n := range engine.histories {
-				err := p.history(uint64(n), 10)
-				if errors.Is(err, errUndecided) {
+				err := p.run(uint64(n), 10)
+				if errors.Is(err, history.ErrUndecided) {
 					undecided++
 				} else if err != nil {
 					t.Fatalf("history %d: %v", n, err)
 				}
-				calls += len(p.ops)
+				calls += p.history.Calls()
 			}
 			t.Logf("%d histories, %d calls, %d undecided", engine.histories, calls, undecided)
 			if undecided > engine.histories/6 {
@@ -759,8 +503,8 @@ func TestLinearizableFindsMutants(t *testing.T) {
 				most = 3
 			}
 			for n := range most {
-				err := p.history(uint64(n), 10)
-				if err != nil && !errors.Is(err, errUndecided) {
+				err := p.run(uint64(n), 10)
+				if err != nil && !errors.Is(err, history.ErrUndecided) {
 					if m.name == sound {
 						t.Errorf("a sound store was found wrong: %v", err)
 					}
@@ -794,14 +538,14 @@ func (p *pausing) Update(ctx context.Context, f func(store.Writer) error) error 
 // is revoked, or the person blocked or erased. The reading decides anew. On a store that hides the change it would have
 // shown the value of a revoked token; behind a block and an erasure the purge of the keys stands as well.
 func TestReadingDecidesAnew(t *testing.T) {
-	type change func(*crowd, personOp) error
-	revoke := func(p *crowd, op personOp) error {
-		_, err := p.RevokeTokens(ctx, p.shop, &api.TokensRequest{Tokens: []string{op.token}})
+	type change func(*crowd, history.Op) error
+	revoke := func(p *crowd, op history.Op) error {
+		_, err := p.RevokeTokens(ctx, p.shop, &api.TokensRequest{Tokens: []string{op.Token}})
 		return err
 	}
-	does := func(kind int) change {
-		return func(p *crowd, op personOp) error {
-			op.kind = kind
+	does := func(kind history.Kind) change {
+		return func(p *crowd, op history.Op) error {
+			op.Kind = kind
 			_, err := p.do(ctx, op)
 			return err
 		}
@@ -813,10 +557,10 @@ func TestReadingDecidesAnew(t *testing.T) {
 		want   fault.Code
 	}{
 		{"revoked", revoke, false, fault.NotFound},
-		{"blocked", does(doBlock), false, fault.Blocked},
-		{"erased", does(doErase), false, fault.Erased},
+		{"blocked", does(history.Block), false, fault.Blocked},
+		{"erased", does(history.Erase), false, fault.Erased},
 		{"mutant: revoked and hidden", revoke, true, ""},
-		{"mutant: blocked and hidden", does(doBlock), true, fault.Unavailable},
+		{"mutant: blocked and hidden", does(history.Block), true, fault.Unavailable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			pause := &pausing{reached: make(chan struct{}), goOn: make(chan struct{})}
@@ -827,15 +571,14 @@ func TestReadingDecidesAnew(t *testing.T) {
 				}
 				o.Store = &observed{pause}
 			})
-			who := must[*personAnswer](t)(p.do(ctx, personOp{kind: doTokenize, iin: nextIIN(), value: nextName()}))
-			op := personOp{kind: doDetokenize, subject: who.subject, token: who.token}
+			who := must[*history.Answer](t)(p.do(ctx, history.Op{Kind: history.Tokenize, IIN: nextIIN(), Value: nextName()}))
+			op := history.Op{Kind: history.Detokenize, Subject: who.Subject, Token: who.Token}
 			pause.armed.Store(true)
-			var answer *personAnswer
+			var answer *history.Answer
 			var err error
 			var reading sync.WaitGroup
 			reading.Go(func() {
-				saw := &sight{clock: &p.clock, rows: map[string][]byte{}}
-				answer, err = p.do(context.WithValue(ctx, sightKey{}, saw), op)
+				answer, err = p.do(context.WithValue(ctx, sightKey{}, p.sight()), op)
 			})
 			<-pause.reached
 			if err := tt.change(p, op); err != nil {
@@ -847,7 +590,7 @@ func TestReadingDecidesAnew(t *testing.T) {
 			if err != nil {
 				got = fault.CodeOf(err)
 			} else {
-				got = answer.code
+				got = answer.Code
 			}
 			if got != tt.want {
 				t.Errorf("the reading came to %q, want %q", got, tt.want)
