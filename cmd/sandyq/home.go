@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/crypto/kms/local"
@@ -55,8 +56,18 @@ func or(s, otherwise string) string {
 // mainDir is the folder that init leaves something in: of the store, or of whatever else is on this machine.
 func (c config) mainDir() string { return append(c.dataDirs(), c.Home)[0] }
 
+// keepsNothing reports whether rows, documents, keys and ledger are all on servers, so that any number of nodes may have this
+// configuration and init has nothing to make for each. What a node has in its home then does not outlive its process.
+func (c config) keepsNothing() bool {
+	local := func(of config) bool { return of.Keys.Provider == providerLocal }
+	return len(c.dataDirs()) == 0 && len(c.ledgerDirs()) == 0 && !slices.ContainsFunc(c.tenants(), local)
+}
+
 // isSetUp reports whether there is a store: whether init, or serve --dev, got that far once.
 func (c config) isSetUp() (bool, error) {
+	if c.keepsNothing() {
+		return true, nil // nothing on this machine could tell
+	}
 	entries, err := os.ReadDir(c.mainDir())
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -82,6 +93,9 @@ func (c config) ready() error {
 	if !ok {
 		return c.errNotSetUp()
 	}
+	if c.keepsNothing() {
+		return homeDir(c.Home)
+	}
 	return cmp.Or(c.checkFolders()...)
 }
 
@@ -99,7 +113,10 @@ func (c config) checkFolders() []error {
 			dirs = append(dirs, of.keyringDir(), of.keysDir())
 		}
 	}
-	errs := []error{checkHome(c.Home)}
+	var errs []error
+	if _, err := os.Stat(c.Home); !c.keepsNothing() || !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, checkHome(c.Home))
+	}
 	for _, dir := range dirs {
 		errs = append(errs, checkPrivate(dir))
 	}
