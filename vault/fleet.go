@@ -64,6 +64,7 @@ type fleet struct {
 	title []byte                 // as the last look showed it; owned by tend
 
 	beaten atomic.Pointer[time.Time] // when the last beat began that stands; nil before the first
+	lapses atomic.Uint64             // how often it has found that the others may have gone on without it
 	fence  atomic.Uint64             // by which this node leads; 0: it does not
 }
 

@@ -34,6 +34,7 @@ func (s *Service) obey(n *noticeRow) {
 
 // forgetAll makes felt whatever this node may not have been told of.
 func (s *Service) forgetAll() {
+	s.fleet.lapses.Add(1)
 	s.keyring.PurgeAll()
 	s.streams.cutAll()
 	s.uploads.cutAll()

@@ -42,6 +42,7 @@ type exchange struct {
 
 func newExchange(f *front, w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{ResponseWriter: w, r: r, front: f, id: id.Encode("req_", id.New()), start: clock.System()}
+	x.unguard()
 	h := w.Header()
 	h[api.HeaderRequestID] = []string{x.id}
 	h["Cache-Control"] = noStore
