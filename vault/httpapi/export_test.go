@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"reflect"
 
@@ -50,3 +51,11 @@ func Known(t reflect.Type, name string) bool {
 	}
 	return false
 }
+
+// Guard makes a listener's connections guarded, and tells one what forbids its writes.
+func Guard(l net.Listener) net.Listener { return guarding{l} }
+
+// Forbid has the writes of a connection of a guarded listener fail from the moment on at which they are forbidden.
+func Forbid(c net.Conn, forbids func() bool) { c.(*guarded).forbids.Store(&forbids) }
+
+var ErrGuarded = errGuarded

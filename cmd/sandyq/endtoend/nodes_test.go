@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -49,6 +51,19 @@ func TestTheSecondNodeNeedsNothing(t *testing.T) {
 		}
 	}
 	nodes[1].stop(t)
+	// What docs/operations.md has an operator do on a further machine, and beside nodes that run.
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+	for _, said := range []struct{ says, command string }{
+		{"understood", "doctor"}, {"of this version", "migrate"}, {"is the live one already", "promote"}, {"administrator's token", "init --new-token"},
+	} {
+		args := append(strings.Fields(said.command), "--config", s.config)
+		if out := s.command()(append(args, "--home", elsewhere)...); !strings.Contains(string(out), said.says) {
+			t.Errorf("%s says %s", said.command, out)
+		}
+	}
+	if got := show(t, nodes[0], who.Tokens["given_name"].Items[0]); got.Error != nil {
+		t.Errorf("the first node does not go on: %+v", got.Error)
+	}
 	left, err := os.ReadDir(nodes[1].home)
 	check(t, err)
 	for _, e := range left {

@@ -1,0 +1,91 @@
+package httpapi_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sandyq/sandyq/vault/httpapi"
+)
+
+// pair is a guarded connection of a server, and its client's end.
+func pair(t *testing.T) (server, client net.Conn) {
+	t.Helper()
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := httpapi.Guard(plain)
+	t.Cleanup(func() { l.Close() })
+	if client, err = net.Dial("tcp", plain.Addr().String()); err == nil {
+		server, err = l.Accept()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close(); server.Close() })
+	return server, client
+}
+
+// A write that waits for its reader sends nothing more once it is forbidden.
+func TestAWriteIsForbiddenInItsMidst(t *testing.T) {
+	server, client := pair(t)
+	var forbidden atomic.Bool
+	httpapi.Forbid(server, forbidden.Load)
+	type written struct {
+		n   int
+		err error
+	}
+	const size = 64 << 20
+	done := make(chan written, 1)
+	go func() {
+		n, err := server.Write(make([]byte, size))
+		server.Close()
+		done <- written{n, err}
+	}()
+	select {
+	case w := <-done:
+		t.Fatalf("nobody read, and the write ended with %d, %v", w.n, w.err)
+	case <-time.After(300 * time.Millisecond): // the sockets are full
+	}
+	forbidden.Store(true)
+	came, err := io.Copy(io.Discard, client)
+	w := <-done
+	if err != nil || !errors.Is(w.err, httpapi.ErrGuarded) || int64(w.n) != came || came == 0 || came == size {
+		t.Errorf("%d bytes came of %d that were written: %v, %v", came, w.n, err, w.err)
+	}
+}
+
+// What nothing forbids is written whole, and deadlines and closed ends are felt.
+func TestAGuardedConnectionIsOneLikeAnother(t *testing.T) {
+	server, client := pair(t)
+	const size = 8 << 20
+	go func() {
+		_, _ = server.Write(make([]byte, size))
+	}()
+	if n, err := io.CopyN(io.Discard, client, size); n != size || err != nil {
+		t.Fatalf("%d bytes came: %v", n, err)
+	}
+	if err := server.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Write(make([]byte, 64<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("past its deadline: %v", err)
+	}
+	if err := server.SetWriteDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	for began := time.Now(); ; {
+		if _, err := server.Write(make([]byte, 1<<20)); err != nil {
+			break
+		}
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("a client that is gone is written to")
+		}
+	}
+}
