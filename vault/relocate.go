@@ -63,11 +63,11 @@ func (m *Relocation) Prefix() []byte { return layout{m.Tenant}.prefix() }
 
 func (l layout) prefix() []byte { return l.key(0)[:1+len(l.tenant)] }
 
-// StaysBehind reports whether a row of any tenant is one that each store has for itself: its title and its mark.
+// StaysBehind reports whether a row of any tenant is one that each store has for itself: its title, its mark, and who works on it.
 func StaysBehind(key []byte) bool {
 	kind, tenant := kindOfKey(key)
 	rows := layout{tenant}
-	return kind == kindMeta && (bytes.Equal(key, rows.meta(metaTitle)) || bytes.Equal(key, rows.meta(metaMove)))
+	return kind == kindFleet || kind == kindMeta && (bytes.Equal(key, rows.meta(metaTitle)) || bytes.Equal(key, rows.meta(metaMove)))
 }
 
 // KindOfRow is the letter of a row's kind, as layout.go lists them; 0 for what is no row of ours.
