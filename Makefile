@@ -1,5 +1,6 @@
 # make test      everything, on real servers; says what it builds and how long it takes
 # make lint      layering and static checks
+# make check-deploy  deploy/, by the tools that will read it
 # make generate  the sample data
 # make bench     the figures of docs/performance.md
 # make fuzz      every fuzz target for FUZZTIME
@@ -11,9 +12,9 @@ FUZZTIME ?= 10s
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sandyq
 LINTER := $(CACHE)/golangci-lint-$(shell cat .ci/tools/go.mod .ci/tools/go.sum | sha256sum | cut -c1-16)
 
-.PHONY: test lint vault s3 fips bench fuzz generate test-store
+.PHONY: test lint check-deploy vault s3 fips bench fuzz generate test-store
 
-test: lint vault s3
+test: lint check-deploy vault s3
 	@echo "==> the tests, on real Badger, real files, a real HashiCorp Vault server and a real S3 server"
 	SANDYQ_REQUIRE_SERVERS=1 $(GO) test -timeout $(TIMEOUT) ./...
 	@$(MAKE) --no-print-directory fips
@@ -40,6 +41,12 @@ $(LINTER):
 	@mkdir -p $(CACHE)
 	cd .ci/tools && $(GO) build -o $@.part github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	@mv $@.part $@
+
+# A module of its own holds Compose's loader, Helm's engine and the types of Kubernetes. -count: go does not see that files of another
+# module have changed.
+check-deploy:
+	@echo "==> deploy/, by the tools that will read it (a minute or more where they are built for the first time)"
+	cd .ci/deploy && $(GO) test -count=1 ./...
 
 bench:
 	$(GO) test -run "^$$" -bench . -benchtime 2s ./vault/store/badgerdb ./vault ./cmd/sandyq/endtoend
