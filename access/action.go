@@ -63,6 +63,8 @@ const (
 
 	TakeBackup Action = "backup.take"
 
+	ConfirmSnapshot Action = "keys.snapshot" // of the key provider; and to see that, and whose keys are missing
+
 	RunDrill Action = "drill.run" // and to see what came of the last ones
 )
 
@@ -132,6 +134,7 @@ var actions = []struct {
 	{RotateIndex, Configuration, ""},
 	{RunDrill, Configuration, ""},
 	{TakeBackup, Configuration, ""},
+	{ConfirmSnapshot, Configuration, ""},
 }
 
 // Actions lists every action, for tables that must miss none.

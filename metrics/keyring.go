@@ -41,6 +41,8 @@ var keyringFigures = []figure{
 		func(s keyring.Stats) int { return s.Cached }),
 	keyringGauge("pool_ready", "Keys made ahead for people not registered yet.",
 		func(s keyring.Stats) int { return s.Ready }),
+	keyringGauge("pool_waiting", "Keys made ahead that wait for a snapshot of the key provider.",
+		func(s keyring.Stats) int { return s.Waiting }),
 	keyringGauge("doomed", "Unused keys that are being destroyed.",
 		func(s keyring.Stats) int { return s.Doomed }),
 	keyringGauge("locked_bytes", "Memory for keys that is locked.",
@@ -67,6 +69,7 @@ func add(sum *keyring.Stats, s keyring.Stats) {
 	sum.Misses += s.Misses
 	sum.Cached += s.Cached
 	sum.Ready += s.Ready
+	sum.Waiting += s.Waiting
 	sum.Doomed += s.Doomed
 	sum.LockedBytes += s.LockedBytes
 	sum.UnlockedBytes += s.UnlockedBytes

@@ -24,10 +24,11 @@ const (
 	alertBreakGlass = "break_glass" // somebody has declared an emergency
 	alertCredential = "credential"  // somebody has made a token that staff are let in with
 	alertDrill      = "drill"       // a canary drill has failed
+	alertMissingKey = "missing_key" // a living person's key is not at the key provider
 )
 
 // alertKinds lists them, for the metrics' labels.
-var alertKinds = []string{alertCanary, alertBudget, alertBreakGlass, alertCredential, alertDrill}
+var alertKinds = []string{alertCanary, alertBudget, alertBreakGlass, alertCredential, alertDrill, alertMissingKey}
 
 // AlertKinds lists the kinds of alerts there are.
 func AlertKinds() []string { return append([]string(nil), alertKinds...) }

@@ -57,7 +57,7 @@ func (d *disclosed) of(id kms.ID) (secret.Bytes, error) {
 // keyTrouble reports a living person's key that is not where it should be. It never makes anybody erased.
 func (s *Service) keyTrouble(err error) error {
 	if errors.Is(err, keyring.ErrMissing) {
-		s.Observer.MissingKey()
+		s.missed()
 		s.Log.Error("the key of a living person is missing at the provider: see the runbook before anything is changed there")
 	}
 	return err

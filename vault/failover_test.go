@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -110,12 +109,13 @@ type failover struct {
 
 	seen missed // alarms of living people's missing keys
 
-	mu       sync.Mutex
-	people   []*enrolled
-	erasures map[string]bool // by id: whether it was seen to claim that its keys are gone
-	failures []time.Duration // how long the answers took that were errors
-	answers  int
-	wrong    []error
+	mu         sync.Mutex
+	lastErased time.Time
+	people     []*enrolled
+	erasures   map[string]api.ErasureState // by id: as it was seen last
+	failures   []time.Duration             // how long the answers took that were errors
+	answers    int
+	wrong      []error
 }
 
 // enrolled is somebody whose registration was acknowledged.
@@ -126,7 +126,7 @@ type enrolled struct {
 }
 
 func newFailover(t *testing.T, cluster *vaultserver.Cluster) *failover {
-	f := &failover{cluster: cluster, erasures: map[string]bool{}, settle: 8 * time.Second}
+	f := &failover{cluster: cluster, erasures: map[string]api.ErasureState{}, settle: 8 * time.Second}
 	keys := keysInCluster(t, cluster.Leader(t), cluster.Addresses()...)
 	home := t.TempDir()
 	open := vaulttest.Ledger(filepath.Join(home, "ledger"), "test", keys)
@@ -263,7 +263,7 @@ func (f *failover) erase() {
 		if err == nil {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.erasures[e.Erasure] = false
+			f.erasures[e.Erasure] = api.ErasureErasing
 			return
 		}
 	}
@@ -279,37 +279,46 @@ func (f *failover) watch(t *testing.T, ctx context.Context) {
 
 // look looks at each erasure once and returns how many have not ended.
 func (f *failover) look(t *testing.T) (pending int) {
-	for _, id := range f.unclaimed() {
+	var claim []*api.Erasure
+	for id, was := range f.unended() {
 		e := must[*api.Erasure](t)(f.Erasure(ctx, f.shop, id))
-		if e.State == api.ErasureErasing {
-			pending++
-			continue
-		}
-		for _, key := range f.listed(t, id) {
-			if status, _ := f.cluster.Request(t, http.MethodGet, entryOf(key), nil); status != http.StatusNotFound {
-				t.Errorf("an erasure is %s and its key answers %d", e.State, status)
-			}
+		if was == api.ErasureErasing && e.State != was {
+			claim = append(claim, e)
 		}
 		if e.State != api.ErasureErased {
 			pending++
-			continue
 		}
 		f.mu.Lock()
-		f.erasures[id] = true
+		f.erasures[id] = e.State
+		if e.ErasedAt.After(f.lastErased) {
+			f.lastErased = e.ErasedAt
+		}
 		f.mu.Unlock()
+	}
+	if len(claim) == 0 {
+		return pending
+	}
+	kept := f.kept(t)
+	for _, e := range claim {
+		for _, key := range f.listed(t, e.Erasure) {
+			if kept[key] {
+				t.Errorf("an erasure is %s and its key is there", e.State)
+			}
+		}
 	}
 	return pending
 }
 
-func (f *failover) unclaimed() (ids []string) {
+func (f *failover) unended() map[string]api.ErasureState {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for id, claimed := range f.erasures {
-		if !claimed {
-			ids = append(ids, id)
+	unended := map[string]api.ErasureState{}
+	for id, state := range f.erasures {
+		if state != api.ErasureErased {
+			unended[id] = state
 		}
 	}
-	return ids
+	return unended
 }
 
 // listed are the keys of an erasure, as the erasure ledger has them.
@@ -320,13 +329,12 @@ func (f *failover) listed(t *testing.T, erasure string) []kms.ID {
 		return nil
 	}
 	var keys []kms.ID
+	enough := errors.New("found")
 	err = f.ledger().Scan(ctx, number-1, func(e ledger.Entry) error {
-		if e.Number == number {
-			keys = e.Keys
-		}
-		return nil
+		keys = e.Keys
+		return enough
 	})
-	if err != nil || len(keys) == 0 {
+	if !errors.Is(err, enough) || len(keys) == 0 {
 		t.Errorf("an erasure's entry in the ledger lists %d keys: %v", len(keys), err)
 	}
 	return keys
@@ -336,11 +344,11 @@ func (f *failover) listed(t *testing.T, erasure string) []kms.ID {
 func (f *failover) finish(t *testing.T, recovered time.Time) {
 	for f.look(t) > 0 {
 		if time.Since(recovered) > time.Minute {
-			t.Fatal("erasures have not ended a minute after the recovery")
+			t.Fatalf("erasures have not ended a minute after the recovery: %+v", f.Ready(ctx))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Logf("%d erasures have ended %s after the recovery", len(f.erasures), time.Since(recovered).Round(10*time.Millisecond))
+	t.Logf("the last of %d erasures ended %s after the recovery", len(f.erasures), f.lastErased.Sub(recovered).Round(10*time.Millisecond))
 	for _, who := range f.people {
 		if err := f.read(who); err != nil {
 			t.Errorf("somebody who was registered does not read back: %v", err)
@@ -363,9 +371,8 @@ func (f *failover) sweep(t *testing.T) {
 	}
 }
 
-// account demands that the cluster has every key of everybody in the store, none of those that were destroyed, and none
-// that is nobody's.
-func (f *failover) account(t *testing.T) {
+// kept are the keys that the cluster has, as its leader says.
+func (f *failover) kept(t *testing.T) map[kms.ID]bool {
 	var there struct {
 		Data struct {
 			Keys []string `json:"keys"`
@@ -379,6 +386,13 @@ func (f *failover) account(t *testing.T) {
 	for _, name := range there.Data.Keys {
 		kept[must[kms.ID](t)(kms.ParseID(name))] = true
 	}
+	return kept
+}
+
+// account demands that the cluster has every key of everybody in the store, none of those that were destroyed, and none
+// that is nobody's.
+func (f *failover) account(t *testing.T) {
+	kept := f.kept(t)
 	for _, id := range keysOf(t, f.Store) {
 		if !kept[id] {
 			t.Errorf("somebody's key %s is gone", id)

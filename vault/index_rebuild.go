@@ -145,7 +145,7 @@ func (x *index) reopen(ctx context.Context, permit permit, lost []*lostEntry) (o
 			again = true
 			continue
 		case errors.Is(err, keyring.ErrMissing), errors.Is(err, kms.ErrCorrupt):
-			s.Observer.MissingKey()
+			s.missed()
 			continue
 		case err != nil:
 			return nil, false, err

@@ -1,15 +1,19 @@
 package vault
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"slices"
+	"time"
 
+	"github.com/sandyq/sandyq/crypto/keyring"
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/store"
 )
 
-// poolRows is the durable record of keys made ahead (keyring.Pool): a row of 17 bytes for each, its state and the process
-// that made it.
+// poolRows is the durable record of keys made ahead (keyring.Pool): a row for each of its state (one byte), the process that
+// made it (16) and, once that is known, when the provider had it (8: nanoseconds of Unix time, big-endian).
 type poolRows struct {
 	*Service
 }
@@ -43,6 +47,64 @@ func (p *poolRows) Reserve(ctx context.Context, ids ...kms.ID) error {
 func (p *poolRows) Spoil(ctx context.Context, ids ...kms.ID) error {
 	_, err := p.flip(ctx, ids)
 	return err
+}
+
+// Date writes into rows when the provider had their keys. One that was consumed or flipped meanwhile is passed over.
+func (p *poolRows) Date(ctx context.Context, made time.Time, ids ...kms.ID) error {
+	return p.Store.Update(ctx, func(w store.Writer) error {
+		for _, k := range ids {
+			key := p.rows.pool(k)
+			rows, err := w.Get(key)
+			if err != nil {
+				return err
+			}
+			if rows[0] == nil || rows[0][0] != poolReady {
+				continue
+			}
+			if err := w.Set(key, p.dated(made)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// dated is the row of a ready key of this process.
+func (p *poolRows) dated(made time.Time) []byte {
+	return binary.BigEndian.AppendUint64(poolRow(poolReady, p.fleet.id), uint64(made.UnixNano()))
+}
+
+// isDated reports whether a row says since when the provider has its key.
+func isDated(row []byte) bool { return len(row) == 1+len(kms.ID{})+8 }
+
+// Adopt makes dated rows that other processes left ready this process's own.
+func (p *poolRows) Adopt(ctx context.Context, most int) (adopted []keyring.Dated, err error) {
+	_, left, err := p.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	left = slices.DeleteFunc(left, func(l leftRow) bool { return !isDated(l.row) })
+	left = left[:min(most, len(left))]
+	err = p.Store.Update(ctx, func(w store.Writer) error {
+		adopted = adopted[:0]
+		for _, l := range left {
+			key := p.rows.pool(l.key)
+			rows, err := w.Get(key)
+			if err != nil {
+				return err
+			}
+			if !bytes.Equal(rows[0], l.row) { // another process was first
+				continue
+			}
+			made := time.Unix(0, int64(binary.BigEndian.Uint64(l.row[len(l.row)-8:])))
+			if err := w.Set(key, p.dated(made)); err != nil {
+				return err
+			}
+			adopted = append(adopted, keyring.Dated{ID: l.key, Made: made})
+		}
+		return nil
+	})
+	return adopted, err
 }
 
 // flip flips the rows that are still there, and names them: a key whose row was consumed meanwhile is somebody's.
@@ -79,8 +141,11 @@ func (p *poolRows) Reclaim(ctx context.Context) ([]kms.ID, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.RequireSnapshot {
+		left = slices.DeleteFunc(left, func(l leftRow) bool { return isDated(l.row) }) // which are for Adopt
+	}
 	const most = 200 // rows flipped in one Update
-	for some := range slices.Chunk(left, most) {
+	for some := range slices.Chunk(keysLeft(left), most) {
 		flipped, err := p.flip(ctx, some)
 		if err != nil {
 			return nil, err
@@ -98,7 +163,7 @@ func (p *poolRows) abandon(ctx context.Context) error {
 		return err
 	}
 	const most = 1000 // rows removed in one Update
-	for some := range slices.Chunk(left, most) {
+	for some := range slices.Chunk(keysLeft(left), most) {
 		if err := p.Forget(ctx, some...); err != nil {
 			return err
 		}
@@ -106,8 +171,22 @@ func (p *poolRows) abandon(ctx context.Context) error {
 	return nil
 }
 
+// leftRow is a row that another process left ready.
+type leftRow struct {
+	key kms.ID
+	row []byte
+}
+
+func keysLeft(left []leftRow) []kms.ID {
+	keys := make([]kms.ID, len(left))
+	for i, l := range left {
+		keys[i] = l.key
+	}
+	return keys
+}
+
 // list tells flipped rows from those that another process left ready.
-func (p *poolRows) list(ctx context.Context) (doomed, left []kms.ID, err error) {
+func (p *poolRows) list(ctx context.Context) (doomed []kms.ID, left []leftRow, err error) {
 	prefix := p.rows.key(kindPool)
 	err = p.Store.View(ctx, func(r store.Reader) error {
 		doomed, left = nil, nil
@@ -121,7 +200,7 @@ func (p *poolRows) list(ctx context.Context) (doomed, left []kms.ID, err error) 
 			case pair.Value[0] == poolDoomed:
 				doomed = append(doomed, k)
 			case !others[kms.ID(pair.Value[1:])]:
-				left = append(left, k)
+				left = append(left, leftRow{k, bytes.Clone(pair.Value)})
 			}
 			return nil
 		})

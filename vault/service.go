@@ -70,6 +70,8 @@ type Options struct {
 	SweepEvery  time.Duration // how often unfinished work is taken up again; default 5 s
 	UploadLife  time.Duration // how long an upload that has stopped moving keeps its blob; default 5 min
 
+	// RequireSnapshot gives people only keys that a snapshot of the key provider contains (see Service.ConfirmSnapshot).
+	RequireSnapshot  bool
 	RotateIndexEvery time.Duration // how long an epoch of the search index lasts; 0: until it is rotated by hand
 
 	Keyring  keyring.Options // sizes and times only; the rest is filled in
@@ -127,6 +129,8 @@ type Service struct {
 	overdrawn overdrawn
 	keyring   *keyring.Keyring
 	pool      *poolRows
+	saved     saved
+	lost      lostKeys
 	title     title
 	fleet     fleet
 	latest    uint32        // form of rows that this version knows
@@ -194,6 +198,9 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
 	k.Hold = s.heldBack
+	if o.RequireSnapshot {
+		k.Snapshot = s.saved.by
+	}
 	err := s.rulebook.load(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("vault: open: %w", err)
@@ -211,6 +218,10 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	}
 	err = s.title.settle(ctx)
 	if err != nil && !errors.Is(err, kms.ErrUnavailable) && !errors.Is(err, kms.ErrClaim) {
+		s.keyring.Close()
+		return nil, fmt.Errorf("vault: open: %w", err)
+	}
+	if err := s.learnSaved(ctx); err != nil {
 		s.keyring.Close()
 		return nil, fmt.Errorf("vault: open: %w", err)
 	}
@@ -337,6 +348,9 @@ func (s *Service) Ready(ctx context.Context) api.Readiness {
 	}
 	if s.unsigned.Load() {
 		ready.Degraded = append(ready.Degraded, "log")
+	}
+	if s.runsDry() {
+		ready.Degraded = append(ready.Degraded, "pool")
 	}
 	return ready
 }

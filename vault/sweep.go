@@ -57,6 +57,12 @@ func (s *Service) sweep(ctx context.Context) {
 	if err := s.writeUses(ctx); err != nil {
 		s.complain(ctx, "write down when service tokens were used", err)
 	}
+	if err := s.learnSaved(ctx); err != nil {
+		s.complain(ctx, "learn what snapshots of the keys there are", err)
+	}
+	if err := s.tellMissing(ctx); err != nil {
+		s.complain(ctx, "tell of missing keys", err)
+	}
 	ctx, leads := s.fleet.lead(ctx)
 	if !leads {
 		return

@@ -105,6 +105,24 @@ type keysConfig struct {
 	Provider string      `yaml:"provider"`
 	Local    localConfig `yaml:"local"`
 	Vault    vaultConfig `yaml:"vault"`
+	// RequireSnapshot gives people only keys that a confirmed snapshot of HashiCorp Vault contains.
+	RequireSnapshot bool `yaml:"require_snapshot"`
+	// Pool is how many keys each node makes ahead; 0: 256, or 4096 with RequireSnapshot.
+	Pool int `yaml:"pool"`
+}
+
+// Sizes of the pool of keys.
+const (
+	maxPool      = 1_000_000
+	snapshotPool = 4096
+)
+
+// pool is how many keys are made ahead; 0 for the keyring's default.
+func (k keysConfig) pool() int {
+	if k.Pool == 0 && k.RequireSnapshot {
+		return snapshotPool
+	}
+	return k.Pool
 }
 
 // localConfig is a keyring in files, opened by a passphrase or by a key file.

@@ -61,6 +61,12 @@ const maxMaxDocument = 4 << 30
 
 func (k keysConfig) check() error {
 	l, v := k.Local, k.Vault
+	if k.Pool < 0 || k.Pool > maxPool {
+		return settingError{"keys.pool", fmt.Sprintf("is 0 to %d keys", maxPool)}
+	}
+	if k.RequireSnapshot && k.Provider != providerVault {
+		return settingError{"keys.require_snapshot", "is for keys.provider vault"}
+	}
 	switch k.Provider {
 	case providerLocal:
 		if l.PassphraseFile != "" && l.KeyFile != "" {

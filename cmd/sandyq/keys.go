@@ -26,7 +26,7 @@ func newKeysCmd(e *env) *cobra.Command {
 			return hinted(usagef("keys needs a command"), "see: sandyq keys --help")
 		},
 	}
-	cmd.AddCommand(newKeysSetupCmd(e), newKeysSnapshotCmd(e))
+	cmd.AddCommand(newKeysSetupCmd(e), newKeysSnapshotCmd(e), remotely(e, newKeysMissingCmd))
 	return cmd
 }
 

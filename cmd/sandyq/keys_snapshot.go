@@ -35,7 +35,8 @@ snapshot is noise. Keep that folder out of every backup, and run expire, or take
 			return hinted(usagef("keys snapshot needs a command"), "see: sandyq keys snapshot --help")
 		},
 	}
-	cmd.AddCommand(newSnapshotTakeCmd(e), newSnapshotOpenCmd(e), newSnapshotExpireCmd(e), newSnapshotListCmd(e))
+	cmd.AddCommand(newSnapshotTakeCmd(e), newSnapshotOpenCmd(e), newSnapshotExpireCmd(e), newSnapshotListCmd(e),
+		remotely(e, newSnapshotConfirmCmd))
 	return cmd
 }
 

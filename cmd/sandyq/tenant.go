@@ -88,10 +88,11 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 		Texts:        texts,
 		ProofYears:   c.ProofYears,
 
+		RequireSnapshot:  c.Keys.RequireSnapshot,
 		RotateIndexEvery: c.Index.RotateEvery,
 
 		MaxDocument: c.MaxDocument,
-		Keyring:     keyring.Options{Observer: keyringObserver{reg, log}},
+		Keyring:     keyring.Options{Observer: keyringObserver{reg, log}, PoolSize: c.Keys.pool()},
 		Observer:    t.observed,
 	})
 	if err != nil {

@@ -22,13 +22,18 @@ type order struct {
 // Fresh returns n keys that nobody uses yet: from the pool, and made now for what the pool lacks. The caller's Update
 // consumes the row of each; when it has returned nil the caller calls Keep; in every case it calls Close. Close without
 // Keep spoils the key, whatever became of the Update: a key whose row was consumed after all is safe. When keys cannot
-// be made, all is given up with kms.ErrUnavailable, at once if making them failed a moment ago.
+// be made, all is given up with kms.ErrUnavailable, at once if making them failed a moment ago. With Options.Snapshot none is
+// made for a caller.
 func (k *Keyring) Fresh(ctx context.Context, n int) ([]*Opened, error) {
 	if _, live := k.claim(); !live {
 		return nil, ErrCopy
 	}
 	entries := k.pool.take(n)
 	if lack := n - len(entries); lack > 0 {
+		if k.snapshot != nil {
+			k.pool.stock(entries...)
+			return nil, errUnsaved
+		}
 		made, err := k.order(ctx, lack)
 		if err != nil {
 			k.pool.stock(entries...)

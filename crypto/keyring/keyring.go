@@ -24,6 +24,13 @@
 // when it is reclaimed and once more when Options.Settle has passed, and only then forgotten. A crash anywhere leaves rows
 // that the next process reclaims.
 //
+// # Keys that a snapshot contains
+//
+// A provider that is restored from a snapshot has lost the keys made since. With Options.Snapshot a key is given out only
+// when it was at the provider before a snapshot was taken: after it was made its row is dated, and it waits, closed, in
+// the pool. Once a snapshot contains it, it is opened, which shows that it is there, and is ready. None is made on demand.
+// The next process adopts what this one leaves.
+//
 // A copy of the store (Options.Claim says not live) opens keys and does nothing else: it makes, reclaims and destroys none.
 //
 // # Memory
@@ -67,6 +74,9 @@ type Options struct {
 	// Hold says why nothing may be read at the moment, or nil. While it does, its error is that of every key that is opened and of
 	// MAC. Called often; it must not block. Nil never holds.
 	Hold func() error
+	// Snapshot, if given, has keys wait until a snapshot of the provider contains them: it tells the time up to which one contains
+	// every key made, zero when there is none. Called often; it must not block.
+	Snapshot func() time.Time
 	// Now is the clock for leases, permits and settling; readings should be monotonic.
 	Now func() time.Time
 
@@ -108,7 +118,8 @@ type Keyring struct {
 	kms      kms.KMS
 	mac      kms.MACer
 	claim    func() (kms.Claim, bool)
-	refusal  func() error // Options.Hold
+	refusal  func() error     // Options.Hold
+	snapshot func() time.Time // Options.Snapshot
 	now      func() time.Time
 	observer Observer
 	timeout  time.Duration
@@ -148,7 +159,7 @@ func New(o Options) (*Keyring, error) {
 		o.Hold = func() error { return nil }
 	}
 	k := &Keyring{
-		kms: o.KMS, mac: o.MAC, claim: o.Claim, refusal: o.Hold, now: o.Now, observer: o.Observer, timeout: o.Timeout,
+		kms: o.KMS, mac: o.MAC, claim: o.Claim, refusal: o.Hold, snapshot: o.Snapshot, now: o.Now, observer: o.Observer, timeout: o.Timeout,
 		arena: newArena(o.Observer.Trouble),
 	}
 	k.life, k.end = context.WithCancel(context.Background())
@@ -216,6 +227,7 @@ type Stats struct {
 	Hits, Misses  uint64 // keys asked for since New that were in the cache, and that were not
 	Cached        int    // keys in the cache
 	Ready         int    // keys in the pool
+	Waiting       int    // keys made ahead that wait for a snapshot
 	Doomed        int    // ids reclaimed and not yet forgotten
 	LockedBytes   int    // memory for keys that is locked
 	UnlockedBytes int    // memory for keys that could not be locked

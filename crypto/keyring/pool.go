@@ -28,6 +28,13 @@ type Pool interface {
 
 	// Forget removes flipped rows; their keys are verified gone.
 	Forget(ctx context.Context, ids ...kms.ID) error
+
+	// Date notes that the provider had the keys of rows of this process at a time. Where keys wait for a snapshot
+	// (Options.Snapshot), every row is dated before its key is given out, and Reclaim passes over dated rows.
+	Date(ctx context.Context, made time.Time, ids ...kms.ID) error
+
+	// Adopt makes dated rows that an earlier process left this process's own, at most so many, and returns them.
+	Adopt(ctx context.Context, most int) ([]Dated, error)
 }
 
 // pool is the keys made ahead and what is to become of ids that nobody will use.
@@ -43,6 +50,7 @@ type pool struct {
 	closed  bool
 	drops   int      // how often all were given up
 	ready   []*entry // never shown to an Update; each with one reference
+	waiting []Dated  // for a snapshot that contains them
 	spoiled []kms.ID // to be spoiled by reap
 	doomed  int      // as of the last reap, for Stats
 }
@@ -117,7 +125,7 @@ func (p *pool) dropped() int {
 func (p *pool) missing() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.size - len(p.ready)
+	return p.size - len(p.ready) - len(p.waiting)
 }
 
 // spoil leaves ids to reap. Should the process end before, their rows are those of an earlier process.
@@ -155,7 +163,7 @@ func (p *pool) close() {
 func (p *pool) stats(out *Stats) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out.Ready, out.Doomed = len(p.ready), p.doomed
+	out.Ready, out.Waiting, out.Doomed = len(p.ready), len(p.waiting), p.doomed
 }
 
 // pollEvery is how often the loops look without being asked: the store may have become the live one, and the provider
@@ -180,22 +188,41 @@ func (k *Keyring) refill(ctx context.Context) {
 // top makes keys until the pool is full or making fails; the gate then says when to try again, and with a single key.
 func (k *Keyring) top(ctx context.Context) {
 	for ctx.Err() == nil {
-		_, live := k.claim()
-		n := min(k.pool.missing(), k.pool.gate.allows(makeBatch))
-		if !live || n <= 0 {
+		if _, live := k.claim(); !live {
 			return
 		}
-		bounded, cancel := context.WithTimeout(ctx, k.timeout)
-		entries, err := k.make(bounded, n)
-		cancel()
-		if err != nil {
-			if ctx.Err() == nil {
-				k.observer.Trouble(fmt.Errorf("keyring: fill the pool: %w", err))
-			}
+		made, err := k.topOnce(ctx)
+		if err != nil && ctx.Err() == nil {
+			k.observer.Trouble(fmt.Errorf("keyring: fill the pool: %w", err))
+		}
+		if err != nil || !made {
 			return
 		}
-		k.pool.stock(entries...)
 	}
+}
+
+// topOnce makes a batch of keys, and reports false when none was lacking.
+func (k *Keyring) topOnce(ctx context.Context) (made bool, err error) {
+	if k.snapshot != nil {
+		if err := k.advance(ctx); err != nil {
+			return false, err
+		}
+	}
+	n := min(k.pool.missing(), k.pool.gate.allows(makeBatch))
+	if n <= 0 {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, k.timeout)
+	defer cancel()
+	entries, err := k.make(ctx, n)
+	if err != nil {
+		return false, err
+	}
+	if k.snapshot != nil {
+		return true, k.putAway(ctx, entries)
+	}
+	k.pool.stock(entries...)
+	return true, nil
 }
 
 // make creates n keys: rows first, then keys. After an error it is unknown which rows and keys exist, so all are spoiled.

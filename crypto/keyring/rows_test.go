@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/sandyq/sandyq/crypto/kms"
 )
@@ -17,12 +18,16 @@ type rows struct {
 	lossy  bool    // every Update commits, and its answer is lost
 	rows   map[kms.ID]row
 	people map[kms.ID]bool
+
+	snapshot func() time.Time // nil: people may have keys that no snapshot contains
+	unsaved  int              // people who have
 }
 
 // row is one row of the pool.
 type row struct {
 	process int
 	flipped bool
+	made    time.Time // zero: not dated
 }
 
 func newRows(seed uint64) *rows {
@@ -65,6 +70,9 @@ func (r *rows) consume(ctx context.Context, id kms.ID) error {
 			refused = fmt.Errorf("row of %s is gone", id)
 			return
 		}
+		if row := r.rows[id]; r.snapshot != nil && (row.made.IsZero() || row.made.After(r.snapshot())) {
+			r.unsaved++
+		}
 		delete(r.rows, id)
 		r.people[id] = true
 	})
@@ -102,7 +110,7 @@ func (p process) Spoil(ctx context.Context, ids ...kms.ID) error {
 func (p process) Reclaim(ctx context.Context) (ids []kms.ID, err error) {
 	err = p.update(ctx, func() {
 		for id, row := range p.rows.rows {
-			if row.process != p.number {
+			if row.process != p.number && row.made.IsZero() {
 				row.flipped = true
 				p.rows.rows[id] = row
 			}
@@ -122,6 +130,29 @@ func (p process) Forget(ctx context.Context, ids ...kms.ID) error {
 			}
 		}
 	})
+}
+
+func (p process) Date(ctx context.Context, made time.Time, ids ...kms.ID) error {
+	return p.update(ctx, func() {
+		for _, id := range ids {
+			row := p.rows.rows[id]
+			row.made = made
+			p.rows.rows[id] = row
+		}
+	})
+}
+
+func (p process) Adopt(ctx context.Context, most int) (found []Dated, err error) {
+	err = p.update(ctx, func() {
+		for id, row := range p.rows.rows {
+			if row.process != p.number && !row.flipped && !row.made.IsZero() && len(found) < most {
+				row.process = p.number
+				p.rows.rows[id] = row
+				found = append(found, Dated{id, row.made})
+			}
+		}
+	})
+	return found, err
 }
 
 // orphans are the keys at the provider that neither a row nor a person names.

@@ -52,6 +52,7 @@ type Service interface {
 	TransparencyLog
 	Configuration
 	Backups
+	Keys
 	Drills
 	Administration
 }

@@ -86,7 +86,7 @@ func Routes() []Route {
 		route(get, "/v1/fields", opFields, ok, reads, bare, plain(Service.Fields)),
 		route(get, "/v1/whoami", opWhoami, ok, reads, bare, plain(Service.Whoami)),
 	}
-	return slices.Concat(routes, approvalRoutes(), breakGlassRoutes(), budgetRoutes(), canaryRoutes(), indexRoutes(), disclosureRoutes(), consentRoutes(), reviewRoutes(), configurationRoutes(), backupRoutes(), drillRoutes(), logRoutes())
+	return slices.Concat(routes, approvalRoutes(), breakGlassRoutes(), budgetRoutes(), canaryRoutes(), indexRoutes(), disclosureRoutes(), consentRoutes(), reviewRoutes(), configurationRoutes(), backupRoutes(), keyRoutes(), drillRoutes(), logRoutes())
 }
 
 // shape is a handler and what it takes and gives.
