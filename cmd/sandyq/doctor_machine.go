@@ -15,6 +15,10 @@ import (
 // checkSpace sees that the disks have room to work: what the store keeps free and as much again, below which operators
 // should act.
 func checkSpace(found *findings, c config) {
+	if c.keepsNothing() {
+		found.judge("space", nil, "nothing is kept on this machine", "")
+		return
+	}
 	reserve := badgerdb.DefaultReserve
 	least := uint64(2 * (reserve.NewData + reserve.Reading + reserve.Vital))
 	var errs []error

@@ -400,7 +400,9 @@ func (s *site) isWhole(t *testing.T, nodes []*server, erasures []string) {
 	s.command()("verify", "log", filepath.Join(dir, "log"), "--key", keys.Keys[0])
 	if certified != "" {
 		b, err := nodes[1].Certificate(ctx, certified)
-		check(t, err)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, nodes[1].output)
+		}
 		check(t, os.WriteFile(filepath.Join(dir, "certificate"), b, 0o600))
 		s.command()("verify", "certificate", filepath.Join(dir, "certificate"), "--key", keys.Keys[0])
 	}

@@ -50,6 +50,18 @@ func TestTheSecondNodeNeedsNothing(t *testing.T) {
 			t.Errorf("got %q, %v", got, r.Error)
 		}
 	}
+	erased, err := nodes[1].RequestErasure(ctx, &api.ErasureRequest{Subject: register(t, nodes[1], "Дана").Subject, Ground: "request", Reason: "asked"})
+	check(t, err)
+	for _, n := range nodes {
+		n.until(t, "it is erased", func() bool {
+			e, err := n.Erasure(ctx, erased.Erasure)
+			check(t, err)
+			return e.State == api.ErasureErased
+		})
+		if _, err := n.Certificate(ctx, erased.Erasure); err != nil {
+			t.Errorf("%v\n%s", err, n.output)
+		}
+	}
 	nodes[1].stop(t)
 	// What docs/operations.md has an operator do on a further machine, and beside nodes that run.
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
