@@ -46,7 +46,7 @@ $(LINTER):
 # module have changed.
 check-deploy:
 	@echo "==> deploy/, by the tools that will read it (a minute or more where they are built for the first time)"
-	cd .ci/deploy && $(GO) test -count=1 ./...
+	cd .ci/deploy && SANDYQ_REQUIRE_SERVERS=1 $(GO) test -count=1 ./...
 
 bench:
 	$(GO) test -run "^$$" -bench . -benchtime 2s ./vault/store/badgerdb ./vault ./cmd/sandyq/endtoend

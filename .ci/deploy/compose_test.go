@@ -177,3 +177,33 @@ func TestComposeSecrets(t *testing.T) {
 		}
 	}
 }
+
+// TestComposeProxy: HAProxy understands its configuration.
+func TestComposeProxy(t *testing.T) {
+	program, err := exec.LookPath("haproxy")
+	if err != nil {
+		if os.Getenv("SANDYQ_REQUIRE_SERVERS") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("NOT TESTED: there is no haproxy")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("NOT TESTED: only root gives files to another group")
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command(filepath.Join(deployed, "compose", "prepare"), dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	const secrets = "/run/secrets/"
+	config := string(readFile(t, "compose/haproxy.cfg"))
+	if !strings.Contains(config, secrets) {
+		t.Fatal("the proxy verifies no node")
+	}
+	file := filepath.Join(dir, "haproxy.cfg")
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(config, secrets, dir+"/")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(program, "-c", "-f", file).CombinedOutput(); err != nil {
+		t.Errorf("haproxy -c: %v: %s", err, out)
+	}
+}
