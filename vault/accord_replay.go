@@ -46,14 +46,18 @@ func (a *accord) erasure(ctx context.Context, e ledger.Entry) (row *erasureRow, 
 // What the keys sealed is left to the sweeper. The keys of abandoned epochs go last, and not while the vault is held back.
 func (a *accord) carryOut(ctx context.Context, after uint64) error {
 	var doomed []kms.ID
+	var notices []*noticeRow // of those who were not unreadable for long
 	var made []ledger.Entry
 	var done []uint64
 	flush := func() error {
 		if len(doomed) == 0 {
 			return nil
 		}
-		err := a.service.keyring.Destroy(ctx, doomed...)
-		doomed = doomed[:0]
+		err := a.service.tell(ctx, notices...)
+		if err == nil {
+			err = a.service.keyring.Destroy(ctx, doomed...)
+		}
+		doomed, notices = doomed[:0], notices[:0]
 		return err
 	}
 	err := a.ledger.Scan(ctx, after, func(e ledger.Entry) error {
@@ -63,6 +67,17 @@ func (a *accord) carryOut(ctx context.Context, after uint64) error {
 		}
 		if err := a.service.enterListed(ctx, e); err != nil {
 			return fmt.Errorf("entry %d: %w", e.Number, err)
+		}
+		if e.Erases() && !a.service.fleet.alone {
+			row, err := a.erasure(ctx, e)
+			if err != nil {
+				return err
+			}
+			if row != nil && row.State == api.ErasureErasing {
+				notice := row.notice()
+				notice.Keys = e.Keys
+				notices = append(notices, notice)
+			}
 		}
 		for _, k := range e.Keys {
 			if doomed = append(doomed, k); len(doomed) == destroysAtOnce {

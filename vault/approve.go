@@ -104,7 +104,10 @@ func (s *Service) decideErasure(ctx context.Context, call Call, a access.Action,
 					d.request.Refusal = errAnotherCall()
 				}
 				answer = s.erasureWire(call.Principal, id, row)
-				return d, nil
+				if d.request.Refusal == nil {
+					err = s.tellOf(ctx, row)
+				}
+				return d, err
 			}
 			if row.State != api.ErasureRequested {
 				d.request.Refusal = conflict("erasure", "it is not waiting for approval: it is "+string(row.State))

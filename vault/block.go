@@ -132,10 +132,11 @@ func (s *Service) blockEffect(who *person, o *once, decide func(*person) (func(*
 }
 
 // cut makes a committed block or erasure felt on every node: the person's keys are forgotten and what is being streamed ends, up
-// and down. No answer that acknowledges the change may go out before it.
+// and down. No answer that acknowledges the change may go out before it. It goes on when the caller's context has ended.
 func (s *Service) cut(ctx context.Context, who *person) error {
 	if who == nil {
 		return nil
 	}
-	return s.tell(ctx, &noticeRow{Subject: who.id, Keys: slices.Collect(maps.Values(who.row.Keys)), Streams: true})
+	notice := &noticeRow{Subject: who.id, Keys: slices.Collect(maps.Values(who.row.Keys)), Streams: true}
+	return s.tell(context.WithoutCancel(ctx), notice)
 }

@@ -102,8 +102,8 @@ func (w *withdrawing) deed(ctx context.Context, subject, consent string, o *once
 	}
 	if w.after != w.before {
 		d.effect = w.effect(o)
-		w.tried = true
 	}
+	w.tried = true // also for one that was made before: not all nodes may have been told
 	return d, nil
 }
 

@@ -42,10 +42,14 @@ func (s *Service) proceed(ctx context.Context, id ErasureID) (time.Duration, err
 	return age, nil
 }
 
+// notice is what the nodes are told before the keys are destroyed.
+func (row *erasureRow) notice() *noticeRow {
+	return &noticeRow{Subject: row.Subject, Keys: slices.Collect(maps.Values(row.Keys)), Streams: row.covers(schema.DocumentsSlice)}
+}
+
 // destroyKeys destroys the person's keys. Only when the provider has shown every one to be gone is that written.
 func (s *Service) destroyKeys(ctx context.Context, id ErasureID, row *erasureRow) error {
-	notice := &noticeRow{Subject: row.Subject, Keys: slices.Collect(maps.Values(row.Keys)), Streams: row.covers(schema.DocumentsSlice)}
-	if err := s.tell(ctx, notice); err != nil {
+	if err := s.tell(ctx, row.notice()); err != nil {
 		return err
 	}
 	if err := s.destroy(ctx, erasureEntry(id, row)); err != nil {

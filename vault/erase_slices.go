@@ -265,7 +265,7 @@ func (s *Service) enterErasingSlices(w store.Writer, c *change, id ErasureID, ro
 
 // cutSlices ends what is read and sent of slices whose keys are to be destroyed.
 func (s *Service) cutSlices(ctx context.Context, who *person, names []string) error {
-	return s.tell(ctx, &noticeRow{
+	return s.tell(context.WithoutCancel(ctx), &noticeRow{
 		Subject: who.id, Keys: slices.Collect(maps.Values(who.row.keysOf(names))), Streams: slices.Contains(names, schema.DocumentsSlice),
 	})
 }

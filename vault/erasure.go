@@ -137,11 +137,24 @@ func (s *Service) requestedBefore(ctx context.Context, call Call, r access.Reque
 	if answer.Subject != subject {
 		return nil, s.refuse(ctx, call, r, errAnotherCall())
 	}
+	if err := s.tellOf(ctx, row); err != nil {
+		return nil, err
+	}
 	r.Subject = row.Subject.String()
 	d := deed{request: r}
 	d.entry.Objects, d.entry.Kind = row.objects(e.Object), row.Ground
 	_, err = s.act(ctx, call, func() (deed, error) { return d, nil })
 	return answer, err
+}
+
+// tellOf tells the other nodes of an erasure that another call began: it may not have come to telling them.
+func (s *Service) tellOf(ctx context.Context, row *erasureRow) error {
+	if row.State != api.ErasureRequested && row.State != api.ErasureErasing {
+		return nil // nothing holds any more, or all have heard
+	}
+	notice := row.notice()
+	notice.Streams = notice.Streams || row.State == api.ErasureRequested // the person is blocked
+	return s.tell(context.WithoutCancel(ctx), notice)
 }
 
 func (s *Service) checkErasure(req *api.ErasureRequest) error {

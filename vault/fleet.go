@@ -136,6 +136,18 @@ func (f *fleet) hold() error {
 	return nil
 }
 
+// since is hold for what was begun when there had been that many lapses: whoever lapsed meanwhile, and is one of the nodes again, may
+// not answer by what it knew before.
+func (f *fleet) since(lapses uint64) error {
+	if err := f.hold(); err != nil { // before the count: a lapse is counted before the beat that ends it
+		return err
+	}
+	if f.lapses.Load() != lapses {
+		return errLapsed
+	}
+	return nil
+}
+
 // elapsed is the time between two readings of the clock, by whichever of the monotonic and the wall clock says more: one may stand
 // still while the machine does, the other may be set back.
 func elapsed(from, to time.Time) time.Duration {
@@ -245,9 +257,9 @@ func (f *fleet) tend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.sight(now, began)
-	news := f.listen(ctx, now, began)
-	if last := f.beaten.Load(); news || last == nil || elapsed(*last, began) >= f.term/6 {
+	f.sight(now, f.service.Clock())
+	news := f.listen(now, began)
+	if last := f.beaten.Load(); news || last == nil || now.raw[f.id] == nil || elapsed(*last, began) >= f.term/6 {
 		if err := f.beat(ctx, now); err != nil {
 			return err
 		}
@@ -287,7 +299,8 @@ func (f *fleet) look(ctx context.Context) (*survey, error) {
 	return now, err
 }
 
-// sight notes since when the rows of the others have been as they are.
+// sight notes since when the rows of the others have been as they are: at is after they were read, so that whoever is stopped between
+// the two takes no old time for a new row.
 func (f *fleet) sight(now *survey, at time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -299,8 +312,9 @@ func (f *fleet) sight(now *survey, at time.Time) {
 	maps.DeleteFunc(f.seen, func(id kms.ID, _ sighting) bool { return now.raw[id] == nil })
 }
 
-// lapsed reports whether the others go on without a node, whose row is raw. Only elapsed time since this node has seen that row
-// counts, by this node's monotonic clock.
+// lapsed reports whether the others go on without a node, whose row was raw at a moment: at is before it was read, so that whoever is
+// stopped between the two takes no old row for one of now. Only elapsed time since this node has seen that row counts, by this
+// node's monotonic clock.
 func (f *fleet) lapsed(id kms.ID, raw []byte, at time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -312,7 +326,7 @@ func (f *fleet) lapsed(id kms.ID, raw []byte, at time.Time) bool {
 func (f *fleet) beat(ctx context.Context, now *survey) error {
 	s := f.service
 	began := s.Clock()
-	if f.hold() != nil {
+	if f.hold() != nil || now.raw[f.id] == nil { // the others say that it has, whatever its clocks say
 		s.forgetAll()
 	}
 	err := s.Store.Update(ctx, func(w store.Writer) error {
@@ -404,7 +418,7 @@ func (f *fleet) tidy(ctx context.Context, now *survey, at time.Time) error {
 		}
 	}
 	for id := range now.notices {
-		if when, ok := f.heard[id]; ok && at.Sub(when) >= 2*f.term {
+		if _, ok := f.heard[id]; ok && f.allHeard(now, id, at) {
 			d := &draft{}
 			d.delete(s.rows.fleetNotice(id))
 			over = append(over, d)

@@ -40,29 +40,43 @@ func (s *Service) forgetAll() {
 	s.uploads.cutAll()
 }
 
-// tell makes a notice felt here and on every other node, and returns when it is: each has carried it out, or has lapsed. It is
-// told even if the caller's context has ended. An error leaves it open which of the others have heard.
-func (s *Service) tell(ctx context.Context, n *noticeRow) error {
-	s.obey(n)
+// tell makes notices felt here and on every other node, and returns when they are: each has carried them out, or has lapsed. An error
+// leaves it open which of the others have heard.
+func (s *Service) tell(ctx context.Context, notices ...*noticeRow) error {
+	for _, n := range notices {
+		s.obey(n)
+	}
 	f := &s.fleet
-	if f.alone {
+	if f.alone || len(notices) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(store.With(context.WithoutCancel(ctx), store.Vital), 3*f.term)
+	ctx, cancel := context.WithTimeout(store.With(ctx, store.Vital), 3*f.term)
 	defer cancel()
-	notice := noticeID(id.New())
-	err := s.Store.Update(ctx, func(w store.Writer) error { return w.Set(s.rows.fleetNotice(notice), encodeRow(n)) })
+	told := make([]noticeID, len(notices))
+	for i := range told {
+		told[i] = noticeID(id.New())
+	}
+	err := s.Store.Update(ctx, func(w store.Writer) error {
+		for i, n := range notices {
+			if err := w.Set(s.rows.fleetNotice(told[i]), encodeRow(n)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("tell the other nodes: %w", err)
 	}
 	timer := time.NewTicker(f.term / 240)
 	defer timer.Stop()
 	for {
+		at := s.Clock()
 		now, err := f.look(ctx)
 		if err != nil {
 			return fmt.Errorf("hear from the other nodes: %w", err)
 		}
-		if f.allHeard(now, notice, s.Clock()) {
+		told = slices.DeleteFunc(told, func(n noticeID) bool { return f.allHeard(now, n, at) })
+		if len(told) == 0 {
 			return nil
 		}
 		select {
@@ -73,9 +87,12 @@ func (s *Service) tell(ctx context.Context, n *noticeRow) error {
 	}
 }
 
-// allHeard reports whether every other node has carried a notice out, or has lapsed. Who has joined since it was written knows of
-// nothing from before.
+// allHeard reports whether every other node has carried a notice out, or has lapsed: at is before they were looked at. The leader
+// removes a notice of which that is so. Who has joined since it was written knows of nothing from before.
 func (f *fleet) allHeard(now *survey, notice noticeID, at time.Time) bool {
+	if now.notices[notice] == nil {
+		return true
+	}
 	for id, node := range now.nodes {
 		if id != f.id && !slices.Contains(node.Heard, notice) && !f.lapsed(id, now.raw[id], at) {
 			return false
@@ -86,7 +103,7 @@ func (f *fleet) allHeard(now *survey, notice noticeID, at time.Time) bool {
 
 // listen carries out the notices that are new to this node, and reports whether there were any. It sees as well that the rules or
 // the title have changed.
-func (f *fleet) listen(ctx context.Context, now *survey, at time.Time) (news bool) {
+func (f *fleet) listen(now *survey, at time.Time) (news bool) {
 	s := f.service
 	for id, n := range now.notices {
 		if _, ok := f.heard[id]; !ok {
@@ -97,8 +114,9 @@ func (f *fleet) listen(ctx context.Context, now *survey, at time.Time) (news boo
 	}
 	maps.DeleteFunc(f.heard, func(id noticeID, _ time.Time) bool { return now.notices[id] == nil })
 	if rules := s.rulebook.current.Load(); rules != nil && !bytes.Equal(now.rules, rules.generation) {
-		if err := s.rulebook.load(ctx); err != nil {
-			s.complain(ctx, "read the rules anew", err)
+		select { // not here: it looks at every stream, and the next beat waits for this
+		case s.rulebook.stale <- struct{}{}:
+		default:
 		}
 	}
 	if news || !bytes.Equal(now.title, f.title) {

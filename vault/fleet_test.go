@@ -28,13 +28,20 @@ type link struct {
 	store.Store
 	stopped sync.RWMutex
 	asked   atomic.Int64 // Updates that were carried out
+	dead    atomic.Bool  // the node is answered nothing any more
 }
+
+// lastWord marks the context of a call whose first Update is the last thing that the node has of the store.
+type lastWord struct{}
 
 func (l *link) wait() { l.stopped.RLock(); l.stopped.RUnlock() } //nolint:staticcheck // it waits while somebody writes
 
 func (l *link) View(ctx context.Context, f func(store.Reader) error) error {
 	l.wait()
 	defer l.wait()
+	if l.dead.Load() {
+		return store.ErrUnavailable
+	}
 	return l.Store.View(ctx, f)
 }
 
@@ -42,7 +49,15 @@ func (l *link) Update(ctx context.Context, f func(store.Writer) error) error {
 	l.wait()
 	defer l.wait()
 	defer l.asked.Add(1)
-	return l.Store.Update(ctx, f)
+	if l.dead.Load() {
+		return store.ErrUnavailable
+	}
+	err := l.Store.Update(ctx, f)
+	if ctx.Value(lastWord{}) != nil {
+		l.dead.Store(true)
+		return store.ErrUnavailable
+	}
+	return err
 }
 
 // leads tells which nodes lead.

@@ -79,7 +79,7 @@ func isDated(row []byte) bool { return len(row) == 1+len(kms.ID{})+8 }
 
 // Adopt makes dated rows that other processes left ready this process's own.
 func (p *poolRows) Adopt(ctx context.Context, most int) (adopted []keyring.Dated, err error) {
-	_, left, err := p.list(ctx)
+	_, left, err := p.list(ctx, p.fleet.owners)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func (p *poolRows) Reclaim(ctx context.Context) ([]kms.ID, error) {
 	if !leads {
 		return nil, nil
 	}
-	doomed, left, err := p.list(ctx)
+	doomed, left, err := p.list(ctx, p.fleet.owners)
 	if err != nil {
 		return nil, err
 	}
@@ -156,9 +156,10 @@ func (p *poolRows) Reclaim(ctx context.Context) ([]kms.ID, error) {
 }
 
 // abandon removes the rows that other processes left ready, and lets their keys be. In a store that was copied they name keys
-// that the store which went on may have given to people since.
+// that the store which went on may have given to people since. The nodes that it names are that store's, too.
 func (p *poolRows) abandon(ctx context.Context) error {
-	_, left, err := p.list(ctx)
+	mine := func(store.Reader) (map[kms.ID]bool, error) { return map[kms.ID]bool{p.fleet.id: true}, nil }
+	_, left, err := p.list(ctx, mine)
 	if err != nil {
 		return err
 	}
@@ -185,12 +186,12 @@ func keysLeft(left []leftRow) []kms.ID {
 	return keys
 }
 
-// list tells flipped rows from those that another process left ready.
-func (p *poolRows) list(ctx context.Context) (doomed []kms.ID, left []leftRow, err error) {
+// list tells flipped rows from ready ones that are none of the owners'.
+func (p *poolRows) list(ctx context.Context, owners func(store.Reader) (map[kms.ID]bool, error)) (doomed []kms.ID, left []leftRow, err error) {
 	prefix := p.rows.key(kindPool)
 	err = p.Store.View(ctx, func(r store.Reader) error {
 		doomed, left = nil, nil
-		others, err := p.fleet.owners(r)
+		kept, err := owners(r)
 		if err != nil {
 			return err
 		}
@@ -199,7 +200,7 @@ func (p *poolRows) list(ctx context.Context) (doomed []kms.ID, left []leftRow, e
 			switch {
 			case pair.Value[0] == poolDoomed:
 				doomed = append(doomed, k)
-			case !others[kms.ID(pair.Value[1:])]:
+			case !kept[kms.ID(pair.Value[1:])]:
 				left = append(left, leftRow{k, bytes.Clone(pair.Value)})
 			}
 			return nil

@@ -56,6 +56,23 @@ type rulebook struct {
 	service *Service
 	current atomic.Pointer[rules]
 	loading sync.Mutex
+	stale   chan struct{} // holds one when another node was seen to have changed them
+}
+
+func (b *rulebook) init(s *Service) { b.service, b.stale = s, make(chan struct{}, 1) }
+
+// until reads the rules that other nodes have made, so that what they do not permit any more is not streamed on, until ctx ends.
+func (b *rulebook) until(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.stale:
+			if err := b.load(ctx); err != nil {
+				b.service.complain(ctx, "read the rules anew", err)
+			}
+		}
+	}
 }
 
 // load reads the store's generation, unless it is the current one.
@@ -160,12 +177,13 @@ func underRules[T any](ctx context.Context, s *Service, call Call, do func(Call)
 	const rounds = 4
 	var out T
 	call.bill = &bill{}
+	lapses := s.fleet.lapses.Load()
 	for range rounds {
 		call.rules = s.rulebook.current.Load()
 		var err error
 		out, err = do(call)
 		if !errors.Is(err, errRules) && !s.rulebook.behind(ctx, call.rules, err) {
-			if lapsed := s.fleet.hold(); err == nil && lapsed != nil {
+			if lapsed := s.fleet.since(lapses); err == nil && lapsed != nil {
 				var none T // the others may have gone on without this node since it was decided
 				return none, edge(lapsed)
 			}

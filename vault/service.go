@@ -181,7 +181,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s.accord.init(s)
 	s.names.init(s)
 	s.index.init(s)
-	s.rulebook.service = s
+	s.rulebook.init(s)
 	s.streams.init()
 	s.inFlight.init()
 	s.turns.init()
@@ -213,12 +213,17 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		return nil, fmt.Errorf("vault: open: %w", err)
 	}
 	if err := s.fleet.join(ctx); err != nil {
-		s.keyring.Close()
+		s.leave()
 		return nil, fmt.Errorf("vault: open: become one of the nodes: %w", err)
 	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	s.work.Go(func() { s.fleet.until(background) }) // from here on the other nodes wait for what this one hears
 	err = s.title.settle(ctx)
-	if err != nil && !errors.Is(err, kms.ErrUnavailable) && !errors.Is(err, kms.ErrClaim) {
-		s.keyring.Close()
+	if err != nil && !errors.Is(err, kms.ErrUnavailable) && !errors.Is(err, kms.ErrClaim) && !errors.Is(err, errTitleMoved) {
+		stop()
+		s.work.Wait()
+		s.leave()
 		return nil, fmt.Errorf("vault: open: %w", err)
 	}
 	if err := s.learnSaved(ctx); err != nil {
@@ -226,9 +231,9 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 		return nil, fmt.Errorf("vault: open: %w", err)
 	}
 	s.accord.open(ctx)
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s.stop = stop
-	s.work.Go(func() { s.fleet.until(background) })
+	if !s.fleet.alone {
+		s.work.Go(func() { s.rulebook.until(background) })
+	}
 	s.work.Go(func() { s.keyring.Run(background) })
 	s.work.Go(func() { s.sweepUntil(background) })
 	s.work.Go(func() { s.index.tendUntil(background) })
@@ -304,6 +309,11 @@ func (s *Service) Close() {
 	s.work.Wait()
 	s.streams.cutAll()
 	s.accord.close()
+	s.leave()
+}
+
+// leave forgets every open key, and then has the other nodes go on.
+func (s *Service) leave() {
 	s.keyring.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), leaveLimit)
 	defer cancel()

@@ -47,8 +47,7 @@ func (c *Content) Read(p []byte) (int, error) {
 // Lapsed reports whether the other nodes may have gone on without this one since the reading began: nothing of what was read then
 // may go out any more.
 func (c *Content) Lapsed() bool {
-	f := &c.service.fleet
-	return f.hold() != nil || f.lapses.Load() != c.lapses
+	return c.service.fleet.since(c.lapses) != nil
 }
 
 // Seek moves, as io.Seeker has it.

@@ -134,6 +134,12 @@ func (t *title) look(ctx context.Context) error {
 	}
 	found, err := compare(ctx, row, t.service.Place, t.service.Keys)
 	state := t.state.Load()
+	if found.standing == StandingSuperseded || errors.Is(err, kms.ErrClaim) || errors.Is(err, ErrForeignKeys) {
+		// So it looks, too, when another node has gone on between the row and the keys.
+		if err := t.unmoved(ctx, row); err != nil {
+			return err
+		}
+	}
 	switch {
 	case found.standing == StandingCopy:
 		t.set(StandingCopy, kms.Claim{})
@@ -164,6 +170,15 @@ func (t *title) look(ctx context.Context) error {
 	}
 	t.set(StandingLive, kms.Claim{Sentinel: row.Sentinel, Generation: row.Generation.generation()})
 	return nil
+}
+
+// unmoved fails with errTitleMoved when the row is another than it was.
+func (t *title) unmoved(ctx context.Context, was *titleRow) error {
+	now, err := readTitle(ctx, t.service.Store, t.service.rows)
+	if err == nil && ((now == nil) != (was == nil) || now != nil && !bytes.Equal(now.raw, was.raw)) {
+		err = errTitleMoved
+	}
+	return err
 }
 
 // goOn takes both sides to the next generation. After the key side was rolled back that is one beyond all that the store has
