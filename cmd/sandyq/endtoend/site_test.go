@@ -36,14 +36,13 @@ func newSite(t *testing.T, more string) *site {
 	s := &site{t: t, config: filepath.Join(dir, "sandyq.yaml"), dsn: pgserver.Shared(t).Database(t), keys: vaultserver.Start(t)}
 	objects := s3server.Start(t)
 	bucket := objects.Bucket(t, s3server.Locking)
+	check(t, os.Mkdir(filepath.Join(dir, "policies"), 0o700))
 	for name, text := range map[string]string{
 		"dsn": s.dsn, "access": objects.AccessKey, "secret": objects.SecretKey,
-		"all.cedar": "@id(\"all\")\npermit (principal, action, resource);",
+		"policies/all.cedar": "@id(\"all\")\npermit (principal, action, resource);",
 	} {
 		check(t, os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600))
 	}
-	check(t, os.Mkdir(filepath.Join(dir, "policies"), 0o700))
-	check(t, os.Rename(filepath.Join(dir, "all.cedar"), filepath.Join(dir, "policies", "all.cedar")))
 	in := fmt.Sprintf("endpoint: %s, bucket: %s, region: %s, path_style: true, access_key_file: access, secret_key_file: secret",
 		bucket.Endpoint, bucket.Bucket, bucket.Region)
 	check(t, os.WriteFile(s.config, fmt.Appendf(nil, `home: home
