@@ -80,7 +80,7 @@ func TestHomeThatKeepsNothing(t *testing.T) {
 	if info, err := os.Stat(c.Home); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the home: %v, %v", info, err)
 	}
-	if err := os.Chmod(c.Home, 0o777); err != nil { //nolint:gosec // that is what is to be refused
+	if err := os.Chmod(c.Home, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.ready(); err == nil {
