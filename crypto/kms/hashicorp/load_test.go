@@ -191,7 +191,11 @@ func (nothing) Reserve(context.Context, ...kms.ID) error  { return nil }
 func (nothing) Spoil(context.Context, ...kms.ID) error    { return nil }
 func (nothing) Reclaim(context.Context) ([]kms.ID, error) { return nil, nil }
 func (nothing) Forget(context.Context, ...kms.ID) error   { return nil }
-func (nothing) claim() (claim kms.Claim, live bool)       { return kms.Claim{}, true }
+
+func (nothing) Date(context.Context, time.Time, ...kms.ID) error    { return nil }
+func (nothing) Adopt(context.Context, int) ([]keyring.Dated, error) { return nil, nil }
+
+func (nothing) claim() (claim kms.Claim, live bool) { return kms.Claim{}, true }
 
 // TestColdPeopleShareTransitCalls opens the keys of 64 people that nobody has opened yet, all at once, and looks their
 // identifiers up. Transit does not batch by itself; the keyring gathers what comes while calls are out.
