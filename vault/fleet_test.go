@@ -67,6 +67,9 @@ type leads struct {
 	count atomic.Int64
 }
 
+// NoBasis is heard from many goroutines at once here, and not counted.
+func (*leads) NoBasis() {}
+
 func (l *leads) Nodes(count int, mine bool) { l.count.Store(int64(count)); l.mine.Store(mine) }
 
 // node is one of several on one store.
