@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/crypto/kms"
@@ -61,7 +62,7 @@ func (s *Service) certificate(ctx context.Context, call Call, erasure string) (*
 	if _, err := s.act(ctx, call, func() (deed, error) { return d, nil }); err != nil {
 		return nil, err
 	}
-	document, err := s.certify(store.With(ctx, store.Vital), id)
+	document, err := s.issued(store.With(ctx, store.Vital), id)
 	if err != nil {
 		return nil, logFault(err)
 	}
@@ -70,6 +71,26 @@ func (s *Service) certificate(ctx context.Context, call Call, erasure string) (*
 		return nil, err
 	}
 	return &IssuedCertificate{document, v}, nil
+}
+
+// errElsewhere tells that the node that leads is to issue a certificate.
+var errElsewhere = errors.New("the leading node issues the certificate")
+
+// issued is certify, which on a node that does not lead waits a while for the one that does.
+func (s *Service) issued(ctx context.Context, id ErasureID) ([]byte, error) {
+	const tries, pause = 50, 100 * time.Millisecond
+	for range tries {
+		document, err := s.certify(ctx, id)
+		if !errors.Is(err, errElsewhere) {
+			return document, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+	return nil, errElsewhere
 }
 
 // knownWhole reports whether the certificate tells the system that asked for the erasure nothing that is not its own. Of an erasure
@@ -134,9 +155,13 @@ func (s *Service) certify(ctx context.Context, id ErasureID) ([]byte, error) {
 		return nil, errors.New("the entries of the erasure are not known")
 	}
 	now := was
-	if s.signs() {
+	ctx, leads := s.fleet.lead(ctx) // it alone extends the log and signs
+	switch {
+	case leads && s.signs():
 		now, err = s.completed(ctx, id, row, was)
-	} else if was == nil {
+	case was == nil && s.signs():
+		return nil, errElsewhere
+	case was == nil:
 		return nil, fault.New(fault.Unavailable, "the certificate is not issued yet, and this is not known to be the live vault")
 	}
 	if err != nil || bytes.Equal(now, was) {

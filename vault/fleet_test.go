@@ -143,6 +143,9 @@ func TestNodesAreOneVault(t *testing.T) {
 		eventually(t, "it is erased, whoever was asked", func() bool {
 			return must[*api.Erasure](t)(all[(i+1)%3].Erasure(ctx, shop, erasure.Erasure)).State == api.ErasureErased
 		})
+		if _, err := all[(i+2)%3].Certificate(ctx, shop, erasure.Erasure); err != nil {
+			t.Errorf("node %d gives no certificate: %v", (i+2)%3, err)
+		}
 	}
 	for _, who := range people[6:] {
 		wantText(t, detokenize(t, all[1].Vault, shop, api.Plain, who.Tokens["given_name"].Items[0])[0].Value, "Айгүл")

@@ -226,6 +226,8 @@ func logFault(err error) error {
 		return fault.New(fault.NotFound, "the log has no such tile")
 	case errors.Is(err, kms.ErrUnavailable):
 		return fault.New(fault.Unavailable, "the key provider is away")
+	case errors.Is(err, errMoving), errors.Is(err, errElsewhere):
+		return &fault.Error{Code: fault.Unavailable, Detail: "the certificate is being issued: ask again", RetryAfter: time.Second}
 	}
 	return fmt.Errorf("the transparency log: %w", err)
 }
