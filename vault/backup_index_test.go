@@ -109,13 +109,16 @@ func TestABackupOfHalfARotation(t *testing.T) {
 	live()
 	part.held.Store(false)
 	// The restored one has ended that rotation, and the key of the epoch before with it: this one finds that out.
+	registeredOnce(t, v, shop, items[0], subjects[0])
 	whole(t, v, root)
 	t.Run("after its end", back)
 	live()
+	registeredOnce(t, v, shop, items[0], subjects[0]) // whoever asks finds out
 	whole(t, v, root)
 	rotated(t, v, root)
 	t.Run("after the end of another", back)
 	live()
+	registeredOnce(t, v, shop, items[0], subjects[0]) // whoever asks finds out
 	whole(t, v, root)
 	for n := 0; n < people; n += 53 {
 		finds(t, v, shop, "iin", benchIIN(n), subjects[n])

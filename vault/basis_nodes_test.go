@@ -186,7 +186,7 @@ func (r nodeReader) Get(keys ...[]byte) ([][]byte, error) { return r.Reader.Get(
 
 func (r nodeReader) Scan(prefix, after []byte, limit int) ([]store.Pair, error) {
 	pairs, err := r.Reader.Scan(prefix, after, limit)
-	if kindOf(prefix) == 'q' {
+	if len(prefix) > 0 && kindOf(prefix) == 'q' {
 		pairs = slices.DeleteFunc(pairs, func(p store.Pair) bool { _, mine := r.mine.Load(string(p.Key)); return !mine })
 	}
 	return pairs, err

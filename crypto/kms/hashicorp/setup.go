@@ -214,7 +214,15 @@ func (s *setup) approle(ctx context.Context) error {
 		was = []string{got.Type}
 	}
 	step := Step{What: "login method approle", Path: "sys/auth/approle"}
-	err = s.change(step, was, []string{"approle"}, func() error { return s.write(ctx, step.Path, mount{Type: "approle"}, nil) })
+	err = s.change(step, was, []string{"approle"}, func() error {
+		err := s.write(ctx, step.Path, mount{Type: "approle"}, nil)
+		if errors.Is(err, errRefused) { // somebody else may have enabled it meanwhile
+			if there, lost := s.mounted(ctx, "sys/auth"); lost == nil && there["approle/"].Type == "approle" {
+				return nil
+			}
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("enable AppRole: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -18,13 +19,25 @@ import (
 // copyDir copies the files of a store as they are, as a backup of a running one would, holes left out.
 func copyDir(t *testing.T, from string) string {
 	t.Helper()
-	to := t.TempDir()
+	for {
+		if to := t.TempDir(); tryCopy(t, from, to) {
+			return to
+		}
+	}
+}
+
+// tryCopy copies the files of a folder, which is in use; false when one was compacted away meanwhile.
+func tryCopy(t *testing.T, from, to string) bool {
+	t.Helper()
 	entries, err := os.ReadDir(from)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
 		b, err := os.ReadFile(filepath.Join(from, e.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +47,7 @@ func copyDir(t *testing.T, from string) string {
 			t.Fatal(err)
 		}
 	}
-	return to
+	return true
 }
 
 // crashed returns the folder of a store that was not closed, with tables and a log, and how many keys it has.
