@@ -23,8 +23,8 @@ import (
 	"github.com/sandyq/sandyq/vault/backup"
 	"github.com/sandyq/sandyq/vault/blob/file"
 	"github.com/sandyq/sandyq/vault/fault"
-	ledgerfile "github.com/sandyq/sandyq/vault/ledger/file"
 	"github.com/sandyq/sandyq/vault/ledger"
+	ledgerfile "github.com/sandyq/sandyq/vault/ledger/file"
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/vaulttest"
 )
