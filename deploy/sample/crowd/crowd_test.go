@@ -34,7 +34,7 @@ func TestNobodyIsDrawnTwice(t *testing.T) {
 
 func wellFormed(number string) bool {
 	digit, ok := iin.CheckDigit(number[:11])
-	return ok && byte(digit) == number[11]
+	return ok && digit == number[11]
 }
 
 // TestASeedIsACrowd: the same people in the same order, and others from another seed.
