@@ -2,6 +2,8 @@ package endtoend
 
 import (
 	"context"
+	cryptorand "crypto/rand"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -19,6 +21,8 @@ import (
 	sample "github.com/sandyq/sandyq/deploy/sample/crowd"
 	"github.com/sandyq/sandyq/deploy/sample/person"
 	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/client"
+	"github.com/sandyq/sandyq/vault/fault"
 )
 
 // town is a vault in which people of a crowd are registered, with five values each and keys in a local keyring.
@@ -87,7 +91,7 @@ func (w *town) settle(t *testing.T, people int, tell func(there int)) {
 	}
 }
 
-// register makes one call, and notes one token of each person, of one field after another.
+// register registers people, and notes one token of each, of one field after another.
 func (w *town) register(ctx context.Context, people []person.Person, into []inhabitant) error {
 	req := &api.TokenizeRequest{Purpose: "registration"}
 	for _, p := range people {
@@ -96,6 +100,17 @@ func (w *town) register(ctx context.Context, people []person.Person, into []inha
 			"phone": api.One(api.Text(p.Phones[0])), "document_number": api.One(api.Text(p.DocumentNumber)),
 		}})
 	}
+	key := cryptorand.Text()
+	for patience := time.Now().Add(time.Minute); ; time.Sleep(time.Second) {
+		err := w.send(client.WithKey(ctx, key), req, into)
+		if !errors.Is(err, fault.Unavailable) || time.Now().After(patience) {
+			return err
+		}
+	}
+}
+
+// send makes the call once. Keys may be out of reach for a moment, on a disk that is busy.
+func (w *town) send(ctx context.Context, req *api.TokenizeRequest, into []inhabitant) error {
 	resp, err := w.Tokenize(ctx, req)
 	if err != nil {
 		return err
