@@ -3,12 +3,11 @@ package main
 import (
 	"testing"
 
-	"github.com/sandyq/sandyq/deploy/sample/crowd"
 	"github.com/sandyq/sandyq/vault/mrz"
 )
 
 func TestZonesOfTheHolders(t *testing.T) {
-	holders, err := drawHolders(crowd.New(seed))
+	holders, err := newCrowd(seed).holders()
 	if err != nil {
 		t.Fatal(err)
 	}

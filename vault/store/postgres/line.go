@@ -146,18 +146,20 @@ func pairOf(row [][]byte) store.Pair {
 	return store.Pair{Key: both[:n:n], Value: both[n:]}
 }
 
-// ask sends queries and reads what the last of them selects.
-func (l *line) ask(queries ...query) (pairs []store.Pair, err error) {
+// ask sends queries and reads what each of them selects.
+func (l *line) ask(queries []query) ([][]store.Pair, error) {
 	defer l.limit(statementLimit)()
 	if err := l.send(queries, false); err != nil {
 		return nil, l.said(err)
 	}
-	for range queries {
-		if pairs, _, err = l.answer(); err != nil {
+	answers := make([][]store.Pair, len(queries))
+	for i := range queries {
+		var err error
+		if answers[i], _, err = l.answer(); err != nil {
 			return nil, l.said(err)
 		}
 	}
-	return pairs, nil
+	return answers, nil
 }
 
 // finish sends the last queries of the transaction and reads how the very last went. Once that is there, what happens to the connection

@@ -3,14 +3,20 @@
 //
 // # Model
 //
-// An Update is one SERIALIZABLE transaction. It begins with the first read, in the same round trip; what f writes is kept in
+// An Update is a SERIALIZABLE transaction, or a part of one. It begins with the first read, in the same round trip; what f writes is kept in
 // memory, where f reads it back, and goes out with COMMIT in one more. So an Update that reads once and writes takes two round
 // trips, however much it writes, and one that only writes takes one. A transaction that the server refuses as part of a
 // conflict is run again, f included, after a short random wait; one that has met conflicts several times waits for the others
 // of this process that have, so that they do not keep aborting each other.
 //
+// Small Updates that come while others are under way share a transaction, its round trips and its COMMIT: a group. Each f reads the state
+// before the group, in the goroutine of its caller, and the members take effect in the order of their coming, so one that has read what an
+// earlier one writes is left out. Whatever does not go well in a group (that, a conflict with others, a server that is away) is no
+// member's outcome: they run again, each in a transaction of its own.
+//
 // A View is one REPEATABLE READ transaction, a pipeline without BEGIN that ends with its Sync: a snapshot of what was committed, in the order of commits, and so of
-// every Update acknowledged before. It takes no locks, never conflicts and never waits. Because it takes no part in the
+// every Update acknowledged before. It takes no locks, never conflicts and never waits. Small Views that come at about the same time share a
+// snapshot, which is taken after all of them were called. Because a View takes no part in the
 // detection of conflicts, it may be a state between two Updates whose serial order is the other one (the later to commit had
 // not seen what the earlier wrote): decide in an Update what must hold with what others write.
 //
@@ -19,8 +25,9 @@
 //   - nil is durable: the server flushed it, and every standby that it waits for. Open and a watch refuse a server whose
 //     settings do not promise that; a COMMIT that is answered with a warning (a wait for a standby that was cancelled) is not
 //     taken for one.
-//   - COMMIT is sent once. When its answer is lost the outcome is unknown, and Update says so instead of trying again. Whatever
-//     fails before COMMIT is sent has written nothing, and is tried again on another connection for as long as Patience.
+//   - COMMIT is sent once. When its answer is lost the outcome is unknown, and Update says so instead of trying again; of a group, to each who
+//     wrote. Whatever fails before COMMIT is sent has written nothing, and is tried again on another connection for as long as Patience.
+//   - What an Update writes goes out only together with the check of all that it has read.
 //   - An error of f is returned only once the server has agreed that what f read was one state in the serial order.
 //   - A context that ends stops an Update between its statements, never in COMMIT: its error means that nothing was written.
 //   - All connections lead to the primary of one cluster. A standby is refused; so is another cluster, which stops the store. Once a
@@ -51,6 +58,8 @@ type Store struct {
 	opt    Options
 	log    *slog.Logger
 	lane   chan struct{} // holds the one Update that runs after many conflicts
+
+	updates, views groups
 
 	mu      sync.Mutex // guards closed, and running against its Wait
 	closed  bool
@@ -106,6 +115,11 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	if err := migrate(ctx, conn.Conn(), !s.opt.NoMigrate); err != nil {
 		return err
 	}
+	s.views = groups{store: s, keys: groupMembers * memberKeys}
+	s.updates = groups{store: s, writes: true}
+	if s.updates.keys, err = lockable(ctx, conn.Conn()); err != nil {
+		return err
+	}
 	s.server, err = identify(ctx, conn.Conn(), config.ConnConfig)
 	return err
 }
@@ -121,7 +135,7 @@ func (s *Store) View(ctx context.Context, f func(store.Reader) error) error {
 	defer s.running.Done()
 	patience, cancel := context.WithTimeout(ctx, s.opt.Patience)
 	defer cancel()
-	t := &tx{s: s, ctx: ctx, patience: patience}
+	t := s.views.member(ctx, &tx{s: s, ctx: ctx, patience: patience})
 	defer t.end()
 	return f(&reader{tx: t})
 }
@@ -137,7 +151,13 @@ func (s *Store) Update(ctx context.Context, f func(store.Writer) error) error {
 		return err
 	}
 	defer s.running.Done()
-	return s.insist(ctx, func() (verdict, error) { return s.attempt(ctx, f) })
+	return s.insist(ctx, func(n int) (verdict, error) {
+		t := &tx{s: s, ctx: ctx, writes: true}
+		if n > 1 {
+			return attempt(t, f)
+		}
+		return attempt(s.updates.member(ctx, t), f)
+	})
 }
 
 // enter lets a call in, unless the store is closed or has failed. The caller leaves by running.Done.

@@ -10,7 +10,7 @@ import (
 
 // reader is the store.Reader of one transaction, over what it has written.
 type reader struct {
-	tx   *tx
+	tx   transaction
 	over *overlay.Overlay // nil for a View
 }
 
@@ -33,12 +33,8 @@ func (r *reader) Get(keys ...[]byte) ([][]byte, error) {
 	}
 	var pairs []store.Pair
 	var err error
-	switch len(ask) {
-	case 0:
-	case 1:
-		pairs, err = r.tx.query(selectOne, ask[0])
-	default:
-		pairs, err = r.tx.query(selectMany, byteas(ask))
+	if len(ask) > 0 {
+		pairs, err = r.tx.get(ask)
 	}
 	for _, p := range pairs {
 		for _, i := range waiting[string(p.Key)] {
@@ -81,13 +77,7 @@ func (r *reader) Scan(prefix, after []byte, limit int) ([]store.Pair, error) {
 			rows++
 		}
 	}
-	var pairs []store.Pair
-	var err error
-	if end := successor(prefix); end == nil {
-		pairs, err = r.tx.query(selectFrom, from, bigint(rows))
-	} else {
-		pairs, err = r.tx.query(selectRange, from, end, bigint(rows))
-	}
+	pairs, err := r.tx.scan(from, successor(prefix), rows)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ type verdict int
 
 const (
 	final    verdict = iota // nothing: it is answered
+	apart                   // nothing was written, and it was in a group: run it again by itself
 	conflict                // nothing was written, and others were in the way: run it again
 	lost                    // nothing was written, and the server is away or another: run it again on a new connection
 )
@@ -75,13 +76,16 @@ const (
 )
 
 // insist runs attempt until it is answered, or until Patience or ctx end.
-func (s *Store) insist(ctx context.Context, attempt func() (verdict, error)) error {
+func (s *Store) insist(ctx context.Context, attempt func(n int) (verdict, error)) error {
 	patience, cancel := context.WithTimeout(ctx, s.opt.Patience)
 	defer cancel()
 	for n := 1; ; n++ {
-		v, err := s.inLane(patience, n > crowded, attempt)
-		if v == final {
+		v, err := s.inLane(patience, n > crowded, func() (verdict, error) { return attempt(n) })
+		switch v {
+		case final:
 			return err
+		case apart:
+			continue
 		}
 		if failed := s.Err(); failed != nil {
 			return failed
@@ -125,14 +129,13 @@ func pause(ctx context.Context, v verdict, n int) bool {
 }
 
 // attempt runs f once in a transaction, which it commits or drops.
-func (s *Store) attempt(ctx context.Context, f func(store.Writer) error) (verdict, error) {
-	t := &tx{s: s, ctx: ctx, writes: true}
+func attempt(t transaction, f func(store.Writer) error) (verdict, error) {
 	defer t.end() // also when f panics
 	w := &writer{reader: reader{tx: t}}
 	w.over = &w.own
 	refused := f(w)
-	if t.err != nil {
-		return t.verdict, t.err // whatever f made of it
+	if v, err := t.failure(); err != nil {
+		return v, err // whatever f made of it
 	}
 	if refused == nil {
 		refused = w.own.Err()
@@ -141,9 +144,7 @@ func (s *Store) attempt(ctx context.Context, f func(store.Writer) error) (verdic
 	if refused != nil {
 		writes = nil
 	}
-	v, err := t.commit(writes)
-	t.verdict = v
-	if err != nil {
+	if v, err := t.commit(writes); err != nil {
 		return v, err
 	}
 	return final, refused

@@ -158,6 +158,21 @@ func systemIdentifier(ctx context.Context, conn *pgx.Conn) (system string, err e
 	return system, nil
 }
 
+// rowLocks is how many rows of a table a SERIALIZABLE transaction may read before the server locks the whole table instead.
+const rowLocks = `select case when r < 0 then t / -r else r end
+	from (select current_setting('max_pred_locks_per_relation')::int r, current_setting('max_pred_locks_per_transaction')::int t) s`
+
+// lockable asks for that. What is not PostgreSQL itself is taken for one with PostgreSQL's defaults.
+func lockable(ctx context.Context, conn *pgx.Conn) (rows int, err error) {
+	if !isPostgres(conn) {
+		return 32, nil
+	}
+	if err = conn.QueryRow(ctx, rowLocks).Scan(&rows); err != nil {
+		return 0, fmt.Errorf("postgres: asking how many rows are locked one by one: %w", err)
+	}
+	return rows, nil
+}
+
 // identify learns which database a connection leads to.
 func identify(ctx context.Context, conn *pgx.Conn, config *pgx.ConnConfig) (server, error) {
 	of := server{system: "not PostgreSQL"}

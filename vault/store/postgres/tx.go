@@ -11,7 +11,16 @@ import (
 	"github.com/sandyq/sandyq/vault/store/overlay"
 )
 
-// tx is one transaction, on a connection of its own from its first statement on. It is used by one goroutine.
+// transaction is what an attempt at an Update runs in: one of its own, or its part in that of a group. After a failure nothing works.
+type transaction interface {
+	get(keys [][]byte) ([]store.Pair, error) // the rows that there are, in any order
+	scan(from, end []byte, limit int) ([]store.Pair, error)
+	failure() (verdict, error) // the first; nil while all went well
+	commit(writes []overlay.Entry) (verdict, error)
+	end() // drops what was not committed
+}
+
+// tx is one transaction of the server, on a connection of its own from its first statement on. It is used by one goroutine.
 type tx struct {
 	s        *Store
 	ctx      context.Context // of the caller: looked at between statements, so that a connection outlives it
@@ -25,16 +34,48 @@ type tx struct {
 	err     error // the first failure: nothing works afterwards
 }
 
-// query runs a statement that selects pairs; the first one begins the transaction in the same round trip.
-func (t *tx) query(statement statement, arguments ...[]byte) ([]store.Pair, error) {
+// getting selects the rows of keys.
+func getting(keys [][]byte) query {
+	if len(keys) == 1 {
+		return query{selectOne, keys}
+	}
+	return query{selectMany, [][]byte{byteas(keys)}}
+}
+
+// scanning selects up to limit rows from a key on, and before end unless that is nil.
+func scanning(from, end []byte, limit int) query {
+	if end == nil {
+		return query{selectFrom, [][]byte{from, bigint(limit)}}
+	}
+	return query{selectRange, [][]byte{from, end, bigint(limit)}}
+}
+
+func (t *tx) get(keys [][]byte) ([]store.Pair, error) { return t.one(getting(keys)) }
+
+func (t *tx) scan(from, end []byte, limit int) ([]store.Pair, error) {
+	return t.one(scanning(from, end, limit))
+}
+
+func (t *tx) one(q query) ([]store.Pair, error) {
+	answers, err := t.query(q)
+	if err != nil {
+		return nil, err
+	}
+	return answers[0], nil
+}
+
+func (t *tx) failure() (verdict, error) { return t.verdict, t.err }
+
+// query runs statements that select pairs; the first ones begin the transaction in the same round trip.
+func (t *tx) query(queries ...query) ([][]store.Pair, error) {
 	for n := 1; t.err == nil; n++ {
 		if t.err = t.ctx.Err(); t.err != nil {
 			break
 		}
 		first := t.line == nil
-		pairs, err := t.try(query{statement, arguments})
+		answers, err := t.try(queries)
 		if err == nil {
-			return pairs, nil
+			return answers, nil
 		}
 		v, err := judge(err, false)
 		if first && v == lost && t.patience != nil && t.s.Err() == nil && pause(t.patience, v, n) {
@@ -47,14 +88,19 @@ func (t *tx) query(statement statement, arguments ...[]byte) ([]store.Pair, erro
 	return nil, t.err
 }
 
-func (t *tx) try(q query) ([]store.Pair, error) {
+func (t *tx) try(queries []query) ([][]store.Pair, error) {
 	if t.line != nil {
-		return t.line.ask(q)
+		return t.line.ask(queries)
 	}
 	if err := t.open(); err != nil {
 		return nil, err
 	}
-	return t.line.ask(t.after(q)...)
+	all := t.after(queries...)
+	answers, err := t.line.ask(all)
+	if err != nil {
+		return nil, err
+	}
+	return answers[len(all)-len(queries):], nil
 }
 
 // after is what a transaction that has not begun sends before its first query, and that.
@@ -83,7 +129,8 @@ func (t *tx) open() (err error) {
 }
 
 // commit writes and commits. Without writes it asks whether what was read was one state in the serial order.
-func (t *tx) commit(writes []overlay.Entry) (verdict, error) {
+func (t *tx) commit(writes []overlay.Entry) (v verdict, err error) {
+	defer func() { t.verdict = v }()
 	if t.line == nil && len(writes) == 0 {
 		return final, nil
 	}

@@ -1,0 +1,312 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/sandyq/sandyq/vault/store"
+	"github.com/sandyq/sandyq/vault/store/overlay"
+)
+
+// Limits of groups.
+const (
+	groupsAtOnce = 2         // more than one, so that a connection that hangs does not hold up all
+	groupMembers = 64        // in a group
+	groupBytes   = 512 << 10 // that Updates of a group write: a long COMMIT would hold up those beside it
+)
+
+// groups has small Updates that come at about the same time share a transaction, or small Views a snapshot: one statement reads for
+// all, and of Updates one writes, and one COMMIT answers. Nobody waits for others to come. Who finds a group free to begin begins one;
+// who does not is gathered into the next.
+//
+// Members take effect in the order of their coming. Each f reads the state before the group: so an Update that has read what one
+// before it writes does not count, and runs again in a transaction of its own. So do all when the group's is known to have written
+// nothing. What is wrong with one is thus settled by its own transaction, and only the lost answer to a COMMIT is that of all who wrote.
+type groups struct {
+	store  *Store
+	writes bool // of Updates
+	keys   int  // that a group of Updates reads: what the server locks one by one
+
+	mu       sync.Mutex // guards the stages and the places of members, too
+	waiting  []*member  // for a group to begin
+	underWay int        // groups that keep others from beginning: of Updates until they have ended, of Views until they have read once
+}
+
+// reach notes that a member has come to a stage. One that is in no group waits for one, and begins it if that is free.
+func (g *groups) reach(m *member, at stage) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if m.stage == running {
+		m.group.rest(at == waiting)
+	}
+	m.stage = at
+	if m.group != nil {
+		return
+	}
+	g.waiting = append(g.waiting, m)
+	if g.underWay < groupsAtOnce {
+		g.underWay++
+		g.next()
+	}
+}
+
+// leave takes a member out of its group, or from among those who wait for one, and reports that; not when what it writes is on the way, or it
+// has its outcome.
+func (g *groups) leave(m *member) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if m.stage == counted || m.stage == settled {
+		return false
+	}
+	if m.stage == running {
+		m.group.rest(false)
+	}
+	m.stage = gone
+	return true
+}
+
+// forgo takes a member from among those who wait for a group to begin.
+func (g *groups) forgo(m *member) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if m.group != nil {
+		return false
+	}
+	m.stage = gone
+	return true
+}
+
+// over reports whether a member that has left was the last of its group.
+func (g *groups) over(m *member) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return m.group != nil && !slices.ContainsFunc(m.group.members, func(m *member) bool { return m.stage != gone })
+}
+
+// next begins the next group, if anybody waits for it. The lock is held.
+func (g *groups) next() {
+	o := &group{groups: g, changed: make(chan struct{}, 1), over: make(chan struct{})}
+	asked := map[string]bool{}
+	for len(g.waiting) > 0 {
+		m := g.waiting[0]
+		if m.stage != gone && !o.admit(m, asked) {
+			break
+		}
+		g.waiting[0], g.waiting = nil, g.waiting[1:]
+	}
+	if len(o.members) == 0 {
+		g.waiting = nil
+		g.underWay--
+		return
+	}
+	g.store.running.Go(o.carryOut) // for which Close waits; it does not yet, as a member is running
+}
+
+// group is some Updates in one transaction, or some Views of one snapshot.
+type group struct {
+	groups  *groups
+	members []*member     // in the order in which they take effect
+	changed chan struct{} // one token: a member asks, or no f runs any more
+	over    chan struct{} // closed when the connection is given back
+	busy    int           // members whose f runs; guarded by groups.mu
+}
+
+// admit takes a member in, if there is room. The lock is held.
+func (o *group) admit(m *member, asked map[string]bool) bool {
+	fresh := 0
+	for _, key := range m.asks.keys {
+		if !asked[string(key)] {
+			fresh++
+		}
+	}
+	if n := len(o.members); n == groupMembers || n > 0 && len(asked)+fresh > o.groups.keys {
+		return false
+	}
+	for _, key := range m.asks.keys {
+		asked[string(key)] = true
+	}
+	m.group = o
+	o.members = append(o.members, m)
+	return true
+}
+
+// carryOut answers what the members ask until they have ended, and, if they are Updates, writes and commits. The connection is free
+// before anybody gets an outcome.
+func (o *group) carryOut() {
+	g := o.groups
+	t := &tx{s: g.store, ctx: context.Background(), writes: g.writes}
+	if !g.writes {
+		patience, cancel := context.WithTimeout(t.ctx, g.store.opt.Patience)
+		defer cancel()
+		t.patience = patience
+	}
+	holds := true // others from beginning
+	for asking := o.asking(); len(asking) > 0; asking = o.asking() {
+		if err := o.answer(t, asking); err != nil {
+			o.settle(t.failure())
+		}
+		if holds && !g.writes {
+			holds = false
+			o.pass()
+		}
+	}
+	v, err := t.failure()
+	if err == nil && g.writes {
+		v, err = t.commit(o.gather())
+	}
+	t.end()
+	close(o.over)
+	o.settle(v, err)
+	if holds {
+		o.pass()
+	}
+}
+
+// pass lets another group begin.
+func (o *group) pass() {
+	o.groups.mu.Lock()
+	defer o.groups.mu.Unlock()
+	o.groups.next()
+}
+
+// asking waits until members ask, and returns them; none once all have ended. It gives those who are about to ask, too, the time for that.
+func (o *group) asking() (all []*member) {
+	for {
+		before := len(all)
+		var busy int
+		all, busy = o.look()
+		switch {
+		case busy == 0:
+			return all
+		case len(all) == 0:
+			<-o.changed
+		case len(all) == before:
+			return all
+		default:
+			runtime.Gosched()
+		}
+	}
+}
+
+func (o *group) look() (asking []*member, busy int) {
+	o.groups.mu.Lock()
+	defer o.groups.mu.Unlock()
+	for _, m := range o.members {
+		if m.stage == waiting {
+			asking = append(asking, m)
+		}
+	}
+	return asking, o.busy
+}
+
+// answer reads for those who ask, in one round trip, and lets them go on.
+func (o *group) answer(t *tx, asking []*member) error {
+	var keys [][]byte
+	rows := map[string][]byte{}
+	for _, m := range asking {
+		for _, key := range m.asks.keys {
+			if _, ok := rows[string(key)]; !ok {
+				rows[string(key)] = nil
+				keys = append(keys, key)
+			}
+		}
+	}
+	var queries []query
+	if len(keys) > 0 {
+		queries = append(queries, getting(keys))
+	}
+	for _, m := range asking {
+		if m.asks.scan {
+			queries = append(queries, scanning(m.asks.from, m.asks.end, m.asks.limit))
+		}
+	}
+	answers, err := t.query(queries...)
+	if err != nil {
+		return err
+	}
+	if len(keys) > 0 {
+		for _, p := range answers[0] {
+			rows[string(p.Key)] = p.Value
+		}
+		answers = answers[1:]
+	}
+	o.groups.mu.Lock()
+	defer o.groups.mu.Unlock()
+	for _, m := range asking {
+		var pairs []store.Pair
+		if m.asks.scan {
+			pairs, answers = answers[0], answers[1:]
+		}
+		if m.stage == waiting {
+			m.stage, m.rows, m.pairs = running, rows, pairs
+			o.busy++
+			m.told <- struct{}{}
+		}
+	}
+	return nil
+}
+
+// rest notes that a member's f waits, or has ended. The lock is held.
+func (o *group) rest(asks bool) {
+	if o.busy--; o.busy == 0 || asks {
+		select {
+		case o.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// gather puts together what the members write, in the order of the keys, as far as they have read what those before them left as it was.
+func (o *group) gather() []overlay.Entry {
+	o.groups.mu.Lock()
+	defer o.groups.mu.Unlock()
+	at := map[string]int{} // places in all
+	var all []overlay.Entry
+	size := 0
+	for _, m := range o.members {
+		if m.stage != ended {
+			continue
+		}
+		switch {
+		case slices.ContainsFunc(m.read, func(key []byte) bool { _, written := at[string(key)]; return written }):
+			m.settle(conflict, fmt.Errorf("%w: another has written first", store.ErrUnavailable))
+			continue
+		case size > 0 && size+m.size() > groupBytes:
+			m.settle(apart, errApart)
+			continue
+		}
+		m.stage = counted
+		size += m.size()
+		for _, e := range m.writes {
+			if i, ok := at[string(e.Key)]; ok {
+				all[i] = e
+				continue
+			}
+			at[string(e.Key)] = len(all)
+			all = append(all, e)
+		}
+	}
+	slices.SortFunc(all, func(a, b overlay.Entry) int { return bytes.Compare(a.Key, b.Key) })
+	return all
+}
+
+// settle answers whoever still waits for the transaction. When that is known to have written nothing, it is nobody's outcome.
+func (o *group) settle(v verdict, err error) {
+	o.groups.mu.Lock()
+	defer o.groups.mu.Unlock()
+	unknown := v == final && errors.Is(err, store.ErrUnavailable)
+	for _, m := range o.members {
+		switch {
+		case m.stage != waiting && m.stage != ended && m.stage != counted:
+		case o.groups.writes && v == final && err != nil && !(unknown && len(m.writes) > 0):
+			m.settle(apart, err)
+		default:
+			m.settle(v, err)
+		}
+	}
+}
