@@ -3,6 +3,7 @@ package vault_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,6 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/sandyq/sandyq/crypto/kms/local"
+	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/store/postgres/pgserver"
 	"github.com/sandyq/sandyq/vault/vaulttest"
@@ -23,7 +26,7 @@ func BenchmarkDetokenizeBesidePgbench(b *testing.B) {
 	if os.Getenv(vaulttest.StoreVariable) != "postgres" {
 		b.Skip("runs with " + vaulttest.StoreVariable + "=postgres")
 	}
-	v := vaulttest.New(b)
+	v := vaulttest.New(b, asServed())
 	shop := app(v)
 	tokens := people(b, v, shop, 2000)
 	server := pgserver.Shared(b)
@@ -46,6 +49,57 @@ func BenchmarkDetokenizeBesidePgbench(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// asServed has the background do what it does by default outside tests.
+func asServed() vaulttest.Option {
+	return vaulttest.With(func(o *vault.Options) { o.SweepEvery, o.LogEvery = 0, 0 })
+}
+
+// BenchmarkDetokenizeOnTwoNodes reports detokenize calls a second of 64 clients on PostgreSQL, all at one node, and at two by turns, and
+// the ratio. Both nodes are in this process and share its processors with each other and the server; rounds of one and of two alternate:
+// SANDYQ_TEST_STORE=postgres go test -run '^$' -bench TwoNodes -benchtime 20x ./vault
+func BenchmarkDetokenizeOnTwoNodes(b *testing.B) {
+	if os.Getenv(vaulttest.StoreVariable) != "postgres" {
+		b.Skip("runs with " + vaulttest.StoreVariable + "=postgres")
+	}
+	home := b.TempDir()
+	keys := must[*local.Keyring](b)(vaulttest.Keyring(filepath.Join(home, "keyring")))
+	b.Cleanup(func() { keys.Close() })
+	var all []*vaulttest.Vault
+	for _, name := range []string{"a", "b"} {
+		all = append(all, vaulttest.At(b, home, asServed(), vaulttest.With(func(o *vault.Options) {
+			o.Keys, o.Nodes = keys, &vault.Nodes{Name: name}
+		})))
+	}
+	shop := app(all[0])
+	tokens := people(b, all[0], shop, 2000)
+	const clients, calls = 64, 50 // of each client, in each round
+	round := func(count int) time.Duration {
+		began := time.Now()
+		inTurns(clients, calls, func(n int) {
+			if r := detokenize(b, all[n/calls%count], shop, api.Plain, tokens[n*7%len(tokens)])[0]; r.Error != nil {
+				b.Errorf("%+v", r.Error)
+			}
+		})
+		return time.Since(began)
+	}
+	round(2) // opens keys and connections
+	var one, two time.Duration
+	b.ResetTimer()
+	for n := range b.N {
+		if n%2 == 0 { // so that neither is always the first
+			one += round(1)
+			two += round(2)
+		} else {
+			two += round(2)
+			one += round(1)
+		}
+	}
+	b.ReportMetric(float64(b.N*clients*calls)/one.Seconds(), "one-node/s")
+	b.ReportMetric(float64(b.N*clients*calls)/two.Seconds(), "two-nodes/s")
+	b.ReportMetric(one.Seconds()/two.Seconds(), "two-of-one")
+	b.ReportMetric(0, "ns/op")
 }
 
 // measure gives the time that f takes, and the processor time, of this process and of the server.
