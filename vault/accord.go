@@ -47,6 +47,7 @@ type accord struct {
 	compared time.Time                   // when all agreed; owned by the sweeper
 	seen     copySeen                    // what a copy has looked through; owned by the sweeper
 	opening  bool                        // before the sweeper runs: what takes long is left to it
+	away     bool                        // the ledger did not answer the last time; owned by the sweeper
 	renewed  bool                        // the log was, since all agreed last: tries that fail need not again; owned by the sweeper
 	progress progress
 
@@ -150,11 +151,12 @@ func (a *accord) opened() (ledger.Ledger, error) {
 // erasures go on.
 func (a *accord) look(ctx context.Context, again bool) error {
 	s := a.service
-	if a.hold() == nil && !again && s.Clock().Sub(a.compared).Abs() < compareEvery {
+	if a.hold() == nil && !again && !a.away && s.Clock().Sub(a.compared).Abs() < compareEvery {
 		return nil
 	}
 	standing := s.title.standing()
 	err := a.compare(ctx, standing, again)
+	a.away = errors.Is(err, ledger.ErrUnavailable)
 	switch {
 	case err == nil:
 		a.agree(standing)
@@ -313,6 +315,7 @@ func (a *accord) finish(ctx context.Context) error {
 		return a.look(ctx, true)
 	}
 	head, err := a.ledger.Head(ctx)
+	a.away = err != nil
 	if err != nil {
 		return fmt.Errorf("the erasure ledger: %w", err)
 	}

@@ -115,7 +115,10 @@ func (a *accord) replay(ctx context.Context, head ledger.Head, mine kms.Mark) er
 	if err != nil {
 		return fmt.Errorf("replay the erasure ledger: %w", err)
 	}
-	if err := s.sweepErasures(ctx); err != nil {
+	if err := s.sweepKeys(ctx); err != nil {
+		return err
+	}
+	if err := s.sweepErased(ctx); err != nil {
 		return err
 	}
 	return s.Store.Update(ctx, func(w store.Writer) error {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/audit"
@@ -18,29 +17,6 @@ import (
 
 // itself is who acts when the vault does its own work.
 const itself = "sandyq"
-
-// proceed carries an erasure to its end, or as far as it goes now, and returns for how long it has been unfinished.
-func (s *Service) proceed(ctx context.Context, id ErasureID) (time.Duration, error) {
-	row, err := s.erasureRow(ctx, id)
-	if err != nil {
-		return 0, err
-	}
-	age := s.Clock().Sub(row.At[string(api.ErasureErasing)].time())
-	if row.State == api.ErasureErasing {
-		if err := s.destroyKeys(ctx, id, row); err != nil {
-			return age, fmt.Errorf("erasure %s: destroy the keys: %w", id, err)
-		}
-	}
-	if row.State == api.ErasureKeyDestroyed {
-		if err := s.removeAll(ctx, row); err != nil {
-			return age, fmt.Errorf("erasure %s: remove what the keys sealed: %w", id, err)
-		}
-		if err := s.finishErasure(ctx, id, row); err != nil {
-			return age, fmt.Errorf("erasure %s: finish: %w", id, err)
-		}
-	}
-	return age, nil
-}
 
 // notice is what the nodes are told before the keys are destroyed.
 func (row *erasureRow) notice() *noticeRow {
@@ -56,6 +32,17 @@ func (s *Service) destroyKeys(ctx context.Context, id ErasureID, row *erasureRow
 		return err
 	}
 	return s.stampErasure(ctx, id, row, api.ErasureKeyDestroyed, string(api.ErasureKeyDestroyed), &draft{})
+}
+
+// endErasure removes what the keys sealed, and writes that nothing is left.
+func (s *Service) endErasure(ctx context.Context, id ErasureID, row *erasureRow) error {
+	if err := s.removeAll(ctx, row); err != nil {
+		return fmt.Errorf("remove what the keys sealed: %w", err)
+	}
+	if err := s.finishErasure(ctx, id, row); err != nil {
+		return fmt.Errorf("finish: %w", err)
+	}
+	return nil
 }
 
 // finishErasure leaves of the person a row that says erased, or of the slices nothing.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -46,6 +45,10 @@ const defaultTerm = 6 * time.Second
 // whoever was paused and is not the leader any more writes nothing. What it does beyond the store is safe by itself: keys are
 // destroyed only that the ledger lists, and destroying one twice is the same as once.
 //
+// A node's row says when it does not reach the keys or the ledger. A leader of which that is so for ten terms gives the lead up, if
+// there is a node that reaches them, and a node of which it is so takes no lead while there is one. Nobody gives up what nobody
+// could do better.
+//
 // # Telling
 //
 // What one node tells the others is a notice: whose keys to forget, and whose streams to cut. Each node looks for notices ten times
@@ -66,6 +69,7 @@ type fleet struct {
 	beaten atomic.Pointer[time.Time] // when the last beat began that stands; nil before the first
 	lapses atomic.Uint64             // how often it has found that the others may have gone on without it
 	fence  atomic.Uint64             // by which this node leads; 0: it does not
+	unable atomic.Pointer[time.Time] // since when it could not do the leader's work; nil: it could the last time
 }
 
 // nodeRow is a node.
@@ -76,12 +80,7 @@ type nodeRow struct {
 	Beat    uint64     `cbor:"4,keyasint"`
 	Heard   []noticeID `cbor:"5,keyasint,omitempty"` // notices that it has carried out
 	Latest  uint32     `cbor:"6,keyasint"`           // form of rows that it knows: see latestFormat
-}
-
-// leaderRow is who leads.
-type leaderRow struct {
-	Node  kms.ID `cbor:"1,keyasint"`
-	Fence uint64 `cbor:"2,keyasint"`
+	Unable  bool       `cbor:"7,keyasint,omitempty"` // it does not reach what a leader works on
 }
 
 // sighting is a row of a node as it was first seen.
@@ -154,44 +153,6 @@ func elapsed(from, to time.Time) time.Duration {
 	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)).Abs())
 }
 
-// lead returns the context for the vault's own work, if it is this node's to do.
-func (f *fleet) lead(ctx context.Context) (context.Context, bool) {
-	if f.alone {
-		return ctx, true
-	}
-	fence := f.fence.Load()
-	return context.WithValue(ctx, fenceKey{}, fence), fence != 0 && f.hold() == nil
-}
-
-type fenceKey struct{}
-
-// errDeposed ends an Update of a leader that is none any more. Nothing was written.
-var errDeposed = errors.New("another node leads by now")
-
-// fencedStore has every Update in a leader's context expect that it still leads.
-type fencedStore struct {
-	store.Store
-	fleet *fleet
-}
-
-// Update implements store.Store.
-func (s fencedStore) Update(ctx context.Context, f func(store.Writer) error) error {
-	fence, leads := ctx.Value(fenceKey{}).(uint64)
-	if !leads {
-		return s.Store.Update(ctx, f)
-	}
-	return s.Store.Update(ctx, func(w store.Writer) error {
-		row, err := getRow[leaderRow](w, s.fleet.service.rows.fleetLeader())
-		switch {
-		case err != nil:
-			return err
-		case row == nil || *row != leaderRow{s.fleet.id, fence}:
-			return errDeposed
-		}
-		return f(w)
-	})
-}
-
 // join makes this process one of the nodes, before it opens any key.
 func (f *fleet) join(ctx context.Context) error {
 	if f.alone {
@@ -234,15 +195,8 @@ func (f *fleet) leave(ctx context.Context) error {
 	fence := f.fence.Swap(0)
 	rows := f.service.rows
 	return f.service.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
-		leader, err := getRow[leaderRow](w, rows.fleetLeader())
-		if err != nil {
+		if err := f.vacate(w, fence); err != nil {
 			return err
-		}
-		if leader != nil && *leader == (leaderRow{f.id, fence}) {
-			// The fence stays: the next is above it.
-			if err := w.Set(rows.fleetLeader(), encodeRow(leaderRow{Fence: fence})); err != nil {
-				return err
-			}
 		}
 		return w.Delete(rows.fleetNode(f.id))
 	})
@@ -342,6 +296,7 @@ func (f *fleet) beat(ctx context.Context, now *survey) error {
 			row = &nodeRow{Name: s.Nodes.Name, Version: s.Nodes.Version, Since: stampOf(began), Latest: s.latest}
 		}
 		row.Beat++
+		row.Unable = f.unable.Load() != nil
 		row.Heard = row.Heard[:0]
 		for id := range now.notices {
 			if _, ok := f.heard[id]; ok {
@@ -358,45 +313,6 @@ func (f *fleet) beat(ctx context.Context, now *survey) error {
 		s.forgetAll() // it lapsed while it was written that it had not
 	}
 	f.beaten.Store(&began)
-	return nil
-}
-
-// head takes the lead when nobody has it, and as the leader removes what is over.
-func (f *fleet) head(ctx context.Context, now *survey, at time.Time) error {
-	s := f.service
-	mine := f.fence.Load()
-	switch {
-	case now.leader != nil && now.leader.Node == f.id && now.leader.Fence == mine:
-		if f.hold() != nil {
-			return nil
-		}
-		return f.tidy(ctx, now, at)
-	case now.leader != nil && now.leader.Node == f.id:
-		// A lead that was taken by an Update whose outcome was unknown.
-		f.fence.Store(now.leader.Fence)
-		return nil
-	case mine != 0:
-		f.fence.Store(0)
-	}
-	if f.hold() != nil || now.leader != nil && now.raw[now.leader.Node] != nil && !f.lapsed(now.leader.Node, now.raw[now.leader.Node], at) {
-		s.Observer.Nodes(len(now.nodes), false)
-		return nil
-	}
-	next := leaderRow{Node: f.id, Fence: 1}
-	if now.leader != nil {
-		next.Fence = now.leader.Fence + 1
-	}
-	var d draft
-	d.expect(s.rows.fleetLeader(), now.leaderRaw)
-	d.set(s.rows.fleetLeader(), encodeRow(next))
-	written, err := commit(ctx, s.Store, &d)
-	if err != nil || !written[0] {
-		return err
-	}
-	f.fence.Store(next.Fence)
-	s.Observer.Nodes(len(now.nodes), true)
-	s.wake()
-	s.index.wake()
 	return nil
 }
 

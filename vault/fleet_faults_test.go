@@ -60,16 +60,26 @@ func TestAStoppedNodeDoesNotTakeOthersForLapsed(t *testing.T) {
 	other.link.stopped.Unlock()
 }
 
-// meanwhile has something happen between the first look at the store's title and that at the keys.
+// meanwhile has something happen between the first look at the store's title and that at the keys, or before the keys are told of
+// a generation for the first time.
 type meanwhile struct {
 	kms.Provider
-	once sync.Once
-	do   func()
+	once         sync.Once
+	looks, tells func() // one of them; the other is nil
 }
 
 func (m *meanwhile) Sentinel(ctx context.Context) (kms.Sentinel, error) {
-	m.once.Do(m.do)
+	if m.looks != nil {
+		m.once.Do(m.looks)
+	}
 	return m.Provider.Sentinel(ctx)
+}
+
+func (m *meanwhile) Advance(ctx context.Context, from, next kms.Generation) error {
+	if m.tells != nil {
+		m.once.Do(m.tells)
+	}
+	return m.Provider.Advance(ctx, from, next)
 }
 
 // Nodes that start at one moment on a new store, or on one that there was, are all live.
@@ -83,12 +93,18 @@ func TestNodesStartTogether(t *testing.T) {
 	start := func(k kms.Provider) *vaulttest.Vault {
 		return vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) {
 			o.Store, o.Place, o.Keys, o.Nodes = disk, place, k, &vault.Nodes{Name: "node", Term: nodeTerm}
+			o.SweepEvery = time.Hour // as they start, so they are
 		}))
 	}
+	others := func() {
+		start(keys)
+		start(keys)
+	}
 	for range 2 {
-		one := start(&meanwhile{Provider: keys, do: func() { start(keys) }})
-		if got := one.Ready(ctx); !got.Ready {
-			t.Errorf("%+v", got)
+		for _, m := range []*meanwhile{{Provider: keys, looks: others}, {Provider: keys, tells: others}} {
+			if got := start(m).Ready(ctx); !got.Ready || len(got.Degraded) > 0 {
+				t.Errorf("%+v", got)
+			}
 		}
 	}
 }

@@ -64,13 +64,19 @@ func (l *link) Update(ctx context.Context, f func(store.Writer) error) error {
 type leads struct {
 	countsNoBasis
 	mine  atomic.Bool
+	taken atomic.Int64 // how often it has taken the lead
 	count atomic.Int64
 }
 
 // NoBasis is heard from many goroutines at once here, and not counted.
 func (*leads) NoBasis() {}
 
-func (l *leads) Nodes(count int, mine bool) { l.count.Store(int64(count)); l.mine.Store(mine) }
+func (l *leads) Nodes(count int, mine bool) {
+	l.count.Store(int64(count))
+	if !l.mine.Swap(mine) && mine {
+		l.taken.Add(1)
+	}
+}
 
 // node is one of several on one store.
 type node struct {
@@ -81,6 +87,12 @@ type node struct {
 
 // nodes starts some on one store.
 func nodes(t *testing.T, count int) []*node {
+	t.Helper()
+	return nodesOf(t, count, func(int, *vault.Options) {})
+}
+
+// nodesOf starts some on one store, each with something of its own.
+func nodesOf(t *testing.T, count int, own func(i int, o *vault.Options)) []*node {
 	t.Helper()
 	home := t.TempDir()
 	disk := must[*badgerdb.Store](t)(badgerdb.Open(badgerdb.Options{Dir: filepath.Join(home, "store")}))
@@ -94,6 +106,7 @@ func nodes(t *testing.T, count int) []*node {
 		n.Vault = vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) {
 			o.Store, o.Place, o.Keys, o.Observer = n.link, place, keys, n.leads
 			o.Nodes = &vault.Nodes{Name: string(rune('a' + i)), Term: nodeTerm}
+			own(i, o)
 		}))
 		all = append(all, n)
 	}

@@ -136,10 +136,10 @@ func readAll(t testing.TB, v *vaulttest.Vault, call vault.Call, path string) ([]
 	return io.ReadAll(c)
 }
 
-// eventually waits until f is content.
+// eventually waits until f is content: half a minute, which a busy machine may need.
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for range 1000 {
+	for range 3000 {
 		if f() {
 			return
 		}

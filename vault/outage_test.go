@@ -41,10 +41,15 @@ var outages = []outage{
 	auditBlocked(),
 }
 
-// limit has the server turn nearly everything away with 429, but what its root asks to end that.
+// limit has the server turn everything away with 429, but what its root asks to end that. It lets one request in an hour through,
+// which is used up here.
 func limit(server *vaultserver.Server, t testing.TB) {
 	for _, mount := range []string{"sandyq", "sandyq-transit", "sandyq-generation"} {
 		request(t, server, http.MethodPost, "sys/quotas/rate-limit/"+mount, map[string]any{"path": mount, "rate": 0.001, "interval": "1h"})
+		eventually(t, "the quota is used up", func() bool {
+			got, _ := server.Request(t, http.MethodGet, mount+"/config", nil)
+			return got == http.StatusTooManyRequests
+		})
 	}
 }
 

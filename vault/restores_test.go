@@ -23,7 +23,6 @@ import (
 	"github.com/sandyq/sandyq/vault/backup"
 	"github.com/sandyq/sandyq/vault/blob/file"
 	"github.com/sandyq/sandyq/vault/fault"
-	"github.com/sandyq/sandyq/vault/ledger"
 	ledgerfile "github.com/sandyq/sandyq/vault/ledger/file"
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/vaulttest"
@@ -147,11 +146,6 @@ func (o *restoration) run(n int) {
 	o.start()
 	o.shop, o.root = app(o.v), administrator(o.v)
 	o.live()
-	eventually(o.t, "the keys know how far the ledger was carried out", func() bool {
-		l := must[ledger.Ledger](o.t)(o.v.Ledger(ctx, ledger.Look))
-		defer l.Close()
-		return must[kms.Mark](o.t)(o.v.Keys.Mark(ctx)).Entries == must[ledger.Head](o.t)(l.Head(ctx)).Entries
-	})
 	o.stop()
 	way := []string{"both", "keys", "store", "neither"}[n%4]
 	o.putBack(way)

@@ -3,11 +3,13 @@ package vault
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/store"
 )
 
@@ -48,9 +50,11 @@ func (s *Service) sweep(ctx context.Context) {
 	if err := s.title.settle(ctx); err != nil {
 		s.complain(ctx, "reach the key provider", err)
 	}
-	if err := s.accord.look(ctx, away && !s.title.away()); err != nil {
+	err := s.accord.look(ctx, away && !s.title.away())
+	if err != nil {
 		s.complain(ctx, "hold the erasure ledger against the store and the keys", err)
 	}
+	s.fleet.can(err == nil && s.title.standing() == StandingLive && !s.title.away())
 	if s.title.standing() != StandingLive || s.accord.hold() != nil {
 		return // nothing is destroyed or removed before it is known that this is the vault, and who was erased
 	}
@@ -74,19 +78,20 @@ func (s *Service) sweep(ctx context.Context) {
 		{"take the store on to the next form of rows", s.raise},
 		{"end the emergencies that have run out", s.sweepEmergencies},
 		{"cancel what was not approved in time", s.sweepLapsed},
-		{"carry on the erasures", s.sweepErasures},
+		{"destroy the keys of the erased", s.sweepKeys},
+		{"destroy proofs of consent whose term is over", s.endProofs},
+		{"list the keys of the search index", s.listEpochs},
+		{"carry out the rest of the erasure ledger", s.accord.finish}, // from here on an older ledger is not taken for the whole one
+		{"carry the erasures to their end", s.sweepErased},
 		{"certify the erasures", s.sweepCertificates},
 		{"remove abandoned uploads", s.sweepUploads},
 		{"see what is left of the erased", s.sweepRemovals},
 		{"forget old idempotency keys", s.expireOnce},
 		{"bring proofs of consent up to date", s.sweepProofs},
-		{"destroy proofs of consent whose term is over", s.endProofs},
 		{"remove handoffs that have run out", s.sweepHandoffs},
 		{"remove handles that have run out", s.expireHandles},
 		{"forget old budgets", s.expireBudgets},
 		{"remove audit entries whose time is over", s.pruneLog},
-		{"list the keys of the search index", s.listEpochs},
-		{"carry out the rest of the erasure ledger", s.accord.finish},
 	} {
 		if err := step.do(ctx); err != nil {
 			s.complain(ctx, step.doing, err)
@@ -105,8 +110,8 @@ func (s *Service) complain(ctx context.Context, doing string, err error) {
 	level(ctx, "the sweeper could not "+doing+" and will try again", "error", err)
 }
 
-// sweepErasures carries on every erasure that is not at its end, a few at a time.
-func (s *Service) sweepErasures(ctx context.Context) error {
+// sweepKeys lists the erasures that are not at their end, and destroys their keys.
+func (s *Service) sweepKeys(ctx context.Context) error {
 	ids, err := s.pending(ctx, kindOpen)
 	if err != nil {
 		return err
@@ -114,24 +119,46 @@ func (s *Service) sweepErasures(ctx context.Context) error {
 	if err := s.listErasures(ctx, ids); err != nil {
 		return err
 	}
-	const atOnce = 8
-	work := errgroup.Group{}
-	work.SetLimit(atOnce)
-	oldest := make(chan time.Duration, len(ids))
-	for _, id := range ids {
-		work.Go(func() error {
-			age, err := s.proceed(ctx, id)
-			if err != nil {
-				oldest <- age
-			}
-			return err
-		})
+	return eachErasure(ids, func(id ErasureID) error {
+		row, err := s.erasureRow(ctx, id)
+		if err == nil && row.State == api.ErasureErasing {
+			err = s.destroyKeys(ctx, id, row)
+		}
+		if err != nil {
+			return fmt.Errorf("erasure %s: destroy the keys: %w", id, err)
+		}
+		return nil
+	})
+}
+
+// sweepErased carries the erasures whose keys are gone to their end, and tells what is left.
+func (s *Service) sweepErased(ctx context.Context) error {
+	ids, err := s.pending(ctx, kindOpen)
+	if err != nil {
+		return err
 	}
-	err = work.Wait()
-	close(oldest)
-	left, longest := 0, time.Duration(0)
-	for age := range oldest {
-		left++
+	ages := make(chan time.Duration, len(ids)) // of those that are not at their end
+	err = eachErasure(ids, func(id ErasureID) error {
+		row, err := s.erasureRow(ctx, id)
+		if err == nil && row.State == api.ErasureKeyDestroyed {
+			err = s.endErasure(ctx, id, row)
+		}
+		if err == nil && row.State == api.ErasureErased {
+			return nil
+		}
+		age := time.Duration(0)
+		if row != nil {
+			age = s.Clock().Sub(row.At[string(api.ErasureErasing)].time())
+		}
+		ages <- age
+		if err != nil {
+			return fmt.Errorf("erasure %s: %w", id, err)
+		}
+		return nil
+	})
+	close(ages)
+	left, longest := len(ages), time.Duration(0)
+	for age := range ages {
 		longest = max(longest, age)
 	}
 	s.Observer.Backlog(left, longest)
@@ -139,6 +166,17 @@ func (s *Service) sweepErasures(ctx context.Context) error {
 		s.Log.ErrorContext(ctx, "an erasure has not been finished for more than a day", "unfinished", left)
 	}
 	return err
+}
+
+// eachErasure does something with erasures, a few at a time, and returns the first error when all were tried.
+func eachErasure(ids []ErasureID, do func(ErasureID) error) error {
+	const atOnce = 8
+	work := errgroup.Group{}
+	work.SetLimit(atOnce)
+	for _, id := range ids {
+		work.Go(func() error { return do(id) })
+	}
+	return work.Wait()
 }
 
 // pending lists the erasures that have a row of a kind.

@@ -165,7 +165,9 @@ func (t *title) look(ctx context.Context) error {
 		t.service.Log.WarnContext(ctx, "the key provider was restored from an older state: what it brought back is destroyed again",
 			"generation", row.Generation.Number, "now", found.current.Number)
 	}
-	if err := t.goOn(ctx, row, found.current); err != nil {
+	if err := t.goOn(ctx, row, found.current); errors.Is(err, kms.ErrClaim) {
+		return fmt.Errorf("%w: %w", errTitleMoved, err) // the keys were as the row says when they were looked at
+	} else if err != nil {
 		return err
 	}
 	t.set(StandingLive, kms.Claim{Sentinel: row.Sentinel, Generation: row.Generation.generation()})
@@ -263,7 +265,7 @@ func (t *title) advance(ctx context.Context, row *titleRow, from kms.Generation)
 		return err
 	}
 	if err := t.service.Keys.Advance(ctx, from, row.Pending.generation()); err != nil {
-		return t.doubt(err)
+		return fmt.Errorf("the store's title to its keys: %w", err)
 	}
 	return nil
 }
@@ -284,7 +286,7 @@ func readTitle(ctx context.Context, s store.Store, rows layout) (row *titleRow, 
 	return row, err
 }
 
-// errTitleMoved tells that another node has written the row since it was read. Nothing was written.
+// errTitleMoved tells that another node has written the row since it was read, or taken the keys further. It is to be looked at anew.
 var errTitleMoved = errors.New("another node has gone on to another generation")
 
 func (t *title) write(ctx context.Context, row *titleRow) error {

@@ -29,7 +29,7 @@ type caller struct {
 	address, auth string
 }
 
-func newCaller(b *testing.B, s *server) *caller {
+func newCaller(b testing.TB, s *server) *caller {
 	token := strings.TrimSpace(string(read(b, filepath.Join(s.home, "dev.token"))))
 	transport := &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}
 	b.Cleanup(transport.CloseIdleConnections)
@@ -39,7 +39,7 @@ func newCaller(b *testing.B, s *server) *caller {
 var failed = []byte(`"error":`)
 
 // call posts a body; every item must go well.
-func (c *caller) call(b *testing.B, path string, body []byte) []byte {
+func (c *caller) call(b testing.TB, path string, body []byte) []byte {
 	req, err := http.NewRequest(http.MethodPost, c.address+path, bytes.NewReader(body))
 	if err != nil {
 		b.Error(err)

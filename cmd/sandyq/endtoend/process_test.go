@@ -88,13 +88,13 @@ func free(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// serve starts a server on a home and waits until it is ready.
-func serve(t testing.TB, home string) *server {
+// serve starts a server on a home, with more arguments, and waits until it is ready.
+func serve(t testing.TB, home string, more ...string) *server {
 	t.Helper()
 	path, err := binary()
 	check(t, err)
 	s := &server{home: home, address: free(t), ops: free(t), output: &output{}, ended: make(chan error, 1)}
-	s.cmd = exec.Command(path, "serve", "--dev", "--home", home, "--listen", s.address, "--ops", s.ops)
+	s.cmd = exec.Command(path, append([]string{"serve", "--dev", "--home", home, "--listen", s.address, "--ops", s.ops}, more...)...)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	check(t, s.cmd.Start())
 	go func() { s.ended <- s.cmd.Wait() }()
@@ -147,15 +147,22 @@ func (s *server) stop(t testing.TB) {
 // resident is the process's resident memory, now and at its highest, in bytes.
 func (s *server) resident(t testing.TB) (now, highest int64) {
 	t.Helper()
+	read := s.status(t)
+	return read("VmRSS"), read("VmHWM")
+}
+
+// status reads what the kernel says of the process's memory, in bytes by name.
+func (s *server) status(t testing.TB) func(name string) int64 {
+	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
 	check(t, err)
-	read := func(name string) int64 {
+	return func(name string) int64 {
+		t.Helper()
 		_, rest, _ := strings.Cut(string(status), name+":")
 		n, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 		check(t, err)
 		return n << 10
 	}
-	return read("VmRSS"), read("VmHWM")
 }
 
 func check(t testing.TB, err error) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sandyq/sandyq/deploy/sample/crowd"
 	"github.com/sandyq/sandyq/deploy/sample/person"
 	"github.com/sandyq/sandyq/vault/mrz"
 )
@@ -21,9 +22,9 @@ type holder struct {
 	signatureTurn         float64 // −1…1: how the hand leans
 }
 
-// holders draws the four, after the people of the file so that no number of theirs occurs there. The first, second and fourth have names that
+// drawHolders draws the four, after the people of the file so that no number of theirs occurs there. The first, second and fourth have names that
 // say what they are; the third is a citizen of Utopia, ICAO's country of specimens.
-func (c *crowd) holders() ([]holder, error) {
+func drawHolders(from *crowd.Crowd) ([]holder, error) {
 	holders := []holder{
 		{
 			Person: person.Person{FamilyName: "Үлгібаева", GivenName: "Айсұлу", Patronymic: "Әбдіғаниқызы"}, woman: true, writesKazakh: true,
@@ -43,7 +44,7 @@ func (c *crowd) holders() ([]holder, error) {
 		},
 	}
 	for i := range holders {
-		if err := c.complete(&holders[i]); err != nil {
+		if err := holders[i].complete(from); err != nil {
 			return nil, fmt.Errorf("draw holder %d: %w", i+1, err)
 		}
 		holders[i].ExternalRef = fmt.Sprintf("specimen/%d", i+1)
@@ -51,8 +52,8 @@ func (c *crowd) holders() ([]holder, error) {
 	return holders, nil
 }
 
-// complete draws numbers and addresses for a holder whose name is set.
-func (c *crowd) complete(h *holder) error {
+// complete draws numbers and addresses of a holder whose name is set.
+func (h *holder) complete(from *crowd.Crowd) error {
 	country := "KZ"
 	h.nationality = [2]string{"ҚАЗАҚСТАН", "КАЗАХСТАН"}
 	if h.code == "UTO" {
@@ -61,15 +62,15 @@ func (c *crowd) complete(h *holder) error {
 	} else {
 		h.code = "KAZ"
 	}
-	p, err := c.person(draft{
-		family: h.FamilyName, given: h.GivenName, patronymic: h.Patronymic, woman: h.woman, country: country, birth: h.birth,
-		kazakh: h.writesKazakh,
+	p, err := from.Person(crowd.Draft{
+		Family: h.FamilyName, Given: h.GivenName, Patronymic: h.Patronymic, Woman: h.woman, Country: country, Birth: h.birth,
+		Kazakh: h.writesKazakh,
 	})
 	if err != nil {
 		return err
 	}
-	p.DocumentNumber = c.unused(func() string { return fmt.Sprintf("0%08d", c.random.IntN(100_000_000)) })
-	h.passport = c.unused(func() string { return fmt.Sprintf("N%08d", c.random.IntN(100_000_000)) })
+	p.DocumentNumber = from.CardNumber()
+	h.passport = from.PassportNumber()
 	h.expiry = h.issued.AddDate(10, 0, -1)
 	h.Person = p
 	return nil

@@ -2,6 +2,10 @@
 //
 //	go generate ./deploy/sample
 //
+// To have more people than those, as many as wanted, written as people.csv is:
+//
+//	go run ./deploy/sample/generate -people 1000000 > people.csv
+//
 // Everything follows from a fixed seed and from the code: two runs write the same bytes, which the test beside this file holds it to. The pictures
 // depend on Go's PNG and JPEG encoders too, and on floating point as amd64 computes it.
 //
@@ -13,17 +17,24 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
 
+	"github.com/sandyq/sandyq/deploy/sample/crowd"
 	"github.com/sandyq/sandyq/deploy/sample/person"
 )
 
 func main() {
 	out := flag.String("out", ".", "the folder to write to; go generate runs in the one of package sample")
+	count := flag.Int("people", 0, "write so many people to standard output, as CSV, and nothing else")
 	flag.Parse()
-	if err := run(*out); err != nil {
+	do := func() error { return run(*out) }
+	if *count > 0 {
+		do = func() error { return drawPeople(os.Stdout, crowd.New(seed), *count) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "generate:", err)
 		os.Exit(1)
 	}
@@ -51,17 +62,38 @@ type file struct {
 	content []byte
 }
 
-// seed is any number; another one gives other people.
-const seed = 940521
+// seed is any number; another one gives other people. peopleCount is how many people.csv has.
+const (
+	seed        = 940521
+	peopleCount = 1000
+)
+
+// drawPeople writes so many people as CSV, as it draws them; those of people.csv come first.
+func drawPeople(w io.Writer, from *crowd.Crowd, count int) error {
+	rows, err := person.NewWriter(w)
+	if err != nil {
+		return err
+	}
+	for range count {
+		p, err := from.Next()
+		if err != nil {
+			return err
+		}
+		if err := rows.Write(p); err != nil {
+			return err
+		}
+	}
+	return rows.Flush()
+}
 
 // generate makes all files, in memory.
 func generate() ([]file, error) {
-	crowd := newCrowd(seed)
-	people, err := crowd.people()
-	if err != nil {
+	drawn := crowd.New(seed)
+	var people bytes.Buffer
+	if err := drawPeople(&people, drawn, peopleCount); err != nil {
 		return nil, err
 	}
-	holders, err := crowd.holders()
+	holders, err := drawHolders(drawn)
 	if err != nil {
 		return nil, err
 	}
@@ -69,17 +101,11 @@ func generate() ([]file, error) {
 	for i := range holders {
 		holding[i] = holders[i].Person
 	}
-	var files []file
-	for _, table := range []struct {
-		name   string
-		people []person.Person
-	}{{"people.csv", people}, {"holders.csv", holding}} {
-		var b bytes.Buffer
-		if err := person.WriteCSV(&b, table.people); err != nil {
-			return nil, err
-		}
-		files = append(files, file{table.name, b.Bytes()})
+	var held bytes.Buffer
+	if err := person.WriteCSV(&held, holding); err != nil {
+		return nil, err
 	}
+	files := []file{{"people.csv", people.Bytes()}, {"holders.csv", held.Bytes()}}
 	faces, err := loadTypefaces()
 	if err != nil {
 		return nil, err

@@ -3,11 +3,12 @@ package main
 import (
 	"testing"
 
+	"github.com/sandyq/sandyq/deploy/sample/crowd"
 	"github.com/sandyq/sandyq/vault/mrz"
 )
 
 func TestZonesOfTheHolders(t *testing.T) {
-	holders, err := newCrowd(seed).holders()
+	holders, err := drawHolders(crowd.New(seed))
 	if err != nil {
 		t.Fatal(err)
 	}

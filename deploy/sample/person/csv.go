@@ -76,26 +76,55 @@ func Header() []string {
 	return names
 }
 
-// WriteCSV writes the header and a line for each person.
-func WriteCSV(w io.Writer, people []Person) error {
+// Writer writes people as they come. Nothing is sure to be written before Flush.
+type Writer struct {
+	rows  *csv.Writer
+	lines int
+}
+
+// NewWriter returns a writer that has written the header.
+func NewWriter(w io.Writer) (*Writer, error) {
 	rows := csv.NewWriter(w)
 	if err := rows.Write(Header()); err != nil {
-		return fmt.Errorf("write the header: %w", err)
+		return nil, fmt.Errorf("write the header: %w", err)
 	}
-	for i := range people {
-		row := make([]string, len(columns))
-		for j, column := range columns {
-			row[j] = column.get(&people[i])
-		}
-		if err := rows.Write(row); err != nil {
-			return fmt.Errorf("write person %d: %w", i+1, err)
-		}
+	return &Writer{rows: rows}, nil
+}
+
+// Write writes the line of a person.
+func (w *Writer) Write(p Person) error {
+	row := make([]string, len(columns))
+	for i, column := range columns {
+		row[i] = column.get(&p)
 	}
-	rows.Flush()
-	if err := rows.Error(); err != nil {
+	w.lines++
+	if err := w.rows.Write(row); err != nil {
+		return fmt.Errorf("write person %d: %w", w.lines, err)
+	}
+	return nil
+}
+
+// Flush writes what is buffered.
+func (w *Writer) Flush() error {
+	w.rows.Flush()
+	if err := w.rows.Error(); err != nil {
 		return fmt.Errorf("write people: %w", err)
 	}
 	return nil
+}
+
+// WriteCSV writes the header and a line for each person.
+func WriteCSV(w io.Writer, people []Person) error {
+	rows, err := NewWriter(w)
+	if err != nil {
+		return err
+	}
+	for _, p := range people {
+		if err := rows.Write(p); err != nil {
+			return err
+		}
+	}
+	return rows.Flush()
 }
 
 // ReadCSV reads what WriteCSV writes; it wants the columns exactly so.

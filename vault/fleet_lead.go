@@ -1,0 +1,139 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// leaderRow is who leads.
+type leaderRow struct {
+	Node  kms.ID `cbor:"1,keyasint"`
+	Fence uint64 `cbor:"2,keyasint"`
+}
+
+// lead returns the context for the vault's own work, if it is this node's to do.
+func (f *fleet) lead(ctx context.Context) (context.Context, bool) {
+	if f.alone {
+		return ctx, true
+	}
+	fence := f.fence.Load()
+	return context.WithValue(ctx, fenceKey{}, fence), fence != 0 && f.hold() == nil
+}
+
+type fenceKey struct{}
+
+// errDeposed ends an Update of a leader that is none any more. Nothing was written.
+var errDeposed = errors.New("another node leads by now")
+
+// fencedStore has every Update in a leader's context expect that it still leads.
+type fencedStore struct {
+	store.Store
+	fleet *fleet
+}
+
+// Update implements store.Store.
+func (s fencedStore) Update(ctx context.Context, f func(store.Writer) error) error {
+	fence, leads := ctx.Value(fenceKey{}).(uint64)
+	if !leads {
+		return s.Store.Update(ctx, f)
+	}
+	return s.Store.Update(ctx, func(w store.Writer) error {
+		row, err := getRow[leaderRow](w, s.fleet.service.rows.fleetLeader())
+		switch {
+		case err != nil:
+			return err
+		case row == nil || *row != leaderRow{s.fleet.id, fence}:
+			return errDeposed
+		}
+		return f(w)
+	})
+}
+
+// can notes whether this node reaches what a leader works on: the keys, and the erasure ledger.
+func (f *fleet) can(able bool) {
+	switch {
+	case able:
+		f.unable.Store(nil)
+	case f.unable.Load() == nil:
+		at := f.service.Clock()
+		f.unable.Store(&at)
+	}
+}
+
+// abler reports whether there is another node that reaches what this one does not.
+func (f *fleet) abler(now *survey, at time.Time) bool {
+	if f.unable.Load() == nil {
+		return false
+	}
+	for id, node := range now.nodes {
+		if id != f.id && !node.Unable && !f.lapsed(id, now.raw[id], at) {
+			return true
+		}
+	}
+	return false
+}
+
+// head takes the lead when nobody has it, or gives it up to whoever is abler; and as the leader removes what is over.
+func (f *fleet) head(ctx context.Context, now *survey, at time.Time) error {
+	s := f.service
+	mine := f.fence.Load()
+	switch {
+	case now.leader != nil && now.leader.Node == f.id && now.leader.Fence == mine:
+		if f.hold() != nil {
+			return nil
+		}
+		if since := f.unable.Load(); since != nil && at.Sub(*since) >= 10*f.term && f.abler(now, at) {
+			return f.giveUp(ctx)
+		}
+		return f.tidy(ctx, now, at)
+	case now.leader != nil && now.leader.Node == f.id:
+		// A lead that was taken by an Update whose outcome was unknown.
+		f.fence.Store(now.leader.Fence)
+		return nil
+	case mine != 0:
+		f.fence.Store(0)
+	}
+	led := now.leader != nil && now.raw[now.leader.Node] != nil && !f.lapsed(now.leader.Node, now.raw[now.leader.Node], at)
+	if f.hold() != nil || led || f.abler(now, at) {
+		s.Observer.Nodes(len(now.nodes), false)
+		return nil
+	}
+	next := leaderRow{Node: f.id, Fence: 1}
+	if now.leader != nil {
+		next.Fence = now.leader.Fence + 1
+	}
+	var d draft
+	d.expect(s.rows.fleetLeader(), now.leaderRaw)
+	d.set(s.rows.fleetLeader(), encodeRow(next))
+	written, err := commit(ctx, s.Store, &d)
+	if err != nil || !written[0] {
+		return err
+	}
+	f.fence.Store(next.Fence)
+	s.Observer.Nodes(len(now.nodes), true)
+	s.wake()
+	s.index.wake()
+	return nil
+}
+
+// giveUp has an abler node lead. What is under way here finds itself deposed.
+func (f *fleet) giveUp(ctx context.Context) error {
+	s := f.service
+	s.Log.WarnContext(ctx, "this node does not reach the keys or the erasure ledger, and another does: it gives up the lead")
+	fence := f.fence.Swap(0)
+	return s.Store.Update(ctx, func(w store.Writer) error { return f.vacate(w, fence) })
+}
+
+// vacate leaves the lead to whoever takes it, if this node has it by that fence. The fence stays in the row: the next is above it.
+func (f *fleet) vacate(w store.Writer, fence uint64) error {
+	key := f.service.rows.fleetLeader()
+	leader, err := getRow[leaderRow](w, key)
+	if err != nil || leader == nil || *leader != (leaderRow{f.id, fence}) {
+		return err
+	}
+	return w.Set(key, encodeRow(leaderRow{Fence: fence}))
+}
