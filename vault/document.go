@@ -11,7 +11,6 @@ import (
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/access/budget"
-	"github.com/sandyq/sandyq/crypto/document"
 	"github.com/sandyq/sandyq/crypto/envelope"
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/crypto/secret"
@@ -53,7 +52,7 @@ const maxParts = 100
 func partName(d DocumentID, blobID blob.ID) string { return d.String() + "/" + blobID.String() }
 
 func (s *Service) partContext(kind string, who SubjectID, d DocumentID, b blob.ID) envelope.Context {
-	return s.context(kind, who, partName(d, b), 1)
+	return s.rows.partContext(kind, who, d, b)
 }
 
 func (s *Service) openMeta(key secret.Bytes, who SubjectID, d DocumentID, row partRow) (partMeta, error) {
@@ -234,6 +233,7 @@ func (s *Service) stream(ctx context.Context, call Call, c *Content) (good bool,
 	permit := s.keyring.Permit()
 	row := c.handle
 	var until time.Time
+	var was former
 	err = s.Store.View(ctx, func(r store.Reader) error {
 		current, err := s.ground(call.rules).holds(r)
 		switch {
@@ -242,7 +242,10 @@ func (s *Service) stream(ctx context.Context, call Call, c *Content) (good bool,
 		case !current:
 			return errRules
 		}
-		until, good, err = s.holdsGood(ctx, call.rules, r, call.Principal, row)
+		if until, good, err = s.holdsGood(ctx, call.rules, r, call.Principal, row); err != nil || !good {
+			return err
+		}
+		was, err = s.rows.formerOf(r, row.Subject, row.Part.Key)
 		return err
 	})
 	if err != nil || !good {
@@ -265,7 +268,7 @@ func (s *Service) stream(ctx context.Context, call Call, c *Content) (good bool,
 	if err != nil {
 		return false, fmt.Errorf("open a document's blob: %w", err)
 	}
-	r, err := document.Open(b, b.Size(), key, s.partContext(sealedDocument, row.Subject, row.Document, row.Part.Blob), meta.Size)
+	r, err := openFile(b, key, was, s.partContext(sealedDocument, row.Subject, row.Document, row.Part.Blob), meta.Size)
 	if err != nil {
 		return false, errors.Join(err, b.Close())
 	}

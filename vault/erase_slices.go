@@ -236,8 +236,10 @@ func (s *Service) enterErasingSlices(w store.Writer, c *change, id ErasureID, ro
 	if c.row.Fading == nil {
 		c.row.Fading = map[string]kms.ID{}
 	}
+	c.row.Former = maps.Clone(c.row.Former)
 	for slice, key := range row.Keys {
 		delete(c.row.Keys, slice)
+		delete(c.row.Former, slice)
 		c.row.Fading[slice] = key
 	}
 	c.row.Counts.Fields -= d.counts.Fields

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/sandyq/sandyq/crypto/envelope"
 	"github.com/sandyq/sandyq/crypto/keyring"
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/crypto/secret"
@@ -22,6 +23,12 @@ func (n *namedKeys) init(s *Service) { n.service, n.making = s, make(chan struct
 // namedRow points at a key.
 type namedRow struct {
 	Key kms.ID `cbor:"1,keyasint"`
+	// Sealed is the key itself, under the one that the provider has: what is MACed under it outlives a move to another provider.
+	Sealed []byte `cbor:"2,keyasint,omitempty"`
+}
+
+func (l layout) nameContext(name string) envelope.Context {
+	return envelope.Context{Kind: sealedNamed, Tenant: l.tenant, Name: name, Version: 1}
 }
 
 // use calls f with the key of a name, making it when there is none. f must not keep the bytes.
@@ -69,7 +76,15 @@ func (n *namedKeys) with(ctx context.Context, permit permit, name string, row *n
 	if err != nil {
 		return fmt.Errorf("open the key %q: %w", name, err)
 	}
-	return f(key)
+	if row.Sealed == nil {
+		return f(key)
+	}
+	plain, err := envelope.Open(key, n.service.rows.nameContext(name), row.Sealed)
+	if err != nil {
+		return fmt.Errorf("open the key %q: %w", name, err)
+	}
+	defer clear(plain)
+	return f(secret.New(plain))
 }
 
 func (n *namedKeys) find(ctx context.Context, name string) (row *namedRow, err error) {
@@ -94,7 +109,7 @@ func (n *namedKeys) make(ctx context.Context, name string) (*namedRow, error) {
 	}
 	defer fresh[0].Close()
 	var d draft
-	row := &namedRow{fresh[0].ID(0)}
+	row := &namedRow{Key: fresh[0].ID(0)}
 	d.expect(s.rows.meta(name), nil)
 	d.set(s.rows.meta(name), encodeRow(row))
 	s.consumeKey(&d, row.Key)

@@ -78,17 +78,17 @@ func (s *Service) outdate(d *draft, c *consentRow) {
 	d.set(s.rows.outdated(c.Receipt), encodeRow(outdatedRow{c.Withdrawn, c.Kept, s.proofEnds(c)}))
 }
 
-func (s *Service) proofContext(r ReceiptID, version uint64) envelope.Context {
-	return envelope.Context{Kind: sealedProof, Tenant: s.Tenant, Name: r.String(), Version: version}
+func (l layout) proofContext(r ReceiptID, version uint64) envelope.Context {
+	return envelope.Context{Kind: sealedProof, Tenant: l.tenant, Name: r.String(), Version: version}
 }
 
 func (s *Service) sealProof(key secret.Bytes, r ReceiptID, row *proofRow, p *proof) (err error) {
-	row.Sealed, err = envelope.Seal(key, s.proofContext(r, row.Version), encodeRow(p))
+	row.Sealed, err = envelope.Seal(key, s.rows.proofContext(r, row.Version), encodeRow(p))
 	return err
 }
 
 func (s *Service) openProof(key secret.Bytes, r ReceiptID, row *proofRow) (*proof, error) {
-	plain, err := envelope.Open(key, s.proofContext(r, row.Version), row.Sealed)
+	plain, err := envelope.Open(key, s.rows.proofContext(r, row.Version), row.Sealed)
 	if err != nil {
 		return nil, fmt.Errorf("open a proof of consent: %w", err)
 	}

@@ -25,6 +25,8 @@ const (
 	sealedMeta     = "document-meta"
 	sealedEvidence = "consent-evidence"
 	sealedProof    = "consent-proof"
+	sealedFormer   = "former-keys"
+	sealedNamed    = "named-key"
 )
 
 // recordRow is one value of one field of one person.
@@ -59,9 +61,14 @@ func (s *Service) loadRecords(r store.Reader, id SubjectID, field string) ([]rec
 
 func fieldSlot(field string, slot uint16) string { return field + "/" + strconv.Itoa(int(slot)) }
 
+// context is where something that is sealed under a person's key belongs.
+func (l layout) context(kind string, id SubjectID, name string, version uint64) envelope.Context {
+	return envelope.Context{Kind: kind, Tenant: l.tenant, Subject: id.String(), Name: name, Version: version}
+}
+
 // context is where a field's value belongs.
 func (s *Service) context(kind string, id SubjectID, name string, version uint64) envelope.Context {
-	return envelope.Context{Kind: kind, Tenant: s.Tenant, Subject: id.String(), Name: name, Version: version}
+	return s.rows.context(kind, id, name, version)
 }
 
 func (s *Service) sealValue(key secret.Bytes, id SubjectID, field string, slot uint16, version uint64, v schema.Value) ([]byte, error) {

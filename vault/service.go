@@ -193,7 +193,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	}
 	k := o.Keyring
 	s.pool = &poolRows{s}
-	k.KMS, k.MAC, k.Pool, k.Claim, k.Now = o.Keys, o.Keys, s.pool, s.title.claim, o.Clock
+	k.KMS, k.MAC, k.Pool, k.Claim, k.Now = unmoved{o.Keys, s}, o.Keys, s.pool, s.title.claim, o.Clock
 	if err := s.openLog(); err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}

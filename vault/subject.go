@@ -54,6 +54,10 @@ type subjectRow struct {
 
 	Sealed map[string]goneRow   `cbor:"10,keyasint,omitempty"` // slice → what its key seals
 	Issued map[string]issuedRow `cbor:"11,keyasint,omitempty"` // system → its tokens
+
+	// Former is, for a slice, what its key was at providers that were left (see Rekeying), sealed under what it is now: the latest first, one
+	// after another. It opens what was written then and cannot be written anew: documents' files, and notes in signed entries.
+	Former map[string][]byte `cbor:"12,keyasint,omitempty"`
 }
 
 // counts says how much is held, so that an erasure need not count.

@@ -21,6 +21,8 @@
 //   - A key is noted in the Journal before whoever wrote it is answered, and a round takes the noted keys and the state that it reads
 //     between two Updates. So what a round does not see, the next one does.
 //   - Nothing that is carried is decoded here, and no key or value is in an error.
+//
+// Where the target is to hold rows in another form, a Recast makes it and tells what both forms say.
 package move
 
 import "errors"

@@ -17,6 +17,7 @@ type Rows struct {
 	Own      func(key []byte) bool // each store has this row for itself: it is neither moved nor looked at
 	Kind     func(key []byte) byte
 	Journal  *Journal                // of From; nil while nobody writes there, or others do
+	Recast   Recast                  // nil: the target holds the bytes that the source holds
 	Progress func(rows, bytes int64) // is told of what was read of From; may be nil
 
 	from, to Tallies // of both sides, kept since Verify; nil before
@@ -30,14 +31,16 @@ type Changes struct {
 
 // Copy makes the target what the source is at one moment after it was called.
 func (m *Rows) Copy(ctx context.Context) (c Changes, err error) {
-	m.from, m.to = nil, nil
+	m.anew()
 	err = m.view(ctx, func(r store.Reader, _ []string) error {
 		return m.To.View(ctx, func(t store.Reader) error {
 			w := writing{to: m.To, changes: &c}
 			for _, prefix := range m.Under {
-				err := m.compare(ctx, r, t, prefix, func(key, is, was []byte) error {
-					m.count(&c, key, is)
-					return w.make(ctx, key, is, was)
+				err := m.compare(ctx, r, t, prefix, func(rows []row) error {
+					for _, one := range rows {
+						m.count(&c, one.key, one.is)
+					}
+					return m.make(ctx, r, &w, rows)
 				})
 				if err != nil {
 					return err
@@ -55,7 +58,7 @@ func (m *Rows) Copy(ctx context.Context) (c Changes, err error) {
 // Verify reads both sides and holds every row of one state of the source against the target's. Before that it carries over what
 // the journal has. ErrDiffers when they are not the same.
 func (m *Rows) Verify(ctx context.Context) (c Changes, err error) {
-	m.from, m.to = nil, nil
+	m.anew()
 	from, to := Tallies{}, Tallies{}
 	differing := 0
 	err = m.view(ctx, func(r store.Reader, written []string) error {
@@ -64,12 +67,17 @@ func (m *Rows) Verify(ctx context.Context) (c Changes, err error) {
 		}
 		return m.To.View(ctx, func(t store.Reader) error {
 			for _, prefix := range m.Under {
-				err := m.compare(ctx, r, t, prefix, func(key, is, was []byte) error {
-					m.count(&c, key, is)
-					from.change(m.Kind(key), key, nil, is)
-					to.change(m.Kind(key), key, nil, was)
-					if !same(is, was) {
-						differing++
+				err := m.compare(ctx, r, t, prefix, func(rows []row) error {
+					if err := m.agreed(ctx, r, rows); err != nil {
+						return err
+					}
+					for _, one := range rows {
+						m.count(&c, one.key, one.is)
+						from.change(m.Kind(one.key), one.key, nil, one.says)
+						to.change(m.Kind(one.key), one.key, nil, one.said)
+						if !one.agrees() {
+							differing++
+						}
 					}
 					return nil
 				})
@@ -130,10 +138,26 @@ func (m *Rows) count(c *Changes, key, value []byte) {
 	}
 }
 
-// compare calls f for every key under the prefix that the source or the target has, with its value on both sides: nil for none.
-func (m *Rows) compare(ctx context.Context, source, target store.Reader, prefix []byte, f func(key, is, was []byte) error) error {
+// row is a row on both sides: its value at the source and at the target, nil for none.
+type row struct {
+	key, is, was []byte
+	says, said   []byte // what the two have to agree in: see agreed
+}
+
+// agrees reports whether both sides have the row and say the same, or neither has it.
+func (r row) agrees() bool { return (r.is == nil) == (r.was == nil) && same(r.says, r.said) }
+
+// compare calls f for every key under the prefix that the source or the target has, some at a time.
+func (m *Rows) compare(ctx context.Context, source, target store.Reader, prefix []byte, f func([]row) error) error {
 	from, to := walk{r: source, prefix: prefix}, walk{r: target, prefix: prefix}
+	var rows []row
 	for {
+		if len(rows) == page {
+			if err := f(rows); err != nil {
+				return err
+			}
+			rows = rows[:0]
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -148,7 +172,7 @@ func (m *Rows) compare(ctx context.Context, source, target store.Reader, prefix 
 		var key, is, was []byte
 		switch {
 		case a == nil && b == nil:
-			return nil
+			return f(rows)
 		case b == nil || a != nil && bytes.Compare(a.Key, b.Key) < 0:
 			key, is = a.Key, a.Value
 			from.taken()
@@ -160,11 +184,8 @@ func (m *Rows) compare(ctx context.Context, source, target store.Reader, prefix 
 			from.taken()
 			to.taken()
 		}
-		if m.Own(key) {
-			continue
-		}
-		if err := f(key, is, was); err != nil {
-			return err
+		if !m.Own(key) {
+			rows = append(rows, row{key: key, is: is, was: was})
 		}
 	}
 }
@@ -210,17 +231,19 @@ func (m *Rows) carry(ctx context.Context, r store.Reader, keys []string, c *Chan
 			if err != nil {
 				return err
 			}
-			w := writing{to: m.To, changes: c}
+			rows := make([]row, len(some))
 			for i, key := range some {
 				m.count(c, key, is[i])
-				if err := w.make(ctx, key, is[i], was[i]); err != nil {
-					return err
-				}
+				rows[i] = row{key: key, is: is[i], was: was[i]}
+			}
+			w := writing{to: m.To, changes: c}
+			if err := m.make(ctx, r, &w, rows); err != nil {
+				return err
 			}
 			if err := w.flush(ctx); err != nil {
 				return err
 			}
-			return m.check(ctx, some, is, was)
+			return m.check(ctx, r, rows)
 		})
 		if err != nil {
 			return err
@@ -229,20 +252,31 @@ func (m *Rows) carry(ctx context.Context, r store.Reader, keys []string, c *Chan
 	return nil
 }
 
-// check reads what was written, and brings the tallies up to date with it.
-func (m *Rows) check(ctx context.Context, keys, is, was [][]byte) error {
+// check reads what was written, and brings the tallies up to date with it. The rows were made.
+func (m *Rows) check(ctx context.Context, r store.Reader, rows []row) error {
+	keys := make([][]byte, len(rows))
+	for i, one := range rows {
+		keys[i] = one.key
+	}
 	return m.To.View(ctx, func(t store.Reader) error {
 		found, err := t.Get(keys...)
 		if err != nil {
 			return err
 		}
-		for i, key := range keys {
-			if !same(is[i], found[i]) {
+		now := make([]row, len(rows))
+		for i, one := range rows {
+			now[i] = row{key: one.key, is: one.is, was: found[i]}
+		}
+		if err := m.agreed(ctx, r, now); err != nil {
+			return err
+		}
+		for i, one := range now {
+			if !one.agrees() {
 				return ErrDiffers
 			}
 			if m.from != nil {
-				m.from.change(m.Kind(key), key, was[i], is[i])
-				m.to.change(m.Kind(key), key, was[i], found[i])
+				m.from.change(m.Kind(one.key), one.key, rows[i].said, one.says)
+				m.to.change(m.Kind(one.key), one.key, rows[i].said, one.said)
 			}
 		}
 		return nil

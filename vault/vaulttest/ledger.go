@@ -2,6 +2,7 @@ package vaulttest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"sync"
 
 	"github.com/sandyq/sandyq/crypto/kms"
@@ -9,13 +10,22 @@ import (
 	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/ledger"
 	"github.com/sandyq/sandyq/vault/ledger/file"
+	"github.com/sandyq/sandyq/vault/store"
 )
 
 // Ledger opens the erasure ledger of a tenant in a folder. The services of one test that write to one share it, as they would
-// share a bucket.
-func Ledger(dir, tenant string, keys kms.Signer) vault.OpenLedger {
+// share a bucket. Of a store that came to the keys from others, name it, for what those signed.
+func Ledger(dir, tenant string, keys kms.Signer, moved ...store.Store) vault.OpenLedger {
 	return func(ctx context.Context, use ledger.Use) (ledger.Ledger, error) {
-		o, err := ledger.Options{Tenant: tenant, Clock: clock.System}.SignedBy(ctx, keys)
+		var former []ed25519.PublicKey
+		for _, s := range moved {
+			had, err := vault.FormerSigners(ctx, s, tenant)
+			if err != nil {
+				return nil, err
+			}
+			former = append(former, had...)
+		}
+		o, err := ledger.Options{Tenant: tenant, Clock: clock.System}.SignedBy(ctx, keys, former...)
 		if err != nil {
 			return nil, err
 		}

@@ -108,7 +108,7 @@ func (v *Vault) open() {
 		o.Keys = keys
 	}
 	if o.Ledger == nil {
-		o.Ledger = Ledger(filepath.Join(v.Home, "ledger"), o.Tenant, o.Keys)
+		o.Ledger = Ledger(filepath.Join(v.Home, "ledger"), o.Tenant, o.Keys, o.Store)
 	}
 	if o.Anchor == nil {
 		o.Anchor = anchor.InFolder(filepath.Join(v.Home, "ledger"), o.Tenant)

@@ -134,8 +134,10 @@ func (l *Log) adopt(ctx context.Context, state *stateRow, row []byte) error {
 	return l.become(ctx, row, &next, nil)
 }
 
-func (l *Log) newest(ctx context.Context) (keyRow, error) {
-	all, err := l.Keys.PublicKeys(ctx)
+func (l *Log) newest(ctx context.Context) (keyRow, error) { return newestOf(ctx, l.Keys) }
+
+func newestOf(ctx context.Context, keys kms.Signer) (keyRow, error) {
+	all, err := keys.PublicKeys(ctx)
 	if err != nil {
 		return keyRow{}, fmt.Errorf("translog: the keys of the log: %w", err)
 	}
@@ -199,6 +201,30 @@ func (l *Log) goOn(ctx context.Context, state *stateRow, row []byte) error {
 	current := state.Keys[len(state.Keys)-1]
 	next := *state
 	next.Origin, next.Next, next.Keys = state.Next, "", []keyRow{current}
+	return l.succeed(ctx, state, row, &next)
+}
+
+// Bequeath has the same tree go on under another origin and another provider's newest key, with the current key's word. Nothing is signed
+// under the old origin any more. It is for a log that nobody else uses; from then on it is opened with the other provider. A log that was
+// never signed needs no word.
+func (l *Log) Bequeath(ctx context.Context, to kms.Signer) error {
+	state, err := l.stateNow(ctx)
+	if err != nil || state == nil || len(state.Keys) == 0 {
+		return err
+	}
+	row, err := encodeRow(state)
+	if err != nil {
+		return err
+	}
+	if err := l.swap(ctx, row, row, nil); err != nil { // what is signed is durable: see sign
+		return err
+	}
+	heir, err := newestOf(ctx, to)
+	if err != nil {
+		return err
+	}
+	next := *state
+	next.Origin, next.Next, next.Keys = l.newOrigin(), "", []keyRow{heir}
 	return l.succeed(ctx, state, row, &next)
 }
 

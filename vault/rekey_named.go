@@ -1,0 +1,98 @@
+package vault
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// keysIn calls f with the ids of all keys that rows of a store name, some at a time: those of people, of proofs, the vault's own, those that
+// were made ahead, and those that are about to be destroyed. f may take its time; what is written meanwhile may be passed over.
+func keysIn(ctx context.Context, s store.Store, rows layout, f func([]kms.ID) error) error {
+	for _, of := range []struct {
+		prefix []byte
+		named  func(store.Pair) ([]kms.ID, error)
+	}{
+		{rows.key(kindSubject), keysOfSubject},
+		{rows.key(kindErasure), keysOfErasure},
+		{rows.key(kindProof), keysOfProof},
+		{rows.key(kindMeta, []byte(metaEpoch)), keysOfName},
+		{rows.key(kindMeta, []byte(onceKeyPrefix)), keysOfName},
+		{rows.key(kindPool), func(p store.Pair) ([]kms.ID, error) { return []kms.ID{kms.ID(p.Key[len(p.Key)-len(kms.ID{}):])}, nil }},
+	} {
+		if err := keysUnder(ctx, s, of.prefix, of.named, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func keysUnder(ctx context.Context, s store.Store, prefix []byte, named func(store.Pair) ([]kms.ID, error), f func([]kms.ID) error) error {
+	const page = 256
+	var after []byte
+	for ended := false; !ended; {
+		var ids []kms.ID
+		err := s.View(ctx, func(r store.Reader) error {
+			ids = ids[:0]
+			pairs, err := r.Scan(prefix, after, page)
+			if err != nil {
+				return err
+			}
+			for _, p := range pairs {
+				some, err := named(p)
+				if err != nil {
+					return err
+				}
+				ids = append(ids, some...)
+			}
+			if ended = len(pairs) < page; !ended {
+				after = append([]byte(nil), pairs[page-1].Key...)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := f(ids); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func keysOfSubject(p store.Pair) ([]kms.ID, error) {
+	row, err := decodeSubject(p.Value)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Collect(maps.Values(row.everyKey())), nil
+}
+
+// keysOfErasure are those of one that has not destroyed them yet.
+func keysOfErasure(p store.Pair) ([]kms.ID, error) {
+	row, err := decodeRow[erasureRow](p.Value)
+	if err != nil || row.State != api.ErasureErasing {
+		return nil, err
+	}
+	return slices.Collect(maps.Values(row.Keys)), nil
+}
+
+func keysOfProof(p store.Pair) ([]kms.ID, error) {
+	row, err := decodeRow[proofRow](p.Value)
+	if err != nil {
+		return nil, err
+	}
+	return []kms.ID{row.Key}, nil
+}
+
+func keysOfName(p store.Pair) ([]kms.ID, error) {
+	row, err := decodeRow[namedRow](p.Value)
+	if err != nil {
+		return nil, err
+	}
+	return []kms.ID{row.Key}, nil
+}
