@@ -19,7 +19,7 @@ import (
 // against each other, and sums of them told, without anybody learning or guessing a value by them.
 //
 // What is sealed under a key that is not at the old provider stays as it is. That is what is left of erasures that have destroyed
-// theirs; of living people's it is counted (Missing). What does not open under a key that is there stops the move.
+// theirs; of living people's it is noted, and Rekeying.HandOver refuses. What does not open under a key that is there stops the move.
 type Recast struct {
 	rows     layout
 	old, new *openKeys
@@ -40,6 +40,7 @@ func (m *Rekeying) Recast(ctx context.Context) (*Recast, error) {
 		rows: layout{m.Tenant}, old: newOpenKeys(m.Old, mark.Old), new: newOpenKeys(m.New, mark.New), missing: map[SubjectID]struct{}{},
 	}
 	_, _ = rand.Read(c.mac[:]) // never fails (crypto/rand)
+	m.recast = c
 	return c, nil
 }
 
@@ -54,9 +55,6 @@ func (c *Recast) Anew() {
 	c.Close()
 	clear(c.missing)
 }
-
-// Missing is how many living people have keys that are not at the old provider, of those whose rows were looked at last.
-func (c *Recast) Missing() int { return len(c.missing) }
 
 // Make implements move.Recast.
 func (c *Recast) Make(ctx context.Context, source store.Reader, rows []store.Pair) ([][]byte, error) {

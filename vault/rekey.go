@@ -43,7 +43,8 @@ type Rekeying struct {
 	Origin   string // of the log, without the tenant: as Options.Origin
 	Clock    clock.Clock
 
-	still generationRow // of the source when it was to stand still
+	still  generationRow // of the source when it was to stand still
+	recast *Recast       // that all was copied with
 }
 
 // metaRekey names the mark of a move of keys, which both stores have while it lasts.
@@ -240,8 +241,11 @@ func (m *Rekeying) Still(ctx context.Context) error {
 }
 
 // HandOver makes the target the live vault. It has everything of the source by now, which was seen to open. It fails with ErrUsed when the
-// source did not stand still. After any other error Stage tells which of the two is the live one.
+// source did not stand still, and with ErrMissingKeys. After any other error Stage tells which of the two is the live one.
 func (m *Rekeying) HandOver(ctx context.Context) error {
+	if m.recast == nil || len(m.recast.missing) > 0 {
+		return ErrMissingKeys
+	}
 	title, err := readTitle(ctx, m.From.Store, layout{m.Tenant})
 	if err != nil {
 		return err

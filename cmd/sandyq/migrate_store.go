@@ -15,13 +15,18 @@ import (
 
 func newMigrateStoreCmd(e *env) *cobra.Command {
 	var from, to configFlags
-	var serving bool
+	var serving, retires, abandons bool
 	cmd := &cobra.Command{
 		Use:   "migrate-store --from CONFIG --to CONFIG [--serve]",
-		Short: "Move a vault's rows and documents to another store",
+		Short: "Move a vault's rows and documents to another store, and its keys to another provider",
 		Long: `Migrate-store copies all rows, and the documents if they lie elsewhere in the other configuration, to another store: from
 Badger to PostgreSQL, or back. It reads everything again on both sides and holds it against each other. Then the target becomes the live
-vault, and the source is superseded: it gives nothing out any more. Keys and the erasure ledger stay where they are.
+vault, and the source is superseded: it gives nothing out any more. The erasure ledger stays where it is.
+
+Keys stay, too, when both configurations name the same. Otherwise a new key is made at the provider of --to for each old one, and everything
+is sealed anew under it on its way. Erasures are unreadable at once and wait to be carried out until the old keys are destroyed,
+which --retire does once the target is the live vault. Nothing that was written before opens any more then: no copy of the source, no
+backup of it. Take a backup of the target first, and run the same command again with --retire.
 
 No server may be running on the source. With --serve this command serves it while it copies, lets the target take its place once next
 to nothing is left to copy, and goes on to serve that until SIGINT or SIGTERM. Without it nothing is served until the move is done, and the
@@ -44,7 +49,13 @@ However it ends, one of the two is the live one: until everything is copied, the
 			if err != nil {
 				return err
 			}
-			if serving {
+			m.retires = retires
+			switch {
+			case retires && !m.rekeys:
+				return usagef("--retire is for a move of keys: --from and --to name the same keys")
+			case abandons:
+				return m.abandon(cmd.Context())
+			case serving:
 				return m.serve(cmd.Context())
 			}
 			return m.offline(cmd.Context())
@@ -53,6 +64,10 @@ However it ends, one of the two is the live one: until everything is copied, the
 	cmd.Flags().StringVar(&from.file, "from", "", "configuration of the vault as it is")
 	cmd.Flags().StringVar(&to.file, "to", "", "configuration with the store, or the folder of documents, that it is to have")
 	cmd.Flags().BoolVar(&serving, "serve", false, "serve the source while it is copied, and the target from then on")
+	cmd.Flags().BoolVar(&retires, "retire", false, "destroy the old keys once the target is the live vault, and so what every copy and backup of the source holds")
+	cmd.Flags().BoolVar(&abandons, "abandon", false, "give up a move of keys that was begun: destroy the new keys and let the source's erasures go on")
+	cmd.MarkFlagsMutuallyExclusive("abandon", "serve")
+	cmd.MarkFlagsMutuallyExclusive("abandon", "retire")
 	from.bindListeners(cmd.Flags())
 	return requiring(cmd, "from", "to")
 }
@@ -68,6 +83,8 @@ type moved struct {
 	Kinds     []kindMoved `json:"kinds"`               // of rows; the letters are those of vault/layout.go
 	Documents *tallied    `json:"documents,omitempty"` // nil when they stayed where they were
 	Still     int64       `json:"stood_still_ms"`      // for how long nothing was served, at the switch or in all
+	Rekeyed   bool        `json:"rekeyed"`             // everything is sealed under the keys of another provider
+	Retired   bool        `json:"retired"`             // and none of the old ones is left; with --serve that comes after the answer
 }
 
 // tallied is a tally, in the words of the answer.
@@ -100,7 +117,7 @@ func (out *moved) counted(rows *move.Rows, blobs *move.Blobs) {
 func (out *moved) tell(w io.Writer) error {
 	if !out.Moved {
 		_, err := fmt.Fprintf(w, "%s is the live vault already: nothing was moved\n", out.To)
-		return err
+		return errors.Join(err, out.tellKeys(w))
 	}
 	_, err := fmt.Fprintf(w, "moved %d rows from %s to %s\n", out.Target.Count, out.From, out.To)
 	say := func(format string, args ...any) {
@@ -116,6 +133,18 @@ func (out *moved) tell(w io.Writer) error {
 		say("documents on both sides: %d, %d bytes  %s\n", d.Count, d.Bytes, d.Sum)
 	}
 	say("nothing was served for %s; the target is the live vault now, and the source is superseded\n", time.Duration(out.Still)*time.Millisecond)
+	return errors.Join(err, out.tellKeys(w))
+}
+
+// tellKeys says what has become of the old keys, if they were left.
+func (out *moved) tellKeys(w io.Writer) (err error) {
+	switch {
+	case !out.Rekeyed:
+	case out.Retired:
+		_, err = fmt.Fprintln(w, "the old keys are destroyed")
+	default:
+		_, err = fmt.Fprintln(w, "the old keys are still there, and erasures wait until --retire has destroyed them")
+	}
 	return err
 }
 
@@ -136,6 +165,9 @@ func (m *moving) offline(ctx context.Context) (err error) {
 		return err
 	}
 	out := m.answer()
+	if out.Retired, err = m.retire(ctx); err != nil {
+		return err
+	}
 	out.Still = time.Since(began).Milliseconds()
 	return m.env.answer(out, out.tell)
 }

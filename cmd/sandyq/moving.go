@@ -11,27 +11,47 @@ import (
 	"github.com/sandyq/sandyq/metrics"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/blob"
+	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/move"
 )
 
-// moving is a move of a vault's rows and documents from the store of one configuration to that of another.
+// moving is a move of a vault's rows and documents, and of its keys if they differ, from the store of one configuration to that of another.
 type moving struct {
 	env      *env
 	from, to config
+	rekeys   bool // the keys move, too
+	retires  bool // the old ones are then destroyed
 	log      *slog.Logger
 	reg      *metrics.Registry
 
-	source, target *node               // parts without tenants, but for those that are served
-	left           []*vault.Relocation // of the tenants that are not moved
-	keys           []kms.Provider      // of these
+	source, target *node             // parts without tenants, but for those that are served
+	left           []leaving         // of the tenants that are not moved
+	rekeyed        []*vault.Rekeying // of all tenants; none when the keys stay
+	keys           []kms.Provider    // that these and those of left use
+	recasts        vault.Recasts     // of left; nil when the keys stay
 	rows           *move.Rows
 	blobs          *move.Blobs // nil: the documents stay where they are
 	pace           pace
 }
 
+// leaving is the move of one tenant.
+type leaving struct {
+	tenant string
+	relocation
+}
+
+// relocation is what two stores are to their keys meanwhile: a vault.Relocation or a vault.Rekeying.
+type relocation interface {
+	Prefix() []byte
+	Begin(context.Context) error
+	Still(context.Context) error
+	HandOver(context.Context) error
+}
+
 // newMoving sees that two configurations are of one vault.
 func newMoving(e *env, from, to config) (*moving, error) {
-	if err := sameVault(from, to); err != nil {
+	rekeys, err := sameVault(from, to)
+	if err != nil {
 		return nil, err
 	}
 	for _, c := range []config{from, to} {
@@ -39,29 +59,45 @@ func newMoving(e *env, from, to config) (*moving, error) {
 			return nil, err
 		}
 	}
-	return &moving{env: e, from: from, to: to, log: e.log(to), reg: newMetrics()}, nil
+	return &moving{env: e, from: from, to: to, rekeys: rekeys, log: e.log(to), reg: newMetrics()}, nil
 }
 
-// sameVault refuses configurations that differ in more than where rows and documents lie: keys and ledger stay.
-func sameVault(from, to config) error {
+// sameVault refuses configurations that differ in more than where rows, documents and keys lie: the ledger stays. rekeys tells whether the
+// keys move, which they do of all tenants or of none.
+func sameVault(from, to config) (rekeys bool, err error) {
 	a, b := from.tenants(), to.tenants()
 	if len(a) != len(b) {
-		return usagef("--from and --to do not have the same tenants")
+		return false, usagef("--from and --to do not have the same tenants")
 	}
 	for i := range a {
-		x, y := a[i].Keys, b[i].Keys
-		switch {
-		case a[i].Tenant != b[i].Tenant:
-			return usagef("--from and --to do not have the same tenants in the same order")
-		case x.Provider != y.Provider, x.Provider == providerLocal && a[i].keysDir() != b[i].keysDir(),
-			x.Provider == providerVault && [3]string{x.Vault.Address, x.Vault.Namespace, x.Vault.Mount} != [3]string{y.Vault.Address, y.Vault.Namespace, y.Vault.Mount}:
-			return hinted(ofTenant(to, b[i], usagef("--to names other keys than --from")), "rows and documents move, keys stay: name the same keys in both")
+		if a[i].Tenant != b[i].Tenant {
+			return false, usagef("--from and --to do not have the same tenants in the same order")
 		}
+		differ := !a[i].sameKeys(b[i])
+		if i > 0 && differ != rekeys {
+			return false, hinted(ofTenant(to, b[i], usagef("--to names other keys for some tenants only")), "move the keys of all tenants, or of none")
+		}
+		rekeys = differ
 	}
 	if x, y := from.Ledger.S3, to.Ledger.S3; !x.sameBucket(y.s3Config) || !x.used() && from.ledgerDir() != to.ledgerDir() {
-		return hinted(usagef("--to names another erasure ledger than --from"), "the ledger stays where it is: name it in both")
+		return false, hinted(usagef("--to names another erasure ledger than --from"), "the ledger stays where it is: name it in both")
 	}
-	return nil
+	if rekeys && from.Audit.Origin != to.Audit.Origin {
+		return false, usagef("--to names another audit.origin than --from")
+	}
+	return rekeys, nil
+}
+
+// sameKeys reports whether two configurations of a tenant name one key provider.
+func (c config) sameKeys(other config) bool {
+	x, y := c.Keys, other.Keys
+	if x.Provider != y.Provider {
+		return false
+	}
+	if x.Provider == providerVault {
+		return [3]string{x.Vault.Address, x.Vault.Namespace, x.Vault.Mount} == [3]string{y.Vault.Address, y.Vault.Namespace, y.Vault.Mount}
+	}
+	return c.keysDir() == other.keysDir()
 }
 
 // sameBucket reports whether two are one place.
@@ -81,12 +117,20 @@ func (m *moving) sameDocuments() bool {
 	return x.documentsDir() == y.documentsDir()
 }
 
-// open opens both sides and finds out what is left to move.
-func (m *moving) open(ctx context.Context) (err error) {
+// open opens both sides, finds out what is left to move, and begins.
+func (m *moving) open(ctx context.Context) error {
+	if err := m.openBoth(ctx); err != nil {
+		return err
+	}
+	return m.begin(ctx)
+}
+
+// openBoth opens both sides and finds out what is left to move.
+func (m *moving) openBoth(ctx context.Context) (err error) {
 	if err := m.from.ready(); err != nil {
 		return fmt.Errorf("--from: %w", err)
 	}
-	if err := m.to.makeFolders(); err != nil {
+	if err := m.makeFolders(); err != nil {
 		return fmt.Errorf("--to: %w", err)
 	}
 	if m.source, err = openParts(ctx, m.from, m.log, m.reg); err != nil {
@@ -95,20 +139,25 @@ func (m *moving) open(ctx context.Context) (err error) {
 	if m.target, err = openParts(ctx, m.to, m.log, m.reg); err != nil {
 		return fmt.Errorf("--to: %w", err)
 	}
-	if err := m.look(ctx); err != nil {
-		return err
-	}
-	return m.begin(ctx)
+	return m.look(ctx)
 }
 
-// makeFolders makes those that hold rows and documents.
-func (c config) makeFolders() error {
-	if err := homeDir(c.Home); err != nil {
+// makeFolders makes those that are to hold rows and documents, and keyrings if they are to be there.
+func (m *moving) makeFolders() error {
+	if err := homeDir(m.to.Home); err != nil {
 		return err
 	}
-	for _, dir := range c.dataDirs() {
+	for _, dir := range m.to.dataDirs() {
 		if err := privateDir(dir); err != nil {
 			return err
+		}
+	}
+	for _, of := range m.to.tenants() {
+		if !m.rekeys || of.Keys.Provider != providerLocal {
+			continue
+		}
+		if err := setUpKeyring(of); err != nil {
+			return ofTenant(m.to, of, fmt.Errorf("set up the keyring: %w", err))
 		}
 	}
 	return nil
@@ -116,25 +165,33 @@ func (c config) makeFolders() error {
 
 // look finds out which tenants are still to be moved.
 func (m *moving) look(ctx context.Context) error {
-	for _, of := range m.from.tenants() {
-		keys, err := openKeys(of)
-		if err != nil {
+	after := m.to.tenants()
+	for i, of := range m.from.tenants() {
+		if err := m.lookAt(ctx, of, after[i]); err != nil {
 			return ofTenant(m.from, of, err)
-		}
-		r := &vault.Relocation{
-			Tenant: of.Tenant, From: vault.Side{Store: m.source.Store, Place: m.source.Place},
-			To: vault.Side{Store: m.target.Store, Place: m.target.Place}, Keys: keys,
-		}
-		m.keys = append(m.keys, keys)
-		stage, err := r.Stage(ctx)
-		if err != nil {
-			return ofTenant(m.from, of, err)
-		}
-		if stage == vault.StageSource {
-			m.left = append(m.left, r)
 		}
 	}
 	return m.alone(ctx)
+}
+
+func (m *moving) lookAt(ctx context.Context, before, after config) error {
+	old, err := openKeys(before)
+	if err != nil {
+		return err
+	}
+	m.keys = append(m.keys, old)
+	from, to := vault.Side{Store: m.source.Store, Place: m.source.Place}, vault.Side{Store: m.target.Store, Place: m.target.Place}
+	if m.rekeys {
+		return m.lookAtKeys(ctx, after, &vault.Rekeying{
+			Tenant: before.Tenant, From: from, To: to, Old: old, Origin: after.Audit.Origin, Clock: clock.System,
+		})
+	}
+	r := &vault.Relocation{Tenant: before.Tenant, From: from, To: to, Keys: old}
+	stage, err := r.Stage(ctx)
+	if err == nil && stage == vault.StageSource {
+		m.left = append(m.left, leaving{before.Tenant, r})
+	}
+	return err
 }
 
 // alone refuses a source at which other processes are at work: what they write is not noted, and they would go on when this one stops.
@@ -178,6 +235,9 @@ func (m *moving) begin(ctx context.Context) error {
 			return occupied(err)
 		}
 		m.rows.Under = append(m.rows.Under, r.Prefix())
+	}
+	if m.rekeys {
+		return m.recast(ctx)
 	}
 	return nil
 }
@@ -305,7 +365,7 @@ func (m *moving) handOver(ctx context.Context) error {
 	}
 	for _, t := range m.target.Tenants {
 		err := t.fit(ctx)
-		if errors.Is(err, errCopy) {
+		if errors.Is(err, errCopy) && !m.rekeys {
 			err = t.Service.Promote(ctx)
 		}
 		if err != nil {
@@ -313,8 +373,10 @@ func (m *moving) handOver(ctx context.Context) error {
 		}
 	}
 	for _, r := range m.left {
-		if err := r.End(ctx); err != nil {
-			return err
+		if ends, ok := r.relocation.(*vault.Relocation); ok { // a move of keys ends when the old ones are destroyed
+			if err := ends.End(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	m.target.settle(ctx)
@@ -339,7 +401,7 @@ func (n *node) settle(ctx context.Context) {
 
 // answer is what was moved.
 func (m *moving) answer() *moved {
-	out := &moved{From: m.from.storeName(), To: m.to.storeName(), Moved: len(m.left) > 0}
+	out := &moved{From: m.from.storeName(), To: m.to.storeName(), Moved: len(m.left) > 0, Rekeyed: m.rekeys}
 	if out.Moved {
 		out.counted(m.rows, m.blobs)
 	}
@@ -349,6 +411,9 @@ func (m *moving) answer() *moved {
 // Close closes both sides. Calls in flight must have ended.
 func (m *moving) Close() error {
 	var errs []error
+	for _, c := range m.recasts {
+		c.Close()
+	}
 	for _, n := range []*node{m.target, m.source} { // the source keeps others out until the target is closed
 		if n != nil {
 			errs = append(errs, n.Close())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -59,7 +60,12 @@ func (m *moving) serve(ctx context.Context) (err error) {
 	if err := errors.Join(m.env.answer(out, out.tell), m.env.announce(m.to, f, false, "")); err != nil {
 		return errors.Join(err, f.stop(m.to.ShutdownTimeout))
 	}
+	retiring, stopRetiring := context.WithCancel(ctx)
+	var retired sync.WaitGroup
+	retired.Go(func() { m.keepRetiring(retiring) })
 	abandoned, err = m.target.serveUntil(ctx, m.to, m.log, f)
+	stopRetiring()
+	retired.Wait()
 	return errors.Join(err, os.Remove(m.to.addressFile()))
 }
 

@@ -60,7 +60,7 @@ func TestAMoveThatFellBetweenTenants(t *testing.T) {
 	if err := m.offline(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if len(m.left) != 1 || m.left[0].Tenant != "partner" {
+	if len(m.left) != 1 || m.left[0].tenant != "partner" {
 		t.Errorf("%d tenants were moved", len(m.left))
 	}
 	served(t, to, 3, "main", "partner")

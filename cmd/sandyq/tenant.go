@@ -20,6 +20,7 @@ import (
 	"github.com/sandyq/sandyq/vault/ledger/file"
 	"github.com/sandyq/sandyq/vault/ledger/s3"
 	"github.com/sandyq/sandyq/vault/schema"
+	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/webhook"
 )
 
@@ -64,7 +65,7 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 		Nodes:        c.nodes(),
 		Blobs:        n.blobs,
 		Keys:         t.Keys,
-		Ledger:       c.ledger(t.Keys),
+		Ledger:       c.ledger(t.Keys, n.rows),
 		Anchor:       t.anchor,
 		Clock:        clock.System,
 		Log:          log,
@@ -102,10 +103,14 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 	return nil
 }
 
-// ledger opens the tenant's erasure ledger, which the keys of its log sign.
-func (c config) ledger(keys kms.Signer) vault.OpenLedger {
+// ledger opens the tenant's erasure ledger, which the keys of its log sign, and those signed that the log of its rows had before.
+func (c config) ledger(keys kms.Signer, rows store.Store) vault.OpenLedger {
 	return func(ctx context.Context, use ledger.Use) (ledger.Ledger, error) {
-		o, err := ledger.Options{Tenant: c.Tenant, Clock: clock.System}.SignedBy(ctx, keys)
+		former, err := vault.FormerSigners(ctx, rows, c.Tenant)
+		if err != nil {
+			return nil, err
+		}
+		o, err := ledger.Options{Tenant: c.Tenant, Clock: clock.System}.SignedBy(ctx, keys, former...)
 		if err != nil {
 			return nil, err
 		}
