@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sandyq/sandyq/vault"
+)
+
+// lookAtKeys finds out how far the move of a tenant's keys has come, and ends the step that makes the target the live vault if it fell in
+// between.
+func (m *moving) lookAtKeys(ctx context.Context, after config, r *vault.Rekeying) (err error) {
+	if r.New, err = openKeys(after); err != nil {
+		return err
+	}
+	m.keys = append(m.keys, r.New)
+	m.rekeyed = append(m.rekeyed, r)
+	stage, err := r.Stage(ctx)
+	switch {
+	case err != nil:
+		return err
+	case stage == vault.StageTold:
+		return r.Take(ctx)
+	case stage == vault.StageSource:
+		m.left = append(m.left, leaving{r.Tenant, r})
+	}
+	return nil
+}
+
+// recast has the target's rows sealed under the new keys.
+func (m *moving) recast(ctx context.Context) error {
+	m.recasts = vault.Recasts{}
+	for _, r := range m.left {
+		c, err := r.relocation.(*vault.Rekeying).Recast(ctx)
+		if err != nil {
+			return err
+		}
+		m.recasts[string(r.Prefix())] = c
+	}
+	m.rows.Recast, m.rows.Own = m.recasts, vault.StaysWithKeys
+	return nil
+}
+
+// retire destroys the old keys, unless that is left to another time, and tells whether none is left of any tenant.
+func (m *moving) retire(ctx context.Context) (retired bool, err error) {
+	retired = true
+	for _, r := range m.rekeyed {
+		if m.retires {
+			if err := r.Retire(ctx); err != nil {
+				return false, err
+			}
+		}
+		ended, err := r.Retired(ctx)
+		if err != nil {
+			return false, err
+		}
+		retired = retired && ended
+	}
+	return retired, nil
+}
+
+// keepRetiring destroys the old keys while the target is served, until it has succeeded.
+func (m *moving) keepRetiring(ctx context.Context) {
+	for ctx.Err() == nil {
+		retired, err := m.retire(ctx)
+		switch {
+		case retired:
+			m.log.Info("the old keys are destroyed: erasures go on")
+			return
+		case err == nil:
+			m.log.Warn("the old keys are still there, and erasures wait: run the same command with --retire")
+			return
+		case ctx.Err() != nil:
+			return
+		}
+		m.log.Error("the old keys could not be destroyed; erasures wait, and it is tried again", "error", err, "in", copyAgain)
+		select {
+		case <-ctx.Done():
+		case <-time.After(copyAgain):
+		}
+	}
+}
+
+// abandon gives up a move of keys, of every tenant that is not moved.
+func (m *moving) abandon(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, m.Close()) }()
+	if !m.rekeys {
+		return usagef("--abandon is for a move of keys: what was copied to another store can just be removed")
+	}
+	if err := m.openBoth(ctx); err != nil {
+		return err
+	}
+	if len(m.left) < len(m.rekeyed) {
+		return errors.New("the source is superseded: the move can only be ended")
+	}
+	for _, r := range m.rekeyed {
+		if err := r.Abandon(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
