@@ -46,7 +46,7 @@ func segment(s string) string { return url.PathEscape(s) }
 // call sends in (nil for none) as JSON and reads a JSON answer.
 func call[Out any](ctx context.Context, c *Client, r request, in any) (*Out, error) {
 	if in != nil {
-		b, err := json.Marshal(in)
+		b, err := json.Marshal(in, json.Deterministic(true)) // the same again under the same key must be the same bytes
 		if err != nil {
 			return nil, fmt.Errorf("%s: encode the request: %w", r.operation, err)
 		}

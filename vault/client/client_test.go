@@ -207,6 +207,32 @@ func TestCallsHaveKeysOfTheirOwn(t *testing.T) {
 	}
 }
 
+// TestTheSameRequestIsTheSameBytes: a program that makes a call again under its own key builds the request anew, and the vault takes other
+// bytes for another request.
+func TestTheSameRequestIsTheSameBytes(t *testing.T) {
+	const calls = 20
+	w := &wire{}
+	for range calls {
+		w.script = append(w.script, reply(200, `{}`))
+	}
+	c := w.client(t)
+	for range calls {
+		fields := map[string]api.OneOrMany[api.Value]{}
+		for _, name := range []string{"iin", "family_name", "given_name", "phone", "document_number"} {
+			fields[name] = api.One(api.Text(name))
+		}
+		req := &api.TokenizeRequest{Purpose: "registration", Items: []api.TokenizeItem{{Fields: fields}}}
+		if _, err := c.Tokenize(client.WithKey(t.Context(), "mine"), req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range w.seen {
+		if s.body != w.seen[0].body {
+			t.Fatalf("one request was sent as %s and as %s", w.seen[0].body, s.body)
+		}
+	}
+}
+
 func TestWhatIsNotRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &wire{script: []func() (*http.Response, error){reply(503, away)}}
