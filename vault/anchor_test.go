@@ -190,7 +190,10 @@ func TestAllButTheLedgerPutBackTakesOneOrigin(t *testing.T) {
 type untouched struct{ asked atomic.Int64 }
 
 func (u *untouched) Last(context.Context) ([]byte, error) { u.asked.Add(1); return nil, nil }
-func (u *untouched) Keep(context.Context, []byte) error   { u.asked.Add(1); return nil }
+func (u *untouched) Keep(context.Context, []byte, []byte) (bool, error) {
+	u.asked.Add(1)
+	return true, nil
+}
 
 // TestACopyLeavesTheAnchorAlone: it neither signs, nor says what was signed, until it is promoted.
 func TestACopyLeavesTheAnchorAlone(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 var (
 	// ErrNotFound: there is no such object, version or upload.
 	ErrNotFound = errors.New("not found in the bucket")
-	// ErrExists: there is an object already, and it was to be a new one.
+	// ErrExists: there is an object already, and it was to be a new one, or to follow on another.
 	ErrExists = errors.New("there is such an object already")
 	// ErrLocked: the version is kept by object lock, and cannot be removed yet.
 	ErrLocked = errors.New("kept by object lock")

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -17,6 +18,7 @@ import (
 // Put says how an object is put.
 type Put struct {
 	New    bool      // only when there is none
+	Over   string    // only in the place of the object with this ETag; empty: of any
 	Retain time.Time // nobody can remove this version before; the zero time leaves it to the bucket
 }
 
@@ -26,6 +28,9 @@ func (b *Bucket) Put(ctx context.Context, key string, content []byte, how Put) e
 	o := minio.PutObjectOptions{ContentType: "application/octet-stream", DisableMultipart: true}
 	if how.New {
 		o.SetMatchETagExcept("*")
+	}
+	if how.Over != "" {
+		o.SetMatchETag(how.Over)
 	}
 	if !how.Retain.IsZero() {
 		o.Mode, o.RetainUntilDate = minio.Compliance, how.Retain.UTC()
@@ -41,15 +46,40 @@ func (b *Bucket) Put(ctx context.Context, key string, content []byte, how Put) e
 	return nil
 }
 
-// Replace puts an object in the place of what is there, and removes the versions before where the bucket lets it. Nothing is
-// wrong when it does not: they are kept as well.
-func (b *Bucket) Replace(ctx context.Context, key string, content []byte) error {
-	if err := b.Put(ctx, key, content, Put{}); err != nil {
-		return err
+// Swap puts an object in the place of one that holds was; nil stands for none. False: there is another by now, maybe this very content,
+// when the answer to a try was lost. A server that knows no condition for that is asked right before what it has. Versions from
+// before are removed where the bucket lets it; nothing is wrong when it does not: they are kept as well.
+func (b *Bucket) Swap(ctx context.Context, key string, was, content []byte) (swapped bool, err error) {
+	how := Put{New: was == nil}
+	if was != nil {
+		now, etag, err := b.get(ctx, key, "", int64(len(was)))
+		if errors.Is(err, ErrNotFound) || errors.Is(err, ErrTooLong) || err == nil && !bytes.Equal(now, was) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("swap an object: %w", err)
+		}
+		how.Over = etag
 	}
+	err = b.Put(ctx, key, content, how)
+	if errors.Is(err, errUnsupported) {
+		err = b.Put(ctx, key, content, Put{})
+	}
+	switch {
+	case errors.Is(err, ErrExists), errors.Is(err, ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("swap an object: %w", err)
+	}
+	b.thin(ctx, key)
+	return true, nil
+}
+
+// thin removes the versions of an object that are not the last, as far as the bucket lets it.
+func (b *Bucket) thin(ctx context.Context, key string) {
 	f, err := b.Features(ctx)
 	if err != nil || !f.Versions || f.Compliance {
-		return nil //nolint:nilerr // the object is put
+		return
 	}
 	all, err := b.versions(ctx, key)
 	for i, v := range all {
@@ -57,7 +87,6 @@ func (b *Bucket) Replace(ctx context.Context, key string, content []byte) error 
 			err = b.remove(ctx, key, v.Version)
 		}
 	}
-	return nil
 }
 
 // sums are what a body is sent with: its SHA-256 in hexadecimal and its MD5 in base64.
@@ -68,18 +97,24 @@ func sums(body []byte) (sum, check string) {
 
 // Get reads an object of at most this many bytes, or one version of it.
 func (b *Bucket) Get(ctx context.Context, key, version string, most int64) (content []byte, err error) {
+	content, _, err = b.get(ctx, key, version, most)
+	return content, err
+}
+
+func (b *Bucket) get(ctx context.Context, key, version string, most int64) (content []byte, etag string, err error) {
 	err = b.do(ctx, most, func(ctx context.Context) error {
 		body, info, _, err := b.client.GetObject(ctx, b.name, b.prefix+key, minio.GetObjectOptions{VersionID: version})
 		if err != nil {
 			return err
 		}
+		etag = info.ETag
 		content, err = read(body, info.Size, most)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("get an object: %w", err)
+		return nil, "", fmt.Errorf("get an object: %w", err)
 	}
-	return content, nil
+	return content, etag, nil
 }
 
 // GetRange reads length bytes of an object from offset on; all of them are there.

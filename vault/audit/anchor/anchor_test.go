@@ -1,6 +1,8 @@
 package anchor
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -8,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,11 +20,113 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sandyq/sandyq/crypto/secret"
+	"github.com/sandyq/sandyq/vault/audit/checkpoint"
+	"github.com/sandyq/sandyq/vault/audit/translog"
 	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/webhook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// keep has an anchor keep a note in the place of another.
+func keep(t *testing.T, a translog.Anchor, was []byte, note string) {
+	t.Helper()
+	if kept, err := a.Keep(t.Context(), was, []byte(note)); !kept || err != nil {
+		t.Fatalf("%q is not kept: %v", note, err)
+	}
+}
+
+// neverBack sees that what was kept gives way to nobody who has not seen it, and that of many who keep at once each follows on
+// another. open makes an anchor of one place, which holds nothing yet.
+func neverBack(t *testing.T, open func() translog.Anchor) {
+	t.Helper()
+	a := open()
+	keep(t, a, nil, "0")
+	keep(t, a, []byte("0"), "1")
+	for _, was := range []string{"", "0", "01", "2"} {
+		seen := []byte(was)
+		if was == "" {
+			seen = nil
+		}
+		if kept, err := a.Keep(t.Context(), seen, []byte("back")); kept || err != nil {
+			t.Errorf("in the place of %q: %v %v", was, kept, err)
+		}
+	}
+	const many, each = 4, 8
+	var all sync.WaitGroup
+	for range many {
+		all.Go(func() {
+			a := open()
+			for done := 0; done < each; {
+				was, err := a.Last(t.Context())
+				n, wrong := strconv.Atoi(string(was))
+				if err = errors.Join(err, wrong); err != nil {
+					t.Error(err)
+					return
+				}
+				kept, err := a.Keep(t.Context(), was, []byte(strconv.Itoa(n+1)))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if kept {
+					done++
+				}
+			}
+		})
+	}
+	all.Wait()
+	if last, err := a.Last(t.Context()); string(last) != strconv.Itoa(1+many*each) || err != nil {
+		t.Errorf("%q after %d, %v", last, 1+many*each, err)
+	}
+}
+
+func TestAnAnchorNeverGoesBack(t *testing.T) {
+	dir := t.TempDir()
+	neverBack(t, func() translog.Anchor { return InFolder(dir, "acme") })
+}
+
+// TestALockThatIsHeldIsAnError: and not waited for without end.
+func TestALockThatIsHeldIsAnError(t *testing.T) {
+	dir := t.TempDir()
+	f := InFolder(dir, "acme")
+	held, err := f.lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := f.Keep(t.Context(), nil, []byte("x")); kept || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v %v", kept, err)
+	}
+	if err := held.Close(); err != nil {
+		t.Fatal(err)
+	}
+	keep(t, f, nil, "x")
+}
+
+// TestACopyTakesNothingOlder: of its origin; it follows to another.
+func TestACopyTakesNothingOlder(t *testing.T) {
+	f := InFolder(t.TempDir(), "acme")
+	of := func(origin string, size int64) []byte {
+		text, err := checkpoint.Tree{Origin: origin, Size: size}.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []byte(text + "\n— signed\n")
+	}
+	for _, step := range []struct{ take, then []byte }{
+		{of("one", 5), of("one", 5)},
+		{of("one", 4), of("one", 5)},
+		{of("one", 6), of("one", 6)},
+		{of("two", 3), of("two", 3)},
+	} {
+		if err := f.Take(t.Context(), step.take); err != nil {
+			t.Fatal(err)
+		}
+		if last, err := f.Last(t.Context()); !bytes.Equal(last, step.then) || err != nil {
+			t.Errorf("%q %v, want %q", last, err, step.then)
+		}
+	}
+}
 
 // TestTheLastIsKept: whole, in the place of the one before, with nothing left beside it, for its tenant alone.
 func TestTheLastIsKept(t *testing.T) {
@@ -30,10 +135,10 @@ func TestTheLastIsKept(t *testing.T) {
 	if note, err := f.Last(t.Context()); note != nil || err != nil {
 		t.Fatalf("%q %v", note, err)
 	}
+	var was []byte
 	for _, note := range []string{"one", "two, which is longer", "3"} {
-		if err := f.Keep(t.Context(), []byte(note)); err != nil {
-			t.Fatal(err)
-		}
+		keep(t, f, was, note)
+		was = []byte(note)
 		if last, err := InFolder(dir, "acme").Last(t.Context()); string(last) != note || err != nil {
 			t.Errorf("%q %v", last, err)
 		}
@@ -54,7 +159,7 @@ func TestTheLastIsKept(t *testing.T) {
 // TestWhatCannotBeKeptIsAnError: and what was kept is as it was.
 func TestWhatCannotBeKeptIsAnError(t *testing.T) {
 	dir := t.TempDir()
-	if err := InFolder(filepath.Join(dir, "a", "b"), "acme").Keep(t.Context(), []byte("x")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := InFolder(filepath.Join(dir, "a", "b"), "acme").Keep(t.Context(), nil, []byte("x")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("into a folder whose parent is not there: %v", err)
 	}
 	taken := filepath.Join(dir, "acme.checkpoint")
@@ -62,7 +167,7 @@ func TestWhatCannotBeKeptIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := InFolder(dir, "acme")
-	if err := f.Keep(t.Context(), []byte("x")); err == nil {
+	if _, err := f.Keep(t.Context(), nil, []byte("x")); err == nil {
 		t.Error("kept over a folder")
 	}
 	if note, err := f.Last(t.Context()); err == nil {
@@ -106,9 +211,8 @@ func TestCopiesGoElsewhere(t *testing.T) {
 	dir, other := t.TempDir(), InFolder(t.TempDir(), "acme")
 	places := map[string]Place{"folder": other, "webhook": Receiver{"acme", sender}}
 	f := InFolder(dir, "acme")
-	if err := f.Keep(t.Context(), []byte("from before")); err != nil {
-		t.Fatal(err)
-	}
+	keep(t, f, nil, "from before")
+	was := []byte("from before")
 	e := copyEvery(time.Millisecond, f, slog.New(slog.DiscardHandler), places)
 	defer e.Close()
 	arrives := func(what string, arrived func() bool) {
@@ -124,9 +228,8 @@ func TestCopiesGoElsewhere(t *testing.T) {
 	}
 	arrives("what was kept before", inFolder("from before"))
 	for _, note := range []string{"one", "two", "three"} {
-		if err := e.Keep(t.Context(), []byte(note)); err != nil {
-			t.Fatal(err)
-		}
+		keep(t, e, was, note)
+		was = []byte(note)
 	}
 	arrives("the newest in the folder", inFolder("three"))
 	mu.Lock()

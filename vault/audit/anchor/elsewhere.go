@@ -1,6 +1,7 @@
 package anchor
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -11,13 +12,15 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/sandyq/sandyq/vault/audit/checkpoint"
+	"github.com/sandyq/sandyq/vault/audit/translog"
 	"github.com/sandyq/sandyq/vault/webhook"
 )
 
 // Place is where a copy of the last checkpoint goes.
 type Place interface {
-	// Keep takes a checkpoint, which follows all before it. It may be given the same again.
-	Keep(ctx context.Context, note []byte) error
+	// Take takes a checkpoint. It may be given the same again, and by a node that leads no more one that others have outdone.
+	Take(ctx context.Context, note []byte) error
 }
 
 // Every is how often a place gets a checkpoint at most.
@@ -25,8 +28,8 @@ const Every = 10 * time.Second
 
 // Anchor is where the last checkpoint lies: a [File] or an [Object].
 type Anchor interface {
+	translog.Anchor
 	Place
-	Last(ctx context.Context) ([]byte, error)
 }
 
 // Elsewhere is an Anchor whose checkpoints are copied to other places: the newest, with best effort, again and again until
@@ -71,12 +74,11 @@ func (e *Elsewhere) Close() {
 }
 
 // Keep implements translog.Anchor.
-func (e *Elsewhere) Keep(ctx context.Context, note []byte) error {
-	if err := e.Anchor.Keep(ctx, note); err != nil {
-		return err
+func (e *Elsewhere) Keep(ctx context.Context, was, note []byte) (kept bool, err error) {
+	if kept, err = e.Anchor.Keep(ctx, was, note); kept {
+		e.offer(note)
 	}
-	e.offer(note)
-	return nil
+	return kept, err
 }
 
 // offer has a checkpoint copied in the place of one that waits.
@@ -109,7 +111,7 @@ func (e *Elsewhere) copyTo(ctx context.Context, name string, p Place, newest <-c
 // bring tries until a checkpoint has arrived, the newest there is at each try.
 func (e *Elsewhere) bring(ctx context.Context, name string, p Place, note []byte, newest <-chan []byte) {
 	for tries := 1; ; tries++ {
-		err := p.Keep(ctx, note)
+		err := p.Take(ctx, note)
 		if err == nil {
 			return
 		}
@@ -125,6 +127,29 @@ func (e *Elsewhere) bring(ctx context.Context, name string, p Place, note []byte
 		default:
 		}
 	}
+}
+
+// take keeps a checkpoint in an anchor that is a copy of another, unless that has one of a larger tree under its origin.
+func take(ctx context.Context, a translog.Anchor, note []byte) error {
+	for {
+		last, err := a.Last(ctx)
+		if err != nil || bytes.Equal(last, note) || outdone(note, last) {
+			return err
+		}
+		if kept, err := a.Keep(ctx, last, note); kept || err != nil {
+			return err
+		}
+	}
+}
+
+// outdone reports whether a checkpoint is of a smaller tree than another under the same origin.
+func outdone(note, by []byte) bool {
+	mine, err := checkpoint.ReadTree(note)
+	if err != nil {
+		return false
+	}
+	theirs, err := checkpoint.ReadTree(by)
+	return err == nil && mine.Origin == theirs.Origin && mine.Size < theirs.Size
 }
 
 // sleep reports whether the time has passed.
@@ -153,8 +178,8 @@ type Event struct {
 	Checkpoint string `json:"checkpoint"`
 }
 
-// Keep implements Place. The event's id is the checkpoint's hash, so that a repetition is known as one.
-func (r Receiver) Keep(ctx context.Context, note []byte) error {
+// Take implements Place. The event's id is the checkpoint's hash, so that a repetition is known as one.
+func (r Receiver) Take(ctx context.Context, note []byte) error {
 	body, err := json.Marshal(Event{Kind: "log.checkpoint", Tenant: r.Tenant, Checkpoint: string(note)}, json.Deterministic(true))
 	if err != nil {
 		return fmt.Errorf("anchor: %w", err)

@@ -7,9 +7,16 @@
 // <tenant>.checkpoint is the checkpoint as it was signed (c2sp.org/tlog-checkpoint), and nothing else. It is replaced whole: written
 // aside, synced, renamed, and the folder synced, so that a crash leaves the one or the other. In a bucket it is an object of that
 // name; of earlier versions that the bucket keeps none counts.
+//
+// # Never back
+//
+// A checkpoint is kept in the place of the one that its signer has seen there, and of no other: under a lock of the folder, in a bucket
+// by its ETag (If-Match). So a node that was paused and leads no more does not put an older checkpoint over a newer one. A server that
+// knows no such condition is asked right before what is there. A copy takes nothing of a smaller tree under the same origin.
 package anchor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +24,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
+	"time"
 
 	"github.com/sandyq/sandyq/vault/audit/checkpoint"
 )
@@ -26,7 +35,14 @@ const (
 	folderMode = 0o700
 )
 
-// File is the anchor of one tenant in a folder. It is safe for concurrent use; of two that keep at once either is kept.
+// lockLimit is for how long the folder's lock is waited for: one holds it for two syncs.
+const (
+	lockLimit = 2 * time.Second
+	lockEvery = 2 * time.Millisecond
+)
+
+// File is the anchor of one tenant in a folder. It is safe for concurrent use, by several processes too: the folder's lock (flock)
+// is held from the comparison to the rename.
 type File struct{ dir, path string }
 
 // InFolder is the anchor of a tenant in dir, which is made by the first Keep when it is absent (its parent is not).
@@ -34,35 +50,82 @@ func InFolder(dir, tenant string) *File { return &File{dir, filepath.Join(dir, t
 
 // Last implements translog.Anchor.
 func (f *File) Last(context.Context) ([]byte, error) {
-	file, err := os.Open(f.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	note, err := f.last()
 	if err != nil {
-		return nil, fmt.Errorf("anchor: %w", err)
-	}
-	note, err := io.ReadAll(io.LimitReader(file, checkpoint.MaxNote+1))
-	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, fmt.Errorf("anchor: %w", err)
 	}
 	return note, nil
 }
 
-// Keep implements translog.Anchor.
-func (f *File) Keep(_ context.Context, note []byte) error {
-	if err := f.keep(note); err != nil {
-		return fmt.Errorf("anchor: %w", err)
+func (f *File) last() ([]byte, error) {
+	file, err := os.Open(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	return nil
+	if err != nil {
+		return nil, err
+	}
+	note, err := io.ReadAll(io.LimitReader(file, checkpoint.MaxNote+1))
+	return note, errors.Join(err, file.Close())
 }
 
-func (f *File) keep(note []byte) error {
-	aside, err := os.CreateTemp(f.dir, ".new-*"+suffix) // with mode 0600
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.Mkdir(f.dir, folderMode); err == nil {
-			aside, err = os.CreateTemp(f.dir, ".new-*"+suffix)
+// Take implements Place.
+func (f *File) Take(ctx context.Context, note []byte) error { return take(ctx, f, note) }
+
+// Keep implements translog.Anchor.
+func (f *File) Keep(ctx context.Context, was, note []byte) (kept bool, err error) {
+	if kept, err = f.keep(ctx, was, note); err != nil {
+		return false, fmt.Errorf("anchor: %w", err)
+	}
+	return kept, nil
+}
+
+func (f *File) keep(ctx context.Context, was, note []byte) (kept bool, err error) {
+	folder, err := f.lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, folder.Close()) }() // which lets go of the lock
+	now, err := f.last()
+	if err != nil || !bytes.Equal(now, was) || (now == nil) != (was == nil) {
+		return false, err
+	}
+	if err := f.replace(note); err != nil {
+		return false, err
+	}
+	return true, folder.Sync()
+}
+
+// lock makes the folder, unless it is there, and takes its lock.
+func (f *File) lock(ctx context.Context) (*os.File, error) {
+	if err := os.Mkdir(f.dir, folderMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	folder, err := os.Open(f.dir)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lockLimit)
+	defer cancel()
+	for {
+		err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return folder, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return nil, errors.Join(fmt.Errorf("lock the folder: %w", err), folder.Close())
+		}
+		select {
+		case <-time.After(lockEvery):
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("lock the folder: %w", context.Cause(ctx)), folder.Close())
 		}
 	}
+}
+
+// replace puts a note whole in the place of what is there. The folder is yet to be synced.
+func (f *File) replace(note []byte) error {
+	aside, err := os.CreateTemp(f.dir, ".new-*"+suffix) // with mode 0600
 	if err != nil {
 		return err
 	}
@@ -76,13 +139,5 @@ func (f *File) keep(note []byte) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(aside.Name()))
 	}
-	return syncFolder(f.dir)
-}
-
-func syncFolder(dir string) error {
-	folder, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return nil
 }

@@ -9,8 +9,7 @@ import (
 	"github.com/sandyq/sandyq/vault/bucket"
 )
 
-// Object is the anchor of one tenant in a bucket, for all nodes of a vault. It is safe for concurrent use; of two that keep at once
-// either is kept.
+// Object is the anchor of one tenant in a bucket, for all nodes of a vault. It is safe for concurrent use.
 type Object struct {
 	bucket *bucket.Bucket
 	key    string
@@ -31,10 +30,13 @@ func (o *Object) Last(ctx context.Context) ([]byte, error) {
 	return note, nil
 }
 
+// Take implements Place.
+func (o *Object) Take(ctx context.Context, note []byte) error { return take(ctx, o, note) }
+
 // Keep implements translog.Anchor.
-func (o *Object) Keep(ctx context.Context, note []byte) error {
-	if err := o.bucket.Replace(ctx, o.key, note); err != nil {
-		return fmt.Errorf("anchor: %w", err)
+func (o *Object) Keep(ctx context.Context, was, note []byte) (kept bool, err error) {
+	if kept, err = o.bucket.Swap(ctx, o.key, was, note); err != nil {
+		return false, fmt.Errorf("anchor: %w", err)
 	}
-	return nil
+	return kept, nil
 }

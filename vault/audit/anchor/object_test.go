@@ -7,6 +7,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
+	"github.com/sandyq/sandyq/vault/audit/translog"
 	"github.com/sandyq/sandyq/vault/blob/s3server"
 	"github.com/sandyq/sandyq/vault/bucket"
 )
@@ -27,10 +28,10 @@ func TestTheLastIsKeptInABucket(t *testing.T) {
 		if note, err := o.Last(t.Context()); note != nil || err != nil {
 			t.Fatalf("%q %v", note, err)
 		}
+		var was []byte
 		for _, note := range []string{"one", "two, which is longer", "3"} {
-			if err := o.Keep(t.Context(), []byte(note)); err != nil {
-				t.Fatal(err)
-			}
+			keep(t, o, was, note)
+			was = []byte(note)
 			if last, err := InBucket(b, "acme").Last(t.Context()); string(last) != note || err != nil {
 				t.Errorf("%q %v", last, err)
 			}
@@ -48,11 +49,12 @@ func TestTheLastIsKeptInABucket(t *testing.T) {
 		if versions != 1 {
 			t.Errorf("%d versions, want the last", versions)
 		}
+		neverBack(t, func() translog.Anchor { return InBucket(b, "shared") })
 		server.Kill()
 		if note, err := o.Last(t.Context()); !errors.Is(err, bucket.ErrUnavailable) {
 			t.Errorf("of a server that is away: %q %v", note, err)
 		}
-		if err := o.Keep(t.Context(), []byte("4")); !errors.Is(err, bucket.ErrUnavailable) {
+		if _, err := o.Keep(t.Context(), was, []byte("4")); !errors.Is(err, bucket.ErrUnavailable) {
 			t.Errorf("to a server that is away: %v", err)
 		}
 		server.Restart(t)

@@ -16,8 +16,9 @@ import (
 type Anchor interface {
 	// Last is what was kept last; nil when nothing was. What it returns need not be ours: the log judges it.
 	Last(ctx context.Context) ([]byte, error)
-	// Keep keeps a checkpoint in the place of the last one. It is durable when it returns; after an error either is kept.
-	Keep(ctx context.Context, note []byte) error
+	// Keep keeps a checkpoint in the place of was, which Last has told. It is durable when it returns true. False: another has been
+	// kept since, and stays, so that who leads no more does not go back behind who does. After an error any of them is kept.
+	Keep(ctx context.Context, was, note []byte) (kept bool, err error)
 }
 
 var (
@@ -119,13 +120,18 @@ func (l *Log) hadOrigin(r store.Reader, state *stateRow, origin string) error {
 	return restored("the anchor has signed under an origin that the store does not know of")
 }
 
-// keep has a checkpoint that was signed in the anchor, before anybody is given it.
-func (l *Log) keep(ctx context.Context, note []byte) error {
+// keep has a checkpoint that was signed in the anchor, before anybody is given it. It fails with errMoved when what was judged
+// there is there no more.
+func (l *Log) keep(ctx context.Context, anchored, note []byte) error {
 	if l.Anchor == nil {
 		return nil
 	}
-	if err := l.Anchor.Keep(ctx, note); err != nil {
+	kept, err := l.Anchor.Keep(ctx, anchored, note)
+	switch {
+	case err != nil:
 		return fmt.Errorf("%w: %w", ErrAnchor, err)
+	case !kept:
+		return errMoved
 	}
 	return nil
 }

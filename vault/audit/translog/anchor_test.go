@@ -14,14 +14,21 @@ import (
 type held struct {
 	note []byte
 	fail error // of every Keep
+
+	meanwhile func() // happens before the next Keep; nil: nothing
 }
 
 func (h *held) Last(context.Context) ([]byte, error) { return h.note, nil }
-func (h *held) Keep(_ context.Context, note []byte) error {
-	if h.fail == nil {
-		h.note = bytes.Clone(note)
+func (h *held) Keep(_ context.Context, was, note []byte) (bool, error) {
+	if first := h.meanwhile; first != nil {
+		h.meanwhile = nil
+		first()
 	}
-	return h.fail
+	if h.fail != nil || !bytes.Equal(h.note, was) {
+		return false, h.fail
+	}
+	h.note = bytes.Clone(note)
+	return true, nil
 }
 
 // anchored is a world whose log is anchored, with ten entries under a checkpoint.
@@ -164,5 +171,32 @@ func TestACheckpointThatIsNotAnchoredIsNotGiven(t *testing.T) {
 	w.flush()
 	if now, err := w.log.Head(t.Context()); err != nil || now.Size != 15 {
 		t.Errorf("%v %v", now, err)
+	}
+}
+
+// TestWhoWasPausedDoesNotTakeTheAnchorBack: between signing and keeping, while another node went on.
+func TestWhoWasPausedDoesNotTakeTheAnchorBack(t *testing.T) {
+	for name, goOn := range map[string]func(other *translog.Log){
+		"under one origin": func(*translog.Log) {},
+		"under another":    func(other *translog.Log) { check(t, other.Renew(t.Context(), nil)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, h := anchored(t)
+			w.commit(5)
+			var newest []byte
+			h.meanwhile = func() {
+				other := w.open(w.store)
+				goOn(other)
+				w.commit(7)
+				_, err := other.Flush(t.Context())
+				check(t, err)
+				newest = h.note
+			}
+			w.flush()
+			if note, err := w.log.Checkpoint(t.Context()); err != nil || !bytes.Equal(h.note, newest) || !bytes.Equal(note, newest) {
+				t.Errorf("the anchor went back: %v\n%s\nfrom\n%s", err, h.note, newest)
+			}
+			w.neverForked()
+		})
 	}
 }

@@ -25,8 +25,7 @@ func (l *Log) Head(ctx context.Context) (checkpoint.Tree, error) {
 
 // treeOf reads a checkpoint of our own.
 func treeOf(note []byte) (checkpoint.Tree, error) {
-	text, _, _ := bytes.Cut(note, []byte("\n\n"))
-	tree, err := checkpoint.ParseTree(string(text) + "\n")
+	tree, err := checkpoint.ReadTree(note)
 	if err != nil {
 		return checkpoint.Tree{}, damaged("the last checkpoint")
 	}

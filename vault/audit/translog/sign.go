@@ -77,7 +77,9 @@ func (l *Log) sign(ctx context.Context) error {
 		case head != nil && head.Origin == state.Origin && head.Size == state.Size && head.Keys == state.Keys[len(state.Keys)-1].Version:
 			return nil
 		default:
-			return l.issue(ctx, state)
+			if err = l.issue(ctx, state, anchored); err == nil {
+				return nil
+			}
 		}
 		if err != nil && !errors.Is(err, errMoved) {
 			return err
@@ -87,7 +89,7 @@ func (l *Log) sign(ctx context.Context) error {
 }
 
 // issue signs a checkpoint of a tree that is durable, anchors it, and keeps it, unless there is one of a larger tree already.
-func (l *Log) issue(ctx context.Context, state *stateRow) error {
+func (l *Log) issue(ctx context.Context, state *stateRow, anchored []byte) error {
 	text, err := state.tree().Marshal()
 	if err != nil {
 		return err
@@ -96,7 +98,7 @@ func (l *Log) issue(ctx context.Context, state *stateRow) error {
 	if err != nil {
 		return err
 	}
-	if err := l.keep(ctx, note); err != nil {
+	if err := l.keep(ctx, anchored, note); err != nil {
 		return err
 	}
 	at := l.Clock().UnixMilli()
