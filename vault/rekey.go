@@ -34,7 +34,8 @@ import (
 //     under way go as far as ErasureErasing, unreadable and listed in the ledger, and wait. So no key is made at the new provider for
 //     anybody whose key was destroyed at the old one, nobody is told that a key is gone that is at the other provider, and a crash at
 //     any step leaves nothing that needs to be known beside the two marks.
-//   - Until step 2 nothing at the source is changed but for its mark.
+//   - Until step 2 nothing at the source is changed but for its mark. A source that is marked with the generation of step 2 is not promoted
+//     any more: its target would go on beside it.
 //   - What is in no ledger line, no row and no provider is not needed: the same command finds out how far it was and goes on.
 type Rekeying struct {
 	Tenant   string
@@ -57,7 +58,7 @@ type rekeyRow struct {
 	From  string        `cbor:"3,keyasint"`
 	To    string        `cbor:"4,keyasint"`
 	First generationRow `cbor:"5,keyasint"` // of the new keys: they are this move's, and then the target's
-	// Last is of the old keys, once the source is superseded. Only the target's mark has it.
+	// Last is of the old keys, once the source is superseded: it is in both marks before.
 	Last generationRow `cbor:"6,keyasint"`
 }
 
@@ -77,6 +78,8 @@ var (
 	ErrKeysUsed = errors.New("the new keys belong to another vault already")
 	// ErrOtherMove: the source is marked by a move of keys to somewhere else.
 	ErrOtherMove = errors.New("a move of these keys to somewhere else was begun")
+	// ErrNotSource: what the source is said to be is not the store that was moved, so it does not name all of the old keys.
+	ErrNotSource = errors.New("this is not the store that was moved")
 	// ErrMissingKeys: keys of living people are not at the old provider, so nothing of theirs could be sealed anew.
 	ErrMissingKeys = errors.New("keys of living people are missing at the old provider")
 )
@@ -154,10 +157,8 @@ func (m *Rekeying) Begin(ctx context.Context) error {
 	if err := m.occupied(ctx, want, begun); err != nil {
 		return err
 	}
-	if !begun {
-		if err := m.setMark(ctx, m.From.Store, want); err != nil {
-			return fmt.Errorf("mark the source: %w", err)
-		}
+	if err := m.setMark(ctx, m.From.Store, want); err != nil { // also anew: an earlier try may have fallen in the last step
+		return fmt.Errorf("mark the source: %w", err)
 	}
 	if err := m.New.Advance(ctx, kms.Generation{}, want.First.generation()); err != nil {
 		if errors.Is(err, kms.ErrClaim) {
@@ -264,9 +265,12 @@ func (m *Rekeying) HandOver(ctx context.Context) error {
 	if mark == nil {
 		return ErrOccupied
 	}
-	if mark.Last.Number != current.Number+1 {
-		mark.Last = generationRow{current.Number + 1, kms.NewID()}
-		if err := m.setMark(ctx, m.To.Store, mark); err != nil {
+	if err := m.taken(ctx, mark); err != nil {
+		return err
+	}
+	mark.Last = generationRow{current.Number + 1, kms.NewID()}
+	for _, s := range []store.Store{m.From.Store, m.To.Store} {
+		if err := m.setMark(ctx, s, mark); err != nil {
 			return err
 		}
 	}
@@ -277,6 +281,19 @@ func (m *Rekeying) HandOver(ctx context.Context) error {
 		return fmt.Errorf("supersede the source: %w", err)
 	}
 	return m.Take(ctx)
+}
+
+// taken sees that the new provider is the one that this move took.
+func (m *Rekeying) taken(ctx context.Context, mark *rekeyRow) error {
+	sentinel, err := m.New.Sentinel(ctx)
+	if err != nil {
+		return fmt.Errorf("the new keys: %w", err)
+	}
+	current, err := m.New.Generation(ctx)
+	if err != nil {
+		return fmt.Errorf("the new keys' generation: %w", err)
+	}
+	return kms.Claim{Sentinel: mark.New, Generation: mark.First.generation()}.Check(sentinel, current)
 }
 
 // bequeath has the log of the target signed by the new provider's key from now on.
@@ -299,6 +316,9 @@ func (m *Rekeying) Take(ctx context.Context) error {
 	}
 	if mark == nil {
 		return ErrOccupied
+	}
+	if err := m.taken(ctx, mark); err != nil {
+		return err
 	}
 	carried, err := m.Old.Mark(ctx)
 	if err != nil {
@@ -332,6 +352,13 @@ func (m *Rekeying) Retire(ctx context.Context) error {
 	mark, err := m.mark(ctx, m.To.Store)
 	if err != nil || mark == nil {
 		return err
+	}
+	left, err := m.mark(ctx, m.From.Store)
+	if err != nil {
+		return err
+	}
+	if left == nil || *left != *mark || m.From.Place != mark.From {
+		return ErrNotSource
 	}
 	if err := m.destroyAll(ctx, m.Old, kms.Claim{Sentinel: mark.Old, Generation: mark.Last.generation()}); err != nil {
 		return fmt.Errorf("destroy the old keys: %w", err)
@@ -376,6 +403,19 @@ func (m *Rekeying) destroyAll(ctx context.Context, keys kms.Provider, claim kms.
 		}
 		return nil
 	})
+}
+
+// errMovedOn refuses to promote a store whose keys were moved.
+var errMovedOn = errors.New("the keys of this store were moved, and its successor is on others: run the same migrate-store again")
+
+// movedOn fails with errMovedOn for a store that a move of keys has superseded, or was about to.
+func movedOn(ctx context.Context, s store.Store, tenant string, sentinel kms.Sentinel) error {
+	m := Rekeying{Tenant: tenant}
+	mark, err := m.mark(ctx, s)
+	if err == nil && mark != nil && mark.Old == sentinel && mark.Last != (generationRow{}) {
+		err = errMovedOn
+	}
+	return err
 }
 
 // unmoved is a provider of which no key is destroyed while its store has the mark of a move of keys: see Rekeying.

@@ -2,9 +2,13 @@ package vault_test
 
 import (
 	"context"
+	"errors"
 	"maps"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +21,7 @@ import (
 	"github.com/sandyq/sandyq/vault/move"
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/memory"
+	"github.com/sandyq/sandyq/vault/store/storetest"
 	"github.com/sandyq/sandyq/vault/vaulttest"
 )
 
@@ -38,7 +43,7 @@ type rehousing struct {
 
 func newRehousing(t *testing.T) *rehousing {
 	t.Helper()
-	r := &rehousing{t: t, home: t.TempDir()}
+	r := &rehousing{t: t, home: inMemory(t)}
 	r.from, r.to = side{"here", memory.New(), r.provider("old")}, side{"there", memory.New(), r.provider("new")}
 	v := r.serve(r.from)
 	r.shop = v.As("shop", access.Administrator)
@@ -243,5 +248,252 @@ func TestErasuresWaitForAMoveOfKeys(t *testing.T) {
 				t.Errorf("the key of %s opens %s", gone.Slice, on.place)
 			}
 		}
+	}
+}
+
+// hazards fail one step of a move: an Update of either store, or a call of either provider that changes something.
+type hazards struct {
+	armed atomic.Bool
+	count atomic.Int64
+	at    int64
+	after bool // it is done all the same
+}
+
+func (h *hazards) strikes() bool { return h.armed.Load() && h.count.Add(1) == h.at }
+
+func (h *hazards) store(s store.Store) store.Store {
+	return storetest.NewFaulty(s, func(int) storetest.Fault {
+		switch {
+		case !h.strikes():
+			return storetest.None
+		case h.after:
+			return storetest.FailAfter
+		}
+		return storetest.FailBefore
+	})
+}
+
+// struckKeys is a provider that hazards strike.
+type struckKeys struct {
+	kms.Provider
+	hazards *hazards
+}
+
+func (k *struckKeys) struck(do func() error) error {
+	if !k.hazards.strikes() {
+		return do()
+	}
+	if k.hazards.after {
+		_ = do() // whatever it says, nobody hears it
+	}
+	return kms.ErrUnavailable
+}
+
+func (k *struckKeys) Create(ctx context.Context, ids ...kms.ID) (made []kms.Key, err error) {
+	err = k.struck(func() (err error) { made, err = k.Provider.Create(ctx, ids...); return err })
+	return made, err
+}
+
+func (k *struckKeys) Destroy(ctx context.Context, claim kms.Claim, ids ...kms.ID) error {
+	return k.struck(func() error { return k.Provider.Destroy(ctx, claim, ids...) })
+}
+
+func (k *struckKeys) Advance(ctx context.Context, from, next kms.Generation) error {
+	return k.struck(func() error { return k.Provider.Advance(ctx, from, next) })
+}
+
+func (k *struckKeys) SetMark(ctx context.Context, from, next kms.Mark) error {
+	return k.struck(func() error { return k.Provider.SetMark(ctx, from, next) })
+}
+
+// copied is the same vault as this one, with a life of its own, which hazards may strike.
+func (r *rehousing) copied(h *hazards) *rehousing {
+	r.t.Helper()
+	c := &rehousing{t: r.t, home: inMemory(r.t), shop: r.shop, own: r.own}
+	rows := memory.New()
+	err := errors.Join(os.CopyFS(c.home, os.DirFS(r.home)), filepath.WalkDir(c.home, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Chmod(path, 0o700)) // which the copy has forgotten
+	}), rows.Update(ctx, func(w store.Writer) error {
+		for _, one := range allRows(r.t, r.from.store) {
+			if err := w.Set([]byte(one.key), []byte(one.value)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	c.from, c.to = side{"here", h.store(rows), c.provider("old")}, side{"there", h.store(memory.New()), c.provider("new")}
+	for _, of := range []side{c.from, c.to} {
+		of.keys.Provider = &struckKeys{of.keys.Provider, h}
+	}
+	return c
+}
+
+// live reads from one side what was registered and erased.
+func (r *rehousing) live(on side) {
+	r.t.Helper()
+	v := r.serve(on)
+	defer v.Stop()
+	token := r.own.person.Tokens["family_name"].Items[0]
+	gone := r.own.gone.Tokens["family_name"].Items[0]
+	answer := must[*api.DetokenizeResponse](r.t)(v.Detokenize(ctx, r.shop, &api.DetokenizeRequest{
+		Purpose: "service", Reason: "test", Tokens: []string{token, gone},
+	}))
+	if e := answer.Results[0].Error; e != nil {
+		r.t.Errorf("somebody is not read: %+v", e)
+	}
+	if e := answer.Results[1].Error; e == nil || e.Code != fault.Erased {
+		r.t.Errorf("who was erased: %+v", e)
+	}
+	register(r.t, v, r.shop, fields{"given_name": text("Ерлан")})
+}
+
+// TestRekeyingFallsAnywhere fails every step in turn, before it is done or after, and with SANDYQ_TEST_SCALE both. Whichever side is the
+// live one then reads all, the other gives nothing out, and the next try ends it.
+func TestRekeyingFallsAnywhere(t *testing.T) {
+	original := newRehousing(t)
+	for pass := range int64(min(scaled(1), 2)) {
+		for n := int64(1); ; n++ {
+			h := &hazards{at: n, after: (n+pass)%2 == 0}
+			r := original.copied(h)
+			h.armed.Store(true)
+			err := r.try()
+			h.armed.Store(false)
+			if err == nil && h.count.Load() < n {
+				t.Logf("%d steps were failed", n-1)
+				if n < 15 {
+					t.Error("those are too few")
+				}
+				break
+			}
+			if err != nil && !errors.Is(err, storetest.ErrInjected) && !errors.Is(err, kms.ErrUnavailable) {
+				t.Fatal(err)
+			}
+			switch stage := must[vault.Stage](t)(r.move().Stage(ctx)); stage {
+			case vault.StageSource:
+				r.live(r.from)
+			case vault.StageTarget:
+				r.live(r.to)
+			case vault.StageTold:
+			}
+			if err := r.try(); err != nil {
+				t.Fatalf("after step %d: %v", n, err)
+			}
+			r.live(r.to)
+			if keys := opens(t, r.from); keys != 0 {
+				t.Errorf("%d of the old keys open", keys)
+			}
+			if standing := must[vault.Standing](t)(vault.StandingOf(ctx, "test", r.from.store, "here", r.from.keys)); standing != vault.StandingSuperseded {
+				t.Errorf("the source is %s", standing)
+			}
+			if t.Failed() {
+				t.Fatalf("step %d, done: %v", n, h.after)
+			}
+		}
+	}
+}
+
+// TestAMoveOfKeysThatIsAbandoned leaves nothing at the new provider, and has erasures at the source go on; at whatever step it falls, it may be
+// abandoned again.
+func TestAMoveOfKeysThatIsAbandoned(t *testing.T) {
+	original := newRehousing(t)
+	for n := int64(1); ; n++ {
+		h := &hazards{at: n, after: n%2 == 0}
+		r := original.copied(h)
+		if _, err := r.begin(r.move()); err != nil {
+			t.Fatal(err)
+		}
+		if opens(t, r.to) == 0 {
+			t.Fatal("no key was made")
+		}
+		v := r.serve(r.from)
+		e := must[*api.Erasure](t)(v.RequestErasure(ctx, r.shop, &api.ErasureRequest{Subject: r.own.person.Subject, Ground: "request", Reason: "asked"}))
+		v.Stop()
+		h.armed.Store(true)
+		err := r.move().Abandon(ctx)
+		h.armed.Store(false)
+		if err != nil {
+			if err := r.move().Abandon(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if keys := opens(t, r.to); keys != 0 {
+			t.Errorf("%d of the new keys open", keys)
+		}
+		v = r.serve(r.from)
+		erased(t, v, r.shop, e.Erasure)
+		v.Stop()
+		if h.count.Load() < n {
+			break
+		}
+	}
+}
+
+// TestAMoveOfKeysLeavesOthersAlone: keys and stores of other vaults, stores that are not the one that was moved, and what has moved on.
+func TestAMoveOfKeysLeavesOthersAlone(t *testing.T) {
+	r, other := newRehousing(t), newRehousing(t)
+	refused := func(want error, change func(*vault.Rekeying)) {
+		t.Helper()
+		m := r.move()
+		change(m)
+		if err := m.Begin(ctx); !errors.Is(err, want) {
+			t.Errorf("it is begun: %v, want %v", err, want)
+		}
+	}
+	refused(vault.ErrKeysUsed, func(m *vault.Rekeying) { m.New = other.from.keys })
+	refused(vault.ErrKeysUsed, func(m *vault.Rekeying) { m.New = r.from.keys })
+	refused(vault.ErrOccupied, func(m *vault.Rekeying) { m.To.Store = other.from.store })
+	m := r.move()
+	if err := m.Begin(ctx); err != nil {
+		t.Fatal(err)
+	}
+	refused(vault.ErrOtherMove, func(m *vault.Rekeying) { m.New = other.to.keys })
+	refused(vault.ErrOtherMove, func(m *vault.Rekeying) { m.To.Place = "yonder" })
+	relocation := &vault.Relocation{Tenant: "test", From: m.From, To: vault.Side{Store: memory.New(), Place: "yonder"}, Keys: r.from.keys}
+	if err := relocation.Begin(ctx); !errors.Is(err, vault.ErrKeysMove) {
+		t.Errorf("rows are moved away from under it: %v", err)
+	}
+	if err := m.HandOver(ctx); !errors.Is(err, vault.ErrMissingKeys) {
+		t.Errorf("handed over before anything was copied: %v", err)
+	}
+	if err := r.carry(m); err != nil {
+		t.Fatal(err)
+	}
+	m.From.Store = memory.New()
+	if err := m.Retire(ctx); !errors.Is(err, vault.ErrNotSource) {
+		t.Errorf("retired by another store: %v", err)
+	}
+	if opens(t, r.from) == 0 {
+		t.Error("no old key is left")
+	}
+	left := r.serve(r.from)
+	if err := left.Promote(ctx); err == nil {
+		t.Error("the source was promoted beside the target")
+	}
+	left.Stop()
+	if err := r.try(); err != nil {
+		t.Fatal(err)
+	}
+	r.live(r.to)
+	if err := r.move().Abandon(ctx); err == nil {
+		t.Error("abandoned after its end")
+	}
+	r.live(r.to)
+}
+
+// TestAMissingKeyStopsAMoveOfKeys: of somebody alive. What it sealed stays as it is.
+func TestAMissingKeyStopsAMoveOfKeys(t *testing.T) {
+	r := newRehousing(t)
+	old := filepath.Join(r.home, "old", "keys")
+	if err := errors.Join(os.RemoveAll(old), os.Mkdir(old, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.try(); !errors.Is(err, vault.ErrMissingKeys) {
+		t.Errorf("moved: %v", err)
+	}
+	if stage := must[vault.Stage](t)(r.move().Stage(ctx)); stage != vault.StageSource {
+		t.Errorf("it has come to %v", stage)
 	}
 }

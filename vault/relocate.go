@@ -46,6 +46,8 @@ var (
 	ErrOccupied = errors.New("the target has rows that were not copied from this source")
 	// ErrNotLive: the source is not the live store for its keys, and what is now is not the target.
 	ErrNotLive = errors.New("the source is not the live vault for its keys, and neither is the target")
+	// ErrKeysMove: a move of the source's keys was begun or is not ended, and its mark would stay behind.
+	ErrKeysMove = errors.New("a move of the source's keys has to be ended, or abandoned, first")
 	// ErrUsed: the source was opened since it was to stand still. It is the live one, and may have more than the target.
 	ErrUsed = errors.New("a server was started on the source while it was moved")
 )
@@ -67,7 +69,8 @@ func (l layout) prefix() []byte { return l.key(0)[:1+len(l.tenant)] }
 func StaysBehind(key []byte) bool {
 	kind, tenant := kindOfKey(key)
 	rows := layout{tenant}
-	return kind == kindFleet || kind == kindMeta && (bytes.Equal(key, rows.meta(metaTitle)) || bytes.Equal(key, rows.meta(metaMove)))
+	own := func(name string) bool { return bytes.Equal(key, rows.meta(name)) }
+	return kind == kindFleet || kind == kindMeta && (own(metaTitle) || own(metaMove) || own(metaRekey))
 }
 
 // KindOfRow is the letter of a row's kind, as layout.go lists them; 0 for what is no row of ours.
@@ -143,6 +146,12 @@ func (m *Relocation) Begin(ctx context.Context) error {
 	}
 	if title == nil {
 		return errors.New("the source was never set up: its keys were never reached")
+	}
+	switch mark, err := (&Rekeying{Tenant: m.Tenant}).mark(ctx, m.From.Store); {
+	case err != nil:
+		return err
+	case mark != nil:
+		return ErrKeysMove
 	}
 	want := moveRow{title.Sentinel, m.From.Place}
 	err = m.To.Store.View(ctx, func(r store.Reader) error {

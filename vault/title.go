@@ -328,6 +328,9 @@ func (s *Service) Promote(ctx context.Context) error {
 	if sentinel != row.Sentinel {
 		return fmt.Errorf("vault: promote: %w", kms.ErrClaim)
 	}
+	if err := movedOn(ctx, s.Store, s.Tenant, sentinel); err != nil {
+		return fmt.Errorf("vault: promote: %w", err)
+	}
 	current, err := s.Keys.Generation(ctx)
 	if err != nil {
 		return fmt.Errorf("vault: promote: %w", err)
