@@ -16,6 +16,7 @@ import (
 // Sizes, in bytes. A Badger transaction holds at most 15% of a memtable; the rest follows from store.MaxUpdate.
 const (
 	memTable   = 32 << 20
+	tableSize  = 4 << 20   // of every level below the first: see badger
 	groupBytes = 512 << 10 // a group that has reached this takes no further Update
 	groupCount = 4096      // likewise, in Set and Delete calls
 
@@ -96,8 +97,11 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
+// badger are Badger's options. A compaction has up to thirteen tables in memory that are made, each in a buffer of twice its size. By default
+// tables are twice as large on each further level, so that a store takes the more memory the more there is in it; here they are not.
 func (o Options) badger(log badger.Logger) badger.Options {
-	return badger.DefaultOptions(o.Dir).
+	opt := badger.DefaultOptions(o.Dir).
+		WithBaseTableSize(tableSize).
 		WithSyncWrites(!o.unsynced).
 		WithReadOnly(o.ReadOnly).
 		WithLogger(log).
@@ -115,6 +119,8 @@ func (o Options) badger(log badger.Logger) badger.Options {
 		WithChecksumVerificationMode(options.OnBlockRead).
 		WithCompression(options.None). // values are sealed: they do not compress
 		WithBlockCacheSize(0)          // the page cache holds the tables, which are neither compressed nor encrypted
+	opt.TableSizeMultiplier = 1
+	return opt
 }
 
 // fits reports whether the largest group fits one Badger transaction.
