@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/overlay"
@@ -18,6 +19,8 @@ const (
 	groupsAtOnce = 2         // more than one, so that a connection that hangs does not hold up all
 	groupMembers = 64        // in a group
 	groupBytes   = 512 << 10 // that Updates of a group write: a long COMMIT would hold up those beside it
+
+	groupPatience = 50 * time.Millisecond // with an f of a member, which is to be short, when others wait for that
 )
 
 // groups has small Updates that come at about the same time share a transaction, or small Views a snapshot: one statement reads for
@@ -37,22 +40,27 @@ type groups struct {
 	underWay int        // groups that keep others from beginning: of Updates until they have ended, of Views until they have read once
 }
 
-// reach notes that a member has come to a stage. One that is in no group waits for one, and begins it if that is free.
-func (g *groups) reach(m *member, at stage) {
+// reach notes that a member has come to a stage; false when its group has gone on without it. One that is in no group waits for one, and
+// begins it if that is free.
+func (g *groups) reach(m *member, at stage) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if m.stage == running {
+	switch m.stage {
+	case late:
+		return false
+	case running:
 		m.group.rest(at == waiting)
 	}
 	m.stage = at
 	if m.group != nil {
-		return
+		return true
 	}
 	g.waiting = append(g.waiting, m)
 	if g.underWay < groupsAtOnce {
 		g.underWay++
 		g.next()
 	}
+	return true
 }
 
 // leave takes a member out of its group, or from among those who wait for one, and reports that; not when what it writes is on the way, or it
@@ -67,6 +75,9 @@ func (g *groups) leave(m *member) bool {
 		m.group.rest(false)
 	}
 	m.stage = gone
+	if m.group != nil && !m.group.counts() {
+		m.group.cancel()
+	}
 	return true
 }
 
@@ -85,21 +96,22 @@ func (g *groups) forgo(m *member) bool {
 func (g *groups) over(m *member) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return m.group != nil && !slices.ContainsFunc(m.group.members, func(m *member) bool { return m.stage != gone })
+	return m.group != nil && !m.group.counts()
 }
 
 // next begins the next group, if anybody waits for it. The lock is held.
 func (g *groups) next() {
-	o := &group{groups: g, changed: make(chan struct{}, 1), over: make(chan struct{})}
-	asked := map[string]bool{}
+	o := &group{groups: g, locked: map[string]bool{}, changed: make(chan struct{}, 1), over: make(chan struct{})}
+	o.ctx, o.cancel = context.WithCancel(context.Background())
 	for len(g.waiting) > 0 {
 		m := g.waiting[0]
-		if m.stage != gone && !o.admit(m, asked) {
+		if m.stage != gone && !o.admit(m) {
 			break
 		}
 		g.waiting[0], g.waiting = nil, g.waiting[1:]
 	}
 	if len(o.members) == 0 {
+		o.cancel()
 		g.waiting = nil
 		g.underWay--
 		return
@@ -110,36 +122,55 @@ func (g *groups) next() {
 // group is some Updates in one transaction, or some Views of one snapshot.
 type group struct {
 	groups  *groups
-	members []*member     // in the order in which they take effect
-	changed chan struct{} // one token: a member asks, or no f runs any more
-	over    chan struct{} // closed when the connection is given back
-	busy    int           // members whose f runs; guarded by groups.mu
+	members []*member       // in the order in which they take effect
+	ctx     context.Context // ends when nobody counts on the group any more
+	cancel  context.CancelFunc
+	locked  map[string]bool // the keys that the server locks; guarded by groups.mu
+	changed chan struct{}   // one token: a member asks, or no f runs any more
+	over    chan struct{}   // closed when the connection is given back
+	busy    int             // members whose f runs; guarded by groups.mu
 }
 
 // admit takes a member in, if there is room. The lock is held.
-func (o *group) admit(m *member, asked map[string]bool) bool {
-	fresh := 0
-	for _, key := range m.asks.keys {
-		if !asked[string(key)] {
-			fresh++
-		}
-	}
-	if n := len(o.members); n == groupMembers || n > 0 && len(asked)+fresh > o.groups.keys {
+func (o *group) admit(m *member) bool {
+	if n := len(o.members); n == groupMembers || n > 0 && !o.room(m.asks.keys) {
 		return false
 	}
-	for _, key := range m.asks.keys {
-		asked[string(key)] = true
-	}
+	o.lock(m.asks.keys)
 	m.group = o
 	o.members = append(o.members, m)
 	return true
+}
+
+// room reports whether the server would still lock one by one if it had to lock these, too. The lock is held.
+func (o *group) room(keys [][]byte) bool {
+	n := len(o.locked)
+	for _, key := range keys {
+		if !o.locked[string(key)] {
+			n++
+		}
+	}
+	return n <= o.groups.keys
+}
+
+// lock notes what the server locks. The lock is held.
+func (o *group) lock(keys [][]byte) {
+	for _, key := range keys {
+		o.locked[string(key)] = true
+	}
+}
+
+// counts reports whether anybody still counts on the group. The lock is held.
+func (o *group) counts() bool {
+	return slices.ContainsFunc(o.members, func(m *member) bool { return m.stage != gone && m.stage != late && m.stage != settled })
 }
 
 // carryOut answers what the members ask until they have ended, and, if they are Updates, writes and commits. The connection is free
 // before anybody gets an outcome.
 func (o *group) carryOut() {
 	g := o.groups
-	t := &tx{s: g.store, ctx: context.Background(), writes: g.writes}
+	defer o.cancel()
+	t := &tx{s: g.store, ctx: o.ctx, writes: g.writes}
 	if !g.writes {
 		patience, cancel := context.WithTimeout(t.ctx, g.store.opt.Patience)
 		defer cancel()
@@ -184,7 +215,7 @@ func (o *group) asking() (all []*member) {
 		case busy == 0:
 			return all
 		case len(all) == 0:
-			<-o.changed
+			o.wait()
 		case len(all) == before:
 			return all
 		default:
@@ -193,11 +224,48 @@ func (o *group) asking() (all []*member) {
 	}
 }
 
+// wait waits for the next member to ask, or the last f to have ended; of Updates, which wait for each other, not for long.
+func (o *group) wait() {
+	if !o.groups.writes {
+		<-o.changed
+		return
+	}
+	patience := time.NewTimer(groupPatience)
+	defer patience.Stop()
+	select {
+	case <-o.changed:
+	case <-patience.C:
+		o.goOn()
+	}
+}
+
+// goOn leaves behind those whose f runs, if others wait for that.
+func (o *group) goOn() {
+	o.groups.mu.Lock()
+	defer o.groups.mu.Unlock()
+	ended := slices.ContainsFunc(o.members, func(m *member) bool { return m.stage == ended })
+	if !ended && len(o.groups.waiting) == 0 {
+		return
+	}
+	for _, m := range o.members {
+		if m.stage == running {
+			m.stage = late
+			o.busy--
+		}
+	}
+}
+
+// look finds who asks. Of Updates, who asks for more than the server locks one by one has to do so apart.
 func (o *group) look() (asking []*member, busy int) {
 	o.groups.mu.Lock()
 	defer o.groups.mu.Unlock()
 	for _, m := range o.members {
-		if m.stage == waiting {
+		switch {
+		case m.stage != waiting:
+		case o.groups.writes && len(o.members) > 1 && !o.room(m.asks.keys):
+			m.settle(apart, errApart)
+		default:
+			o.lock(m.asks.keys)
 			asking = append(asking, m)
 		}
 	}
@@ -276,11 +344,12 @@ func (o *group) gather() []overlay.Entry {
 		case slices.ContainsFunc(m.read, func(key []byte) bool { _, written := at[string(key)]; return written }):
 			m.settle(conflict, fmt.Errorf("%w: another has written first", store.ErrUnavailable))
 			continue
-		case size > 0 && size+m.size() > groupBytes:
+		case size > 0 && size+m.size() > groupBytes, len(o.members) > 1 && !o.room(m.deletes()):
 			m.settle(apart, errApart)
 			continue
 		}
 		m.stage = counted
+		o.lock(m.deletes())
 		size += m.size()
 		for _, e := range m.writes {
 			if i, ok := at[string(e.Key)]; ok {

@@ -28,22 +28,12 @@ func (c *commits) Retried(Cause)                    { c.retried.Add(1) }
 // Before they are let go, once they wait, meanwhile is called.
 func together(t *testing.T, s *Store, seen *commits, meanwhile func(), each ...func(ctx context.Context) error) (outcomes []error, made int64) {
 	t.Helper()
-	var under, work sync.WaitGroup
-	free := make(chan struct{})
-	for range groupsAtOnce { // all the groups that there may be
-		under.Add(1)
-		began := sync.OnceFunc(under.Done)
-		work.Go(func() {
-			_ = s.Update(t.Context(), func(w store.Writer) error {
-				_, err := w.Get([]byte("held"))
-				began()
-				<-free
-				return err
-			})
-		})
-		under.Wait()
-	}
+	g := &s.updates
+	g.mu.Lock()
+	g.underWay += groupsAtOnce // all the groups that there may be
+	g.mu.Unlock()
 	outcomes = make([]error, len(each))
+	var work sync.WaitGroup
 	for i, one := range each {
 		work.Go(func() {
 			defer func() {
@@ -54,16 +44,19 @@ func together(t *testing.T, s *Store, seen *commits, meanwhile func(), each ...f
 			outcomes[i] = one(t.Context())
 		})
 		for waiting := 0; waiting <= i; time.Sleep(time.Millisecond) {
-			s.updates.mu.Lock()
-			waiting = len(s.updates.waiting)
-			s.updates.mu.Unlock()
+			g.mu.Lock()
+			waiting = len(g.waiting)
+			g.mu.Unlock()
 		}
 	}
 	if meanwhile != nil {
 		meanwhile()
 	}
-	before := seen.made.Load() + groupsAtOnce
-	close(free)
+	before := seen.made.Load()
+	g.mu.Lock()
+	g.next() // in the place of one that was held
+	g.underWay--
+	g.mu.Unlock()
 	work.Wait()
 	return outcomes, seen.made.Load() - before
 }
@@ -210,7 +203,9 @@ func TestGroupCut(t *testing.T) {
 	s := open(t, Options{DSN: server.Over(wire, server.Database(t)), Observer: seen})
 	refused := errors.New("refused")
 	outcomes, _ := together(t, s, seen, func() {
-		wire.CutAt(func(sent []byte, byServer bool) bool { return byServer && bytes.Contains(sent, []byte("INSERT 0 2\x00")) })
+		wire.CutAt(func(sent []byte, byServer bool) bool {
+			return byServer && bytes.Contains(sent, []byte("INSERT 0 2\x00"))
+		})
 	},
 		update(s, adding("a")),
 		update(s, func(w store.Writer) error { _, err := w.Get([]byte("a")); return errors.Join(err, refused) }),

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -27,6 +28,7 @@ const (
 	ended                // its f has, and it waits for the outcome
 	counted              // what it writes goes out with the group's: its context ends nothing any more
 	settled              // it has its outcome
+	late                 // its f has taken too long: the group goes on without it
 	gone                 // it left: its f failed, or its context ended
 )
 
@@ -59,6 +61,15 @@ type question struct {
 	limit     int
 }
 
+// clone is a copy: a key belongs to who asks, who may change it once there is an answer, or after leaving before that.
+func (q question) clone() question {
+	for i, key := range q.keys {
+		q.keys[i] = bytes.Clone(key)
+	}
+	q.from = bytes.Clone(q.from)
+	return q
+}
+
 func (g *groups) member(ctx context.Context, own *tx) *member {
 	return &member{groups: g, ctx: ctx, own: own, told: make(chan struct{}, 1)}
 }
@@ -89,7 +100,7 @@ func (m *member) scan(from, end []byte, limit int) ([]store.Pair, error) {
 // ask puts a question to the group; false when it is in none, and has to ask by itself.
 func (m *member) ask(q question, small bool) bool {
 	switch {
-	case m.own.line != nil, !m.joined && !small:
+	case m.own.line != nil, m.own.err != nil, !m.joined && !small:
 		return false
 	case m.err != nil:
 		return true
@@ -97,7 +108,8 @@ func (m *member) ask(q question, small bool) bool {
 		m.verdict, m.err = apart, errApart
 		return true
 	}
-	m.asks, m.read = q, append(m.read, q.keys...)
+	m.asks = q.clone()
+	m.read = append(m.read, m.asks.keys...)
 	m.await(waiting)
 	return m.joined
 }
@@ -134,7 +146,10 @@ func (m *member) await(at stage) {
 		defer patience.Stop()
 		late = patience.C
 	}
-	m.groups.reach(m, at)
+	if !m.groups.reach(m, at) {
+		m.verdict, m.err = apart, errApart
+		return
+	}
 	for {
 		select {
 		case <-m.told:
@@ -157,7 +172,7 @@ func (m *member) await(at stage) {
 
 // end leaves a group that counts on it, or ends its own transaction. The last View of a group sees the connection given back.
 func (m *member) end() {
-	if m.groups.leave(m) && !m.groups.writes && m.groups.over(m) {
+	if m.groups.leave(m) && !m.groups.writes && m.ctx.Err() == nil && m.groups.over(m) {
 		<-m.group.over
 	}
 	m.own.end()
@@ -177,4 +192,14 @@ func (m *member) size() int {
 		size += row + len(e.Key) + len(e.Value)
 	}
 	return size
+}
+
+// deletes are the keys that it deletes, which the server locks like those that it reads.
+func (m *member) deletes() (keys [][]byte) {
+	for _, e := range m.writes {
+		if e.Deleted {
+			keys = append(keys, e.Key)
+		}
+	}
+	return keys
 }

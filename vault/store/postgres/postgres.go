@@ -11,7 +11,7 @@
 //
 // Small Updates that come while others are under way share a transaction, its round trips and its COMMIT: a group. Each f reads the state
 // before the group, in the goroutine of its caller, and the members take effect in the order of their coming, so one that has read what an
-// earlier one writes is left out. Whatever does not go well in a group (that, a conflict with others, a server that is away) is no
+// earlier one writes is left out, and so is one whose f takes long. Whatever does not go well in a group (that, a conflict with others, a server that is away) is no
 // member's outcome: they run again, each in a transaction of its own.
 //
 // A View is one REPEATABLE READ transaction, a pipeline without BEGIN that ends with its Sync: a snapshot of what was committed, in the order of commits, and so of

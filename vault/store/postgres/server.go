@@ -158,14 +158,14 @@ func systemIdentifier(ctx context.Context, conn *pgx.Conn) (system string, err e
 	return system, nil
 }
 
-// rowLocks is how many rows of a table a SERIALIZABLE transaction may read before the server locks the whole table instead.
-const rowLocks = `select case when r < 0 then t / -r else r end
+// rowLocks is how many rows of a table a SERIALIZABLE transaction may read without the server locking the whole table instead.
+const rowLocks = `select case when r < 0 then t / -r - 1 else r end
 	from (select current_setting('max_pred_locks_per_relation')::int r, current_setting('max_pred_locks_per_transaction')::int t) s`
 
 // lockable asks for that. What is not PostgreSQL itself is taken for one with PostgreSQL's defaults.
 func lockable(ctx context.Context, conn *pgx.Conn) (rows int, err error) {
 	if !isPostgres(conn) {
-		return 32, nil
+		return 31, nil
 	}
 	if err = conn.QueryRow(ctx, rowLocks).Scan(&rows); err != nil {
 		return 0, fmt.Errorf("postgres: asking how many rows are locked one by one: %w", err)
