@@ -32,7 +32,8 @@ const outOfReach = 5 * time.Minute
 //   - A mark lies behind. The store or the key side was restored from an older state, or a crash came between: the vault
 //     gives nothing out until every entry is carried out again, on both sides, and every listed key was seen to be gone.
 //   - The anchor of the log, which lies with the ledger, has what the store does not know of: the store was restored, whatever
-//     the marks say, and so maybe the keys with it. All is carried out again, and the log goes on under another origin.
+//     the marks say, and so maybe the keys with it. All is carried out again, by the leader where there are several nodes, and the log
+//     goes on under another origin.
 //   - The ledger is not there, ends before a mark or tells something else: nobody can say who was erased. The vault gives
 //     nothing out and destroys nothing, until the ledger is as it was. See docs/ledger.md.
 //
@@ -206,10 +207,12 @@ func (a *accord) compare(ctx context.Context, standing Standing, again bool) err
 		}
 		return a.compareCopy(ctx, copySeen{head, theirs}, mine)
 	}
-	if _, leads := s.fleet.lead(ctx); leads { // whoever does not lead may meet the leader between its anchor and its store
-		err = s.translog.Compare(ctx)
+	_, leads := s.fleet.lead(ctx)
+	err = s.translog.Compare(ctx)
+	if errors.Is(err, translog.ErrRestored) && !leads {
+		err = s.translog.Compare(ctx) // the first may have met the leader between its anchor and its store
 	}
-	if errors.Is(err, translog.ErrRestored) {
+	if errors.Is(err, translog.ErrRestored) && leads {
 		return a.startOver(ctx, head, err)
 	}
 	if err != nil && !(errors.Is(err, translog.ErrAnchor) && a.hold() == nil) {

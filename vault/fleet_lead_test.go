@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/audit/anchor"
+	"github.com/sandyq/sandyq/vault/audit/translog"
 	"github.com/sandyq/sandyq/vault/ledger"
 	"github.com/sandyq/sandyq/vault/vaulttest"
 )
@@ -185,4 +188,73 @@ func TestWhoReachesTheKeysLeads(t *testing.T) {
 		keys[unable].Store(false)
 		all[at].Restart()
 	}
+}
+
+// blurred is an anchor that shows one node something else, as often as it is told to.
+type blurred struct {
+	translog.Anchor
+	times atomic.Int64
+}
+
+func (b *blurred) Last(ctx context.Context) ([]byte, error) {
+	if b.times.Add(-1) >= 0 {
+		return nil, nil
+	}
+	return b.Anchor.Last(ctx)
+}
+
+// A node that does not lead gives nothing out either once the anchor of the log says that the store was put back.
+func TestEveryNodeLooksAtTheAnchor(t *testing.T) {
+	home := t.TempDir()
+	var anchors [2]blurred
+	var away [2]atomic.Bool
+	all := nodesOf(t, 2, func(i int, o *vault.Options) {
+		anchors[i].Anchor = anchor.InFolder(filepath.Join(home, "ledger"), "test")
+		o.Keys, o.Anchor, o.Log = cutOff{o.Keys, &away[i]}, &anchors[i], slog.New(slog.DiscardHandler)
+	})
+	shop := app(all[0].Vault)
+	who := somebody(t, all[0], shop)
+	at := leader(t, all)
+	follower, seen := all[1-at], &anchors[1-at]
+	eventually(t, "the log is signed", func() bool {
+		note, err := seen.Anchor.Last(ctx)
+		return err == nil && note != nil
+	})
+	gives := func() bool {
+		resp, err := follower.Detokenize(ctx, shop, &api.DetokenizeRequest{Purpose: "service", Reason: "support_call", Tokens: who.Tokens["given_name"].Items})
+		return err == nil && resp.Results[0].Error == nil
+	}
+	eventually(t, "the follower is one of the nodes", gives)
+	look := func() { // which it does when the keys come back, and once a minute
+		away[1-at].Store(true)
+		eventually(t, "the keys are away", func() bool { return slices.Contains(follower.Ready(ctx).Degraded, "keys") })
+		away[1-at].Store(false)
+		eventually(t, "the keys are back", func() bool { return !slices.Contains(follower.Ready(ctx).Degraded, "keys") })
+	}
+
+	seen.times.Store(1) // as who looks between the leader's anchor and its store
+	look()
+	eventually(t, "the follower has looked", func() bool { return seen.times.Load() <= 0 })
+	for range 50 {
+		if degraded := follower.Ready(ctx).Degraded; len(degraded) > 0 {
+			t.Fatalf("%v, though the next look showed that all is well", degraded)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+
+	seen.times.Store(1 << 40)
+	look()
+	eventually(t, "nothing is given out", func() bool { return slices.Contains(follower.Ready(ctx).Degraded, "ledger") })
+	if gives() {
+		t.Error("the follower gives out")
+	}
+	if degraded := all[at].Ready(ctx).Degraded; len(degraded) > 0 {
+		t.Errorf("the leader says %v: this shows nothing", degraded)
+	}
+	follower.Restart()
+	if gives() {
+		t.Error("it gives out once it is started again")
+	}
+	seen.times.Store(0)
+	eventually(t, "it is given out again", gives)
 }
