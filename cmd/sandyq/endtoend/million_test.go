@@ -1,6 +1,7 @@
 package endtoend
 
 import (
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -125,7 +126,7 @@ func (c *comparison) byTurns(t *testing.T, what string, leased float64, who func
 		t.Errorf("%s: p99 is %.2f times that of the smaller vault", what, ratio)
 	}
 	for _, of := range []times{few, many} {
-		if leased >= 0 && of.leased() != leased {
+		if leased >= 0 && math.Abs(of.leased()-leased) > 0.01 { // hardly any may be otherwise
 			t.Errorf("%s: %.0f%% of the keys were leased", what, of.leased()*100)
 		}
 	}
