@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/sandyq/sandyq/crypto/kms"
-	"github.com/sandyq/sandyq/vault/audit/translog"
+	"github.com/sandyq/sandyq/vault/audit"
 	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/store"
 )
@@ -298,14 +298,32 @@ func (m *Rekeying) taken(ctx context.Context, mark *rekeyRow) error {
 
 // bequeath has the log of the target signed by the new provider's key from now on.
 func (m *Rekeying) bequeath(ctx context.Context) error {
-	s := &Service{rows: layout{m.Tenant}}
-	log, err := translog.New(translog.Options{
-		Store: m.To.Store, Prefix: s.rows.key(kindLog), Rows: entryRows{s}, Keys: m.Old, Clock: m.Clock, Origin: m.Origin + "/" + m.Tenant,
-	})
+	s, err := m.writer(m.To.Store)
 	if err != nil {
 		return err
 	}
-	return log.Bequeath(ctx, m.New)
+	return s.translog.Bequeath(ctx, m.New)
+}
+
+// writer is as much of a service as writes to a store's log.
+func (m *Rekeying) writer(to store.Store) (*Service, error) {
+	s := &Service{Options: Options{Tenant: m.Tenant, Store: to, Keys: m.Old, Clock: m.Clock, Origin: m.Origin}, rows: layout{m.Tenant}}
+	return s, s.openLog()
+}
+
+// note writes an entry of the log in one Update with what it tells of.
+func (m *Rekeying) note(ctx context.Context, to store.Store, operation string, effect func(store.Writer) error) error {
+	s, err := m.writer(to)
+	if err != nil {
+		return err
+	}
+	d := &draft{}
+	if err := s.log(d, &audit.Entry{System: itself, Operation: operation, Decision: audit.Allow}); err != nil {
+		return err
+	}
+	return to.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+		return errors.Join(d.write(w), stage(w, d), effect(w))
+	})
 }
 
 // Take gives the target its title, once the source is superseded.
@@ -328,7 +346,7 @@ func (m *Rekeying) Take(ctx context.Context) error {
 		return fmt.Errorf("note that at the new keys: %w", err)
 	}
 	title := titleRow{Sentinel: mark.New, Generation: mark.First, Place: m.To.Place}
-	return m.To.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+	return m.note(ctx, m.To.Store, "keys.move", func(w store.Writer) error {
 		return w.Set(layout{m.Tenant}.meta(metaTitle), encodeRow(title))
 	})
 }
@@ -363,7 +381,7 @@ func (m *Rekeying) Retire(ctx context.Context) error {
 	if err := m.destroyAll(ctx, m.Old, kms.Claim{Sentinel: mark.Old, Generation: mark.Last.generation()}); err != nil {
 		return fmt.Errorf("destroy the old keys: %w", err)
 	}
-	return m.unmark(ctx, m.To.Store)
+	return m.unmark(ctx, m.To.Store, "keys.retire")
 }
 
 // Abandon gives the move up while the source is the live vault: it destroys the new keys, so that nothing at the target opens, and has
@@ -386,11 +404,12 @@ func (m *Rekeying) Abandon(ctx context.Context) error {
 	if err := m.destroyAll(ctx, m.New, kms.Claim{Sentinel: want.New, Generation: want.First.generation()}); err != nil {
 		return fmt.Errorf("destroy the new keys: %w", err)
 	}
-	return m.unmark(ctx, m.From.Store)
+	return m.unmark(ctx, m.From.Store, "keys.abandon")
 }
 
-func (m *Rekeying) unmark(ctx context.Context, s store.Store) error {
-	return s.Update(store.With(ctx, store.Vital), func(w store.Writer) error { return w.Delete(layout{m.Tenant}.meta(metaRekey)) })
+// unmark ends the move at one of its stores: from here on erasures are carried out there.
+func (m *Rekeying) unmark(ctx context.Context, s store.Store, operation string) error {
+	return m.note(ctx, s, operation, func(w store.Writer) error { return w.Delete(layout{m.Tenant}.meta(metaRekey)) })
 }
 
 // destroyAll destroys at one provider every key that the rows of the source name.

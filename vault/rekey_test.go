@@ -3,8 +3,8 @@ package vault_test
 import (
 	"context"
 	"errors"
-	"maps"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -135,7 +135,7 @@ func TestRekeying(t *testing.T) {
 	before := r.own.answers(t, v, r.shop)
 	v.Stop()
 	delete(before, "log") // looking for the index's end is in it
-	for _, next := range []string{"third", "fourth"} {
+	for n, next := range []string{"third", "fourth"} {
 		if err := r.try(); err != nil {
 			t.Fatal(err)
 		}
@@ -151,6 +151,12 @@ func TestRekeying(t *testing.T) {
 				if after[question] != answer {
 					t.Errorf("%s, %s: %s, before %s", next, question, after[question], answer)
 				}
+			}
+		}
+		for _, operation := range []string{"keys.move", "keys.retire"} {
+			page := must[*api.Page[api.AuditEntry]](t)(v.AuditEntries(ctx, r.shop, api.AuditQuery{Operation: operation, Limit: 5}))
+			if len(page.Items) != 1+n {
+				t.Errorf("%d entries of %s", len(page.Items), operation)
 			}
 		}
 		again := register(t, v, r.shop, fields{"family_name": text("Оспанова")})

@@ -16,23 +16,32 @@ import (
 	"github.com/sandyq/sandyq/vault/api"
 )
 
-// vaultKeys writes a configuration with another store, over keys in a HashiCorp Vault that is set up for it.
+// keys adds a section to a configuration.
+func (h *house) keys(name, section string) {
+	h.t.Helper()
+	text, err := os.ReadFile(h.file(name))
+	check(h.t, err)
+	h.write(name+".yaml", string(text)+section)
+}
+
+// vaultKeys writes a configuration with an empty database, over keys in a HashiCorp Vault that is set up for it.
 func (h *house) vaultKeys(name string) {
 	h.t.Helper()
 	keys := vaultserver.Start(h.t)
-	h.config(name, "{engine: badger, badger: {dir: "+name+"}}", "elsewhere")
-	path := h.file(name)
-	text, err := os.ReadFile(path)
-	check(h.t, err)
-	h.write(name+".yaml", string(text)+fmt.Sprintf(`keys:
+	h.postgres(name, "elsewhere")
+	h.keys(name, fmt.Sprintf(`keys:
   provider: vault
   vault:
     address: %s
     auth: {method: approle, role_id_file: credentials/serve.role_id, secret_id_file: credentials/serve.secret_id}
     erase_auth: {method: approle, role_id_file: credentials/erase.role_id, secret_id_file: credentials/erase.secret_id}
 `, keys.Address))
-	s := &site{t: h.t}
-	s.command("VAULT_ADDR="+keys.Address, "VAULT_TOKEN="+keys.RootToken)("keys", "setup", "--config", path)
+	h.run("VAULT_ADDR="+keys.Address, "VAULT_TOKEN="+keys.RootToken)("keys", "setup", "--config", h.file(name))
+}
+
+// run runs commands that must succeed, with more environment.
+func (h *house) run(environment ...string) func(args ...string) []byte {
+	return (&site{t: h.t}).command(environment...)
 }
 
 // keyFiles counts the people's keys, and the like, in the house's own keyring.
@@ -47,9 +56,9 @@ func (h *house) keyFiles() (n int) {
 	return n
 }
 
-// TestMovingKeysUnderLoad moves a vault from a local keyring to a HashiCorp Vault while people are registered, blocked, erased and asked
-// for, and is killed a few times. All that was acknowledged holds; the old keys are gone in the end, and so are those of whoever was
-// erased meanwhile.
+// TestMovingKeysUnderLoad moves a vault from Badger and a local keyring to PostgreSQL and a HashiCorp Vault while people are registered,
+// blocked, erased and asked for, and is killed a few times; and back, with nobody there. All that was acknowledged holds; the old keys are
+// gone in the end, and who was erased meanwhile is.
 func TestMovingKeysUnderLoad(t *testing.T) {
 	h := furnished(t)
 	h.vaultKeys("vault")
@@ -111,16 +120,25 @@ func TestMovingKeysUnderLoad(t *testing.T) {
 		t.Errorf("%d of %d old keys are left", n, before)
 	}
 	s.until(t, "found", func() bool {
-		_, err := s.Tokenize(ctx, &api.TokenizeRequest{Purpose: "registration", Items: []api.TokenizeItem{{ExternalRef: "backup/7"}}})
+		resp, err := s.Tokenize(ctx, &api.TokenizeRequest{Purpose: "registration", Items: []api.TokenizeItem{{
+			ExternalRef: "backup/7", Fields: map[string]api.OneOrMany[api.Value]{"given_name": api.One(api.Text("Адам" + letters(8)))},
+		}}})
+		if err == nil && (resp.Results[0].Error != nil || resp.Results[0].Created) {
+			t.Errorf("somebody is not found: %+v", resp.Results[0])
+		}
 		return err == nil
 	})
 	t.Logf("stood still for %s; %d names, %d blocked, %d erased", stoodStill.FindStringSubmatch(s.output.String())[1],
 		len(l.names), len(l.blocked), len(l.erased))
 	s.stop(t)
-	s = h.ready(h.serve("vault"))
+	h.superseded("badger")
+	h.config("back", "{engine: badger, badger: {dir: back}}", "elsewhere")
+	h.keys("back", "keys: {local: {dir: back-keys}}\n")
+	t.Logf("%s", h.run()("migrate-store", "--from", h.file("vault"), "--to", h.file("back"), "--retire"))
+	s = h.ready(h.serve("back"))
 	l.verify(t, s)
 	s.stop(t)
-	h.superseded("badger")
+	h.superseded("vault")
 }
 
 // erased has somebody registered and erased, and returns the erasure; empty when the server could not be asked.
