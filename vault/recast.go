@@ -126,15 +126,10 @@ func (c *Recast) Says(ctx context.Context, source store.Reader, target bool, row
 		if !target {
 			c.living(one, keys)
 		}
-		opens, err := c.say(one, keys, target)
-		switch {
-		case err != nil:
-			return nil, err
-		case opens:
-			said[i] = one.encode()
-		case !target:
+		if opens := c.say(one, keys, target); !opens && !target {
 			return nil, cannotOpen(rows[i].Key)
 		}
+		said[i] = one.encode()
 	}
 	return said, nil
 }
@@ -152,22 +147,25 @@ func (c *Recast) living(one sealedRow, keys map[kms.ID]kms.Key) {
 	}
 }
 
-// say puts MACs in place of what is sealed. opens is false when something does not open under a key that is there.
-func (c *Recast) say(one sealedRow, keys map[kms.ID]kms.Key, target bool) (opens bool, err error) {
+// say puts MACs in place of what is sealed. opens is false when something does not open under a key that is there: it is left as it is. At the
+// target that is what the source sealed, if the source does not have the key any more, or else it is to be made anew.
+func (c *Recast) say(one sealedRow, keys map[kms.ID]kms.Key, target bool) (opens bool) {
+	opens = true
 	for _, s := range one.seals {
 		if keys[s.key].Missing() {
 			continue
 		}
 		plain, err := s.open(keys[s.key].Secret, target)
 		if err != nil {
-			return false, nil //nolint:nilerr // it is not said why a value does not open
+			opens = false
+			continue
 		}
 		mac := hmac.New(sha256.New, c.mac[:])
 		_, _ = mac.Write(plain) // never fails
 		clear(plain)
 		s.set(mac.Sum(nil))
 	}
-	return true, nil
+	return opens
 }
 
 // read decodes rows, and names the keys that they are sealed under.

@@ -17,7 +17,7 @@ import (
 type sealedRow struct {
 	seals  []seal
 	encode func() []byte // the row as it is by now
-	person *SubjectID    // of the row of a living person
+	person *SubjectID    // whose row it is; only a living person's has seals
 }
 
 // seal is one thing that is sealed in a row.
@@ -89,12 +89,11 @@ func (l layout) sealedInSubject(p store.Pair) (sealedRow, error) {
 	if err != nil {
 		return sealedRow{}, err
 	}
-	one := sealedRow{encode: who.encode}
+	id := SubjectID(l.after(p.Key))
+	one := sealedRow{encode: who.encode, person: &id}
 	if who.state != stateActive {
 		return one, nil
 	}
-	id := SubjectID(l.after(p.Key))
-	one.person = &id
 	if who.Former == nil && len(who.Keys) > 0 {
 		who.Former = map[string][]byte{}
 	}

@@ -180,6 +180,19 @@ type makings struct {
 	kms.Provider
 	mu   sync.Mutex
 	made []kms.ID
+
+	loses atomic.Bool // it has no key any more
+}
+
+func (w *makings) Open(ctx context.Context, ids ...kms.ID) ([]kms.Key, error) {
+	if !w.loses.Load() {
+		return w.Provider.Open(ctx, ids...)
+	}
+	absent := make([]kms.Key, len(ids))
+	for i, id := range ids {
+		absent[i].ID = id
+	}
+	return absent, nil
 }
 
 func (w *makings) Create(ctx context.Context, ids ...kms.ID) ([]kms.Key, error) {
@@ -489,17 +502,51 @@ func TestAMoveOfKeysLeavesOthersAlone(t *testing.T) {
 	r.live(r.to)
 }
 
-// TestAMissingKeyStopsAMoveOfKeys: of somebody alive. What it sealed stays as it is.
+// TestAMissingKeyStopsAMoveOfKeys: of somebody alive. Nothing is concluded from it, and when the key is back the move ends.
 func TestAMissingKeyStopsAMoveOfKeys(t *testing.T) {
 	r := newRehousing(t)
-	old := filepath.Join(r.home, "old", "keys")
-	if err := errors.Join(os.RemoveAll(old), os.Mkdir(old, 0o700)); err != nil {
-		t.Fatal(err)
-	}
+	r.from.keys.loses.Store(true)
 	if err := r.try(); !errors.Is(err, vault.ErrMissingKeys) {
 		t.Errorf("moved: %v", err)
 	}
 	if stage := must[vault.Stage](t)(r.move().Stage(ctx)); stage != vault.StageSource {
 		t.Errorf("it has come to %v", stage)
+	}
+	r.from.keys.loses.Store(false)
+	if err := r.try(); err != nil {
+		t.Fatal(err)
+	}
+	r.live(r.to)
+}
+
+// TestOnesWhoseKeysAreMissingAreErased first, if they are nowhere: then the keys of all others are moved.
+func TestOnesWhoseKeysAreMissingAreErased(t *testing.T) {
+	r := newRehousing(t)
+	m := r.move()
+	rows, err := r.begin(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.from.keys.loses.Store(true)
+	if _, err := rows.Verify(ctx); !errors.Is(err, move.ErrDiffers) {
+		t.Errorf("what cannot be opened any more is the same: %v", err)
+	}
+	v := r.serve(r.from)
+	page := must[*api.Page[api.MissingKey]](t)(v.MissingKeys(ctx, r.shop, 100, ""))
+	if len(page.Items) == 0 {
+		t.Fatal("nobody's keys are missing")
+	}
+	var erasures []string
+	for _, who := range page.Items {
+		e := must[*api.Erasure](t)(v.RequestErasure(ctx, r.shop, &api.ErasureRequest{Subject: who.Subject, Ground: "request", Reason: "lost"}))
+		erasures = append(erasures, e.Erasure)
+	}
+	v.Stop()
+	if err := r.try(); err != nil {
+		t.Fatal(err)
+	}
+	v = r.serve(r.to)
+	for _, e := range erasures {
+		erased(t, v, r.shop, e)
 	}
 }

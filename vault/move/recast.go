@@ -14,8 +14,8 @@ type Recast interface {
 	Anew()
 	// Make returns what the target is to hold of rows of the source.
 	Make(ctx context.Context, source store.Reader, rows []store.Pair) (values [][]byte, err error)
-	// Says returns what rows of one side say: the same bytes for the two forms of a row, and never nil for a row that can be read. At the
-	// target nil is a row that has to be made anew.
+	// Says returns what rows of one side say: the same bytes for the two forms of a row, and never nil. What a row of the target says that is
+	// none of the forms, no row of the source says.
 	Says(ctx context.Context, source store.Reader, target bool, rows []store.Pair) (said [][]byte, err error)
 }
 

@@ -68,10 +68,11 @@ func TestMovingKeysUnderLoad(t *testing.T) {
 	s.stop(t)
 	before := h.keyFiles()
 	var erasures []string
+	began := time.Now()
 	move := func(more ...string) *server {
 		return h.begin(append([]string{"migrate-store", "--from", h.file("badger"), "--to", h.file("vault"), "--serve"}, more...)...)
 	}
-	for kills := range scaled(3) {
+	for kills := range scaled(2) {
 		s := move()
 		loaded, stop := context.WithCancel(ctx)
 		var load sync.WaitGroup
@@ -128,7 +129,7 @@ func TestMovingKeysUnderLoad(t *testing.T) {
 		}
 		return err == nil
 	})
-	t.Logf("stood still for %s; %d names, %d blocked, %d erased", stoodStill.FindStringSubmatch(s.output.String())[1],
+	t.Logf("in %s, with kills; stood still for %s; %d names, %d blocked, %d erased", time.Since(began).Round(time.Second), stoodStill.FindStringSubmatch(s.output.String())[1],
 		len(l.names), len(l.blocked), len(l.erased))
 	s.stop(t)
 	h.superseded("badger")
