@@ -49,6 +49,7 @@ type Registry struct {
 	noBasis       prometheus.Counter
 	drillFailures prometheus.Counter
 	alerts        *prometheus.CounterVec
+	asked         *prometheus.CounterVec
 }
 
 // New makes a registry for the build of that version and revision.

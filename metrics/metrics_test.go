@@ -21,6 +21,7 @@ import (
 	"github.com/sandyq/sandyq/crypto/secret"
 	"github.com/sandyq/sandyq/metrics"
 	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/audit/witness"
 	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/httpapi"
 	"github.com/sandyq/sandyq/vault/store/badgerdb"
@@ -80,6 +81,8 @@ func use(t *testing.T, r *metrics.Registry) *metrics.Vault {
 	v.MissingKey()
 	v.NoBasis()
 	v.Alert("canary")
+	v.Asked("w.example", witness.Cosigned)
+	v.Witnessed(true)
 	v.Log(12, time.Second, time.UnixMilli(1_772_366_400_500))
 	v.Live(true)
 	_, err := r.Keys(broken{err: kms.ErrCorrupt}, clock.System).Open(t.Context())

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sandyq/sandyq/crypto/keyring"
+	"github.com/sandyq/sandyq/vault/audit/witness"
 )
 
 func (r *Registry) registerVault() {
@@ -15,7 +16,8 @@ func (r *Registry) registerVault() {
 	r.noBasis = prometheus.NewCounter(counter("uses_without_basis_total", "Permitted uses of personal data that rest on no consent on record."))
 	r.alerts = prometheus.NewCounterVec(counter("alerts_total", "Alerts raised, by kind."), []string{"kind"})
 	r.drillFailures = prometheus.NewCounter(counter("drill_failures_total", "Canary drills that failed."))
-	r.prometheus.MustRegister(r.missingKeys, r.noBasis, r.alerts, r.drillFailures, vaultCollector{&r.vaults})
+	r.asked = prometheus.NewCounterVec(counter("log_witness_answers_total", "What came of asking a witness of the transparency log to cosign it, by the witness's name and outcome."), []string{"witness", "outcome"})
+	r.prometheus.MustRegister(r.missingKeys, r.noBasis, r.alerts, r.drillFailures, r.asked, vaultCollector{&r.vaults})
 }
 
 // MissingKey counts a living person's key that is not where it should be.
@@ -40,6 +42,7 @@ type Vault struct {
 	removingSince time.Duration
 	live          bool
 	log           logFigures
+	witnessed     bool                 // nor because of its witnesses
 	ledger        bool                 // the erasure ledger agrees with store and keys
 	anchored      bool                 // nothing of the log stays unsigned because of its anchor
 	nodes         int                  // at work on the store
@@ -50,7 +53,7 @@ type Vault struct {
 
 // Vault adds a vault to what is shown. Whoever calls it closes it.
 func (r *Registry) Vault() *Vault {
-	v := &Vault{Registry: r, anchored: true, nodes: 1, leads: true}
+	v := &Vault{Registry: r, anchored: true, witnessed: true, nodes: 1, leads: true}
 	r.vaults.mu.Lock()
 	defer r.vaults.mu.Unlock()
 	r.vaults.all = append(r.vaults.all, v)
@@ -124,6 +127,18 @@ func (v *Vault) Anchored(anchored bool) {
 	v.anchored = anchored
 }
 
+// Witnessed shows whether the transparency log can be signed and published, for all that its witnesses say.
+func (v *Vault) Witnessed(witnessed bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.witnessed = witnessed
+}
+
+// Asked counts what came of asking a witness of the log for a cosignature, by the name of its key.
+func (v *Vault) Asked(name string, outcome witness.Outcome) {
+	v.Registry.asked.WithLabelValues(name, string(outcome)).Inc()
+}
+
 // Nodes shows how many nodes work on the store, and whether this one leads.
 func (v *Vault) Nodes(count int, leads bool) {
 	v.mu.Lock()
@@ -164,6 +179,7 @@ type together struct {
 	log           logFigures
 	ledger        bool
 	anchored      bool
+	witnessed     bool
 	nodes         int            // most of any vault
 	leads         int            // vaults that this process leads
 	drill         time.Time      // of the vault whose last success is the oldest; zero: one never had any
@@ -174,7 +190,7 @@ func (vs *vaults) together() together {
 	vs.mu.Lock()
 	all := slices.Clone(vs.all)
 	vs.mu.Unlock()
-	now := together{live: len(all) > 0, ledger: len(all) > 0, anchored: true}
+	now := together{live: len(all) > 0, ledger: len(all) > 0, anchored: true, witnessed: true}
 	for i, v := range all {
 		v.mu.Lock()
 		if i == 0 || v.drill.Before(now.drill) {
@@ -182,6 +198,7 @@ func (vs *vaults) together() together {
 		}
 		open, oldest, live, ledger, stats := v.open, v.oldest, v.live, v.ledger, v.stats
 		now.anchored = now.anchored && v.anchored
+		now.witnessed = now.witnessed && v.witnessed
 		now.nodes = max(now.nodes, v.nodes)
 		if v.leads {
 			now.leads++
@@ -218,6 +235,7 @@ var (
 	drillDesc         = vaultDesc("drill_last_success_timestamp_seconds", "When a canary drill passed the last time, in seconds since 1970; 0: never; of several tenants, the oldest.")
 	ledgerDesc        = vaultDesc("ledger_agrees", "1 when the erasure ledger, the store and the keys agree, so that data is given out; of several tenants, when they do for all.")
 	anchoredDesc      = vaultDesc("log_anchored", "1 while checkpoints of the transparency log can be anchored, 0 when it is not signed because of its anchor; of several tenants, when those of all can.")
+	witnessedDesc     = vaultDesc("log_witnessed", "1 while witnesses let the transparency log go on, 0 when one contradicts it or too few have cosigned its newest checkpoint; of several tenants, when those of all do.")
 	nodesDesc         = vaultDesc("nodes", "Processes at work on the store, this one among them, as it sees them.")
 	leadsDesc         = vaultDesc("leads", "Tenants whose background work is this process's to do; summed over all processes, the number of tenants.")
 	liveDesc          = vaultDesc("live", "1 when the store is the live one for its keys, 0 when it is a copy or that is not known yet; of several tenants, when it is for those of all.")
@@ -229,7 +247,7 @@ func vaultDesc(name, help string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (vaultCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{erasuresDesc, oldestDesc, removingDesc, removingSinceDesc, logSizeDesc, waitingDesc, signedDesc, liveDesc, ledgerDesc, anchoredDesc, nodesDesc, leadsDesc, drillDesc} {
+	for _, d := range []*prometheus.Desc{erasuresDesc, oldestDesc, removingDesc, removingSinceDesc, logSizeDesc, waitingDesc, signedDesc, liveDesc, ledgerDesc, anchoredDesc, witnessedDesc, nodesDesc, leadsDesc, drillDesc} {
 		descs <- d
 	}
 	for _, f := range keyringFigures {
@@ -252,6 +270,7 @@ func (c vaultCollector) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(liveDesc, prometheus.GaugeValue, oneIf(now.live))
 	out <- prometheus.MustNewConstMetric(ledgerDesc, prometheus.GaugeValue, oneIf(now.ledger))
 	out <- prometheus.MustNewConstMetric(anchoredDesc, prometheus.GaugeValue, oneIf(now.anchored))
+	out <- prometheus.MustNewConstMetric(witnessedDesc, prometheus.GaugeValue, oneIf(now.witnessed))
 	out <- prometheus.MustNewConstMetric(nodesDesc, prometheus.GaugeValue, float64(now.nodes))
 	out <- prometheus.MustNewConstMetric(leadsDesc, prometheus.GaugeValue, float64(now.leads))
 	passed := 0.0

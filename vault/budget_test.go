@@ -49,6 +49,7 @@ func (*bell) Log(int64, time.Duration, time.Time) {}
 func (*bell) Live(bool)                           {}
 func (*bell) Ledger(bool)                         {}
 func (*bell) Anchored(bool)                       {}
+func (*bell) Witnessed(bool)                      {}
 func (*bell) Nodes(int, bool)                     {}
 func (*bell) Drill(time.Time, bool)               {}
 

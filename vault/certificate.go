@@ -76,12 +76,13 @@ func (s *Service) certificate(ctx context.Context, call Call, erasure string) (*
 // errElsewhere tells that the node that leads is to issue a certificate.
 var errElsewhere = errors.New("the leading node issues the certificate")
 
-// issued is certify, which on a node that does not lead waits a while for the one that does.
+// issued is certify, which waits a while: on a node that does not lead for the one that does, and for the witnesses of the log.
 func (s *Service) issued(ctx context.Context, id ErasureID) ([]byte, error) {
 	const tries, pause = 50, 100 * time.Millisecond
+	var last error
 	for range tries {
 		document, err := s.certify(ctx, id)
-		if !errors.Is(err, errElsewhere) {
+		if last = err; !errors.Is(err, errElsewhere) && !errors.Is(err, translog.ErrQuorum) {
 			return document, err
 		}
 		select {
@@ -90,7 +91,7 @@ func (s *Service) issued(ctx context.Context, id ErasureID) ([]byte, error) {
 		case <-time.After(pause):
 		}
 	}
-	return nil, errElsewhere
+	return nil, last
 }
 
 // knownWhole reports whether the certificate tells the system that asked for the erasure nothing that is not its own. Of an erasure
@@ -123,6 +124,9 @@ func (s *Service) sweepCertificates(ctx context.Context) error {
 		_, wrong := s.certify(ctx, id)
 		if errors.Is(wrong, kms.ErrUnavailable) {
 			return errors.Join(err, wrong)
+		}
+		if errors.Is(wrong, translog.ErrQuorum) {
+			continue // the metrics tell of it when it lasts
 		}
 		if wrong != nil {
 			err = errors.Join(err, fmt.Errorf("erasure %s: %w", id, wrong))

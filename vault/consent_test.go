@@ -489,6 +489,7 @@ func (c *countsNoBasis) Log(int64, time.Duration, time.Time) {}
 func (c *countsNoBasis) Live(bool)                           {}
 func (*countsNoBasis) Ledger(bool)                           {}
 func (*countsNoBasis) Anchored(bool)                         {}
+func (*countsNoBasis) Witnessed(bool)                        {}
 func (*countsNoBasis) Nodes(int, bool)                       {}
 func (*countsNoBasis) Drill(time.Time, bool)                 {}
 

@@ -191,5 +191,6 @@ func (*kindsHeard) Log(int64, time.Duration, time.Time) {}
 func (*kindsHeard) Live(bool)                           {}
 func (*kindsHeard) Ledger(bool)                         {}
 func (*kindsHeard) Anchored(bool)                       {}
+func (*kindsHeard) Witnessed(bool)                      {}
 func (*kindsHeard) Nodes(int, bool)                     {}
 func (*kindsHeard) Drill(time.Time, bool)               {}

@@ -24,7 +24,7 @@ import (
 func (s *Service) openLog() (err error) {
 	s.translog, err = translog.New(translog.Options{
 		Store: s.Store, Prefix: s.rows.key(kindLog), Rows: entryRows{s}, Keys: s.Keys, Clock: s.Clock,
-		Origin: s.Origin + "/" + s.Tenant, Anchor: s.Anchor,
+		Origin: s.Origin + "/" + s.Tenant, Anchor: s.Anchor, Witnesses: s.Witnesses, Quorum: s.Quorum,
 	})
 	return err
 }
@@ -83,12 +83,39 @@ func (s *Service) logUntil(ctx context.Context) {
 		if err := s.extendLog(ctx); err != nil {
 			s.complain(ctx, "bring the transparency log up to date", err)
 		}
-		select {
-		case <-ctx.Done():
+		if !s.collectUntil(ctx, timer.C) {
 			return
-		case <-timer.C:
 		}
 	}
+}
+
+// collectUntil takes up what witnesses say of the log until it is time for its next pass; false when there is none.
+func (s *Service) collectUntil(ctx context.Context, next <-chan time.Time) bool {
+	var came <-chan struct{}
+	if s.Witnesses != nil {
+		came = s.Witnesses.Came()
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-next:
+			return true
+		case <-came:
+			if err := s.collect(ctx); err != nil {
+				s.complain(ctx, "take up what witnesses say of the transparency log", err)
+			}
+		}
+	}
+}
+
+// collect takes up what witnesses say, as extendLog takes up entries.
+func (s *Service) collect(ctx context.Context) error {
+	ctx, leads := s.fleet.lead(ctx)
+	if !leads || !s.signs() {
+		return nil
+	}
+	return s.translog.Collect(ctx)
 }
 
 // signs reports whether the log may be signed now: this is the live store, so that it is no copy's log, and the erasure ledger
@@ -104,14 +131,19 @@ func (s *Service) extendLog(ctx context.Context) error {
 	status, err := s.translog.Flush(ctx)
 	s.Observer.Log(status.Size, status.Waiting, status.Signed)
 	restored := errors.Is(err, translog.ErrRestored)
-	unsigned := restored || errors.Is(err, translog.ErrAnchor)
-	s.unsigned.Store(unsigned)
-	s.Observer.Anchored(!unsigned)
+	unanchored := restored || errors.Is(err, translog.ErrAnchor)
+	unwitnessed := errors.Is(err, translog.ErrWitness) || status.Held && status.Waiting > quorumWait
+	s.unsigned.Store(unanchored || unwitnessed)
+	s.Observer.Anchored(!unanchored)
+	s.Observer.Witnessed(!unwitnessed)
 	if restored {
 		s.accord.doubt()
 	}
 	return err
 }
+
+// quorumWait is how long entries wait for a quorum of witnesses before it shows that there is none.
+const quorumWait = 30 * time.Second
 
 // renewLog has the log go on under another origin, and says so in it: what the store that was live before went on to sign
 // is not contradicted. It comes before the store is made the live one.
@@ -226,6 +258,8 @@ func logFault(err error) error {
 		return fault.New(fault.NotFound, "the log has no such tile")
 	case errors.Is(err, kms.ErrUnavailable):
 		return fault.New(fault.Unavailable, "the key provider is away")
+	case errors.Is(err, translog.ErrQuorum):
+		return &fault.Error{Code: fault.Unavailable, Detail: "too few witnesses of the log have cosigned the entry yet: ask again", RetryAfter: 2 * time.Second}
 	case errors.Is(err, errMoving), errors.Is(err, errElsewhere):
 		return &fault.Error{Code: fault.Unavailable, Detail: "the certificate is being issued: ask again", RetryAfter: time.Second}
 	}

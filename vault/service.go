@@ -55,10 +55,12 @@ type Options struct {
 
 	Budget budget.Config // default: budget.Default; without limits, its limits
 
-	Origin    string          // begins the origin of the transparency log; default sandyq
-	Anchor    translog.Anchor // keeps the last checkpoint of the log outside of what is restored together with the store; a copy leaves it alone. nil: none
-	LogEvery  time.Duration   // how often new entries are taken into it and it is signed; default 1 s
-	Retention time.Duration   // how long audit entries are kept; 0: without end
+	Origin    string             // begins the origin of the transparency log; default sandyq
+	Anchor    translog.Anchor    // keeps the last checkpoint of the log outside of what is restored together with the store; a copy leaves it alone. nil: none
+	Witnesses translog.Witnesses // cosign its checkpoints; nil: none do
+	Quorum    int                // how many of them must have before a checkpoint is published
+	LogEvery  time.Duration      // how often new entries are taken into it and it is signed; default 1 s
+	Retention time.Duration      // how long audit entries are kept; 0: without end
 
 	Operator     string // the name that certificates show; may be empty
 	SnapshotDays int    // for how long snapshots of a HashiCorp Vault are kept, as certificates say; 0: the keyring is local
@@ -98,6 +100,8 @@ type Observer interface {
 	Live(bool)
 	// Anchored reports whether the transparency log can be signed, for all that its anchor says.
 	Anchored(bool)
+	// Witnessed reports whether the transparency log can be signed and published, for all that its witnesses say.
+	Witnessed(bool)
 	// Ledger reports whether the erasure ledger, the store and the keys agree.
 	Ledger(agrees bool)
 	// Nodes reports how many nodes work on the store, and whether this one leads. It is not called when no other can.
@@ -136,7 +140,7 @@ type Service struct {
 	latest    uint32        // form of rows that this version knows
 	form      atomic.Uint32 // of the store's rows
 	translog  *translog.Log
-	unsigned  atomic.Bool // the log is not signed because of its anchor
+	unsigned  atomic.Bool // the log is not signed, or not published, because of its anchor or its witnesses
 	accord    accord
 	watchers  watchers
 	names     namedKeys
@@ -376,6 +380,7 @@ func (nobody) Alert(string)                        {}
 func (nobody) Log(int64, time.Duration, time.Time) {}
 func (nobody) Live(bool)                           {}
 func (nobody) Anchored(bool)                       {}
+func (nobody) Witnessed(bool)                      {}
 func (nobody) Ledger(bool)                         {}
 func (nobody) Nodes(int, bool)                     {}
 func (nobody) Drill(time.Time, bool)               {}

@@ -99,10 +99,12 @@ type verifiedLog struct {
 	Pruned  int64    `json:"pruned,omitzero"` // leading entries of which there are only hashes
 	Lost    int64    `json:"lost,omitzero"`   // entries, at least, that were signed and that the log went on without, as after a restore
 	Keys    []string `json:"keys"`            // from the one that is held to today's
+
+	Cosigned []cosignature `json:"cosigned,omitempty"` // by the witnesses that were named
 }
 
-func (e *env) answerLog(dir string, r *archive.Report) error {
-	said := verifiedLog{Folder: dir, Origin: r.Tree.Origin, Entries: r.Tree.Size, Root: r.Tree.Root.String(), Pruned: r.Pruned, Lost: r.Lost}
+func (e *env) answerLog(dir string, r *archive.Report, cosigned ...cosignature) error {
+	said := verifiedLog{Folder: dir, Origin: r.Tree.Origin, Entries: r.Tree.Size, Root: r.Tree.Root.String(), Pruned: r.Pruned, Lost: r.Lost, Cosigned: cosigned}
 	for _, k := range r.Keys {
 		said.Keys = append(said.Keys, k.String())
 	}
@@ -110,6 +112,9 @@ func (e *env) answerLog(dir string, r *archive.Report) error {
 		t.row("verified", fmt.Sprintf("%d entries", said.Entries))
 		t.row("origin", said.Origin)
 		t.row("root", said.Root)
+		for _, c := range cosigned {
+			t.row("cosigned", c.Witness+", at "+c.At+" as it says")
+		}
 		if said.Pruned > 0 {
 			t.row("pruned", fmt.Sprintf("%d entries: only their hashes are there", said.Pruned))
 		}

@@ -55,6 +55,10 @@ type auditConfig struct {
 	Retention time.Duration `yaml:"retention"`
 	// Anchor says where copies of the log's last checkpoint go, beside the one that lies with the erasure ledger.
 	Anchor anchorConfig `yaml:"anchor"`
+	// Witnesses are asked to cosign the log's checkpoints.
+	Witnesses []witnessConfig `yaml:"witnesses"`
+	// Quorum is how many of them must have cosigned a checkpoint before it is published; 0: none, and cosignatures are added as they come.
+	Quorum int `yaml:"quorum"`
 }
 
 // tlsConfig says how the listeners are protected: by a certificate, or by whoever forwards to them.

@@ -38,7 +38,7 @@ func (c config) check() error {
 			return settingError{r.key, r.rule}
 		}
 	}
-	if err := c.Audit.Anchor.check(); err != nil {
+	if err := cmp.Or(c.Audit.Anchor.check(), c.Audit.checkWitnesses()); err != nil {
 		return err
 	}
 	if err := cmp.Or(c.Store.check(), c.Blobs.check(), c.Ledger.check(), c.checkBuckets()); err != nil {

@@ -11,6 +11,9 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
+// someWitness is the key of a witness that nobody has the other half of.
+const someWitness = "witness.example+06a2bd71+BB8moJpoPevEOS2uOeST7Y9mF1bVaIhAj44m7Egwf5D2"
+
 const example = "../../deploy/sandyq.example.yaml"
 
 // TestExample: the documented configuration is one that is understood, names every key, and tells the true defaults.
@@ -109,6 +112,11 @@ func TestConfigRefusals(t *testing.T) {
 			"ledger: {s3: {" + someS3 + ", endpoint: 'https://s3', prefix: a/b/}}", "ledger.s3.prefix: overlaps"},
 		{"s3 anchor beside itself", "ledger: {s3: {" + someS3 + ", endpoint: 'https://s3'}}\n" +
 			"audit: {anchor: {s3: {" + someS3 + ", endpoint: 'https://s3'}}}", "audit.anchor.s3: is where"},
+		{"a witness without a key", "audit: {witnesses: [{url: 'https://w.example'}]}", "audit.witnesses: number 1: key"},
+		{"a witness in the clear", "audit: {witnesses: [{url: 'http://w.example', key: " + someWitness + "}]}", "audit.witnesses: witness 1: the address"},
+		{"a witness twice", "audit: {witnesses: [{url: 'https://w.example', key: " + someWitness + "}, {url: 'https://v.example', key: " + someWitness + "}]}",
+			"audit.witnesses: witness: checkpoint: malformed: two witnesses have one key"},
+		{"a quorum of more than there are", "audit: {quorum: 1}", "audit.quorum: is 0 to"},
 		{"s3 anchor", "audit: {anchor: {s3: {endpoint: 'https://s3'}}}", "audit.anchor.s3.bucket: is required"},
 		{"unknown provider", "keys: {provider: aws}", "keys.provider: is local or vault"},
 		{"two openers", "keys: {local: {passphrase_file: a, key_file: b}}", "keys.local: has both"},

@@ -14,6 +14,8 @@ import (
 	"github.com/sandyq/sandyq/metrics"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/audit/translog"
+	"github.com/sandyq/sandyq/vault/audit/witness"
 	"github.com/sandyq/sandyq/vault/clock"
 	"github.com/sandyq/sandyq/vault/httpapi"
 	"github.com/sandyq/sandyq/vault/ledger"
@@ -34,6 +36,7 @@ type tenant struct {
 	alerts   *webhook.Sender  // when there are receivers of alerts
 	observed *metrics.Vault
 	anchor   *tenantAnchor
+	circle   *witness.Circle // when there are witnesses
 }
 
 // openTenant opens the vault of the tenant whose configuration c is, over the parts that all share.
@@ -58,6 +61,9 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 	if t.anchor, err = c.anchor(log); err != nil {
 		return err
 	}
+	if t.circle, err = c.Audit.circle(log, t.observed); err != nil {
+		return err
+	}
 	t.Service, err = vault.Open(ctx, vault.Options{
 		Tenant:       c.Tenant,
 		Store:        n.rows,
@@ -67,6 +73,8 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 		Keys:         t.Keys,
 		Ledger:       c.ledger(t.Keys, n.rows),
 		Anchor:       t.anchor,
+		Witnesses:    t.witnesses(),
+		Quorum:       c.Audit.Quorum,
 		Clock:        clock.System,
 		Log:          log,
 		Schema:       fields,
@@ -155,6 +163,9 @@ func (t *tenant) Close() error {
 	if t.anchor != nil {
 		t.anchor.Close()
 	}
+	if t.circle != nil {
+		t.circle.Close()
+	}
 	if t.policies != nil {
 		t.policies.Close()
 	}
@@ -163,6 +174,14 @@ func (t *tenant) Close() error {
 	}
 	t.observed.Close()
 	return t.Keys.Close()
+}
+
+// witnesses cosign the log; nil when there are none.
+func (t *tenant) witnesses() translog.Witnesses {
+	if t.circle == nil {
+		return nil
+	}
+	return t.circle
 }
 
 // messenger tells the receivers of alerts; nil when there are none.

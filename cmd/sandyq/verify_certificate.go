@@ -20,24 +20,30 @@ type checkedCertificate struct {
 	Entries  []int64              `json:"entries"` // the places in the log of the destruction and of the end
 	Content  certificate.Content  `json:"certificate"`
 	Removal  *certificate.Removal `json:"removal,omitempty"`
+	Cosigned []cosignature        `json:"cosigned,omitempty"` // by the witnesses that were named
 	Proved   []string             `json:"proved"`
 	Stated   []string             `json:"stated"`
 }
 
 func newVerifyCertificateCmd(e *env) *cobra.Command {
 	var key string
+	var by witnessed
 	cmd := &cobra.Command{
 		Use:   "certificate FILE --key KEY",
 		Short: "Check the certificate of an erasure",
 		Long: `Check a certificate of an erasure with nothing but the public key of the operator's log: that the log's key signed it,
 that the log holds the entries of the destruction and of the end, and that they say what the certificate says. It says what
-that proves, and what is only the operator's word. FILE is the certificate in JSON; - is standard input. Nothing is asked of
-any server. It exits with 1 when anything is wrong, and says what.`,
+that proves, and what is only the operator's word. FILE is the certificate in JSON; - is standard input. With --witness, so
+many of those named must have cosigned the log's checkpoint. Nothing is asked of any server. It exits with 1 when anything is wrong, and says what.`,
 		Example: `  sandyq verify certificate certificate.json --key vault.example.kz/main+aeafebba+AXje…
   sandyq certificate era_01j2… | sandyq verify certificate - --key log.keys --json`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			keys, err := e.logKeys(key)
+			if err != nil {
+				return err
+			}
+			cosigners, quorum, err := by.cosigners(cmd)
 			if err != nil {
 				return err
 			}
@@ -54,10 +60,15 @@ any server. It exits with 1 when anything is wrong, and says what.`,
 				return hinted(fmt.Errorf("the certificate is not verified: %w", err),
 					"ask the operator for the key of the log by another way than this certificate came, and for the certificate again")
 			}
-			return e.answer(checkedOf(v), func(w io.Writer) error { return writeChecked(w, v) })
+			checked := checkedOf(v)
+			if checked.Cosigned, err = demand(v.Checkpoint, cosigners, quorum); err != nil {
+				return err
+			}
+			return e.answer(checked, func(w io.Writer) error { return writeChecked(w, v, checked.Cosigned) })
 		},
 	}
 	cmd.Flags().StringVar(&key, "key", "", keyUsage)
+	by.flags(cmd)
 	return requiring(cmd, "key")
 }
 
@@ -68,12 +79,16 @@ func checkedOf(v *certificate.Verified) checkedCertificate {
 	}
 }
 
-func writeChecked(w io.Writer, v *certificate.Verified) error {
+func writeChecked(w io.Writer, v *certificate.Verified, cosigned []cosignature) error {
+	proved := v.Proved()
+	for _, c := range cosigned {
+		proved = append(proved, fmt.Sprintf("The witness %s has cosigned the log's checkpoint, at %s as it says.", c.Witness, c.At))
+	}
 	_, err := fmt.Fprintf(w, "The certificate of the erasure %s is verified.\nIts hash: %s\n", v.Content.Erasure, v.Hash)
 	for _, part := range []struct {
 		title string
 		lines []string
-	}{{"Proved:", v.Proved()}, {"Only stated, on the operator's word:", v.Stated()}} {
+	}{{"Proved:", proved}, {"Only stated, on the operator's word:", v.Stated()}} {
 		if err == nil {
 			_, err = fmt.Fprintf(w, "\n%s\n", part.title)
 		}

@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,8 +34,6 @@ func New(targets []Target, o Options) (*Sender, error) {
 	if o.Now == nil {
 		return nil, errors.New("webhook: a clock is needed")
 	}
-	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
-	o.Idle = cmp.Or(o.Idle, time.Minute)
 	s := &Sender{now: o.Now}
 	for i, t := range targets {
 		r, err := newReceiver(t, o)

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"time"
 
 	"github.com/sandyq/sandyq/crypto/secret"
 )
@@ -30,7 +32,23 @@ type receiver struct {
 
 // newReceiver checks a target. Its errors say nothing of the address: it may hold a secret anywhere.
 func newReceiver(t Target, o Options) (*receiver, error) {
-	u, err := url.Parse(t.URL)
+	u, err := ParseAddress(t.URL)
+	if err != nil {
+		return nil, err
+	}
+	if t.Secret.Len() < MinSecret {
+		return nil, fmt.Errorf("the secret has fewer than %d bytes", MinSecret)
+	}
+	client, err := NewClient(t.CAFile, o)
+	if err != nil {
+		return nil, err
+	}
+	return &receiver{url: t.URL, host: u.Host, secret: t.Secret, client: client}, nil
+}
+
+// ParseAddress reads where something may be sent to: https, or http to this machine's loopback, and no user. Its errors say nothing of it.
+func ParseAddress(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Host == "" || u.Opaque != "":
 		return nil, errors.New("the address is not a URL with a host")
@@ -40,19 +58,24 @@ func newReceiver(t Target, o Options) (*receiver, error) {
 		return nil, errors.New("the address has a fragment")
 	case u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())):
 		return nil, errors.New("the address is neither https nor http to the loopback")
-	case t.Secret.Len() < MinSecret:
-		return nil, fmt.Errorf("the secret has fewer than %d bytes", MinSecret)
 	}
-	transport, err := newTransport(t.CAFile, o)
+	return u, nil
+}
+
+// NewClient is what sends to one address of another house: it follows no redirect, uses no proxy, and bounds the time of an attempt and the
+// headers of an answer. The body of an answer is its caller's to bound. It takes of o the Timeout and the Idle, and their defaults. caFile
+// is PEM of the authorities to trust; empty: the system's.
+func NewClient(caFile string, o Options) (*http.Client, error) {
+	o.Timeout, o.Idle = cmp.Or(o.Timeout, 5*time.Second), cmp.Or(o.Idle, time.Minute)
+	transport, err := newTransport(caFile, o)
 	if err != nil {
 		return nil, err
 	}
-	client := &http.Client{
+	return &http.Client{
 		Transport:     transport,
 		Timeout:       o.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return &receiver{url: t.URL, host: u.Host, secret: t.Secret, client: client}, nil
+	}, nil
 }
 
 func loopback(host string) bool {

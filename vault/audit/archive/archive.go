@@ -44,6 +44,7 @@ func tampered(what string, err error) error {
 // Report is what was verified.
 type Report struct {
 	Tree   checkpoint.Tree // of the checkpoint
+	Note   []byte          // the checkpoint, with whatever cosignatures are under it
 	Keys   []checkpoint.Key
 	Pruned int64 // leading entries whose bytes are no longer there; their hashes are
 	Lost   int64 // entries, at least, that were signed and that the log by its own successions went on without
@@ -53,6 +54,7 @@ type Report struct {
 type log struct {
 	dir         string
 	held        []checkpoint.Key // any of them is believed
+	note        []byte           // the checkpoint
 	successions [][]byte
 	words       []checkpoint.Succession
 	chain       []checkpoint.Key
@@ -61,8 +63,8 @@ type log struct {
 }
 
 // open verifies the successions and the checkpoint, which must be of today's origin.
-func (l *log) open(note []byte) error {
-	var err error
+func (l *log) open(note []byte) (err error) {
+	l.note = note
 	for _, k := range l.held {
 		if l.chain, err = checkpoint.Follow(k, l.successions...); err == nil {
 			break
@@ -267,7 +269,7 @@ func Verify(dir string, against Against) (*Report, error) {
 }
 
 func (l *log) report(pruned int64) *Report {
-	return &Report{Tree: l.tree, Keys: l.chain, Pruned: pruned, Lost: l.lost()}
+	return &Report{Tree: l.tree, Note: l.note, Keys: l.chain, Pruned: pruned, Lost: l.lost()}
 }
 
 const (

@@ -32,6 +32,7 @@ type Verified struct {
 	Held         checkpoint.Key  // the one that it was checked with
 	Signer       checkpoint.Key  // the one that signed it, which Held is, or led to
 	Tree         checkpoint.Tree // of the log, that both entries are in
+	Checkpoint   []byte          // of that tree, with whatever cosignatures are under it
 	KeyDestroyed int64           // the place of the entry in the log
 	Erased       int64
 	Removal      *Removal // nil while physical removal is pending
@@ -137,7 +138,7 @@ func (v *Verified) included(operation string, e Evidence, keys []checkpoint.Key)
 	if tree.Origin != v.Content.Origin {
 		return proof, mismatch("the entries are in another log than the certificate names")
 	}
-	v.Tree = tree
+	v.Tree, v.Checkpoint = tree, proof.Checkpoint
 	return proof, nil
 }
 

@@ -49,8 +49,7 @@ func Sign(ctx context.Context, text string, signers ...Signer) ([]byte, error) {
 		if !ed25519.Verify(k.Public, []byte(text), sig) {
 			return nil, fmt.Errorf("%w: the signer signs under another key than it says", ErrUnverified)
 		}
-		raw := append(binary.BigEndian.AppendUint32(nil, k.Hash()), sig...)
-		fmt.Fprintf(&b, "%s%s %s\n", sigPrefix, k.Name, base64.StdEncoding.EncodeToString(raw))
+		b.WriteString(signature{k.Name, k.Hash(), sig}.line())
 		keys = append(keys, k)
 	}
 	msg := []byte(b.String())
@@ -102,6 +101,12 @@ type signature struct {
 	sig  []byte
 }
 
+// line is the signature as it stands under a note.
+func (s signature) line() string {
+	raw := append(binary.BigEndian.AppendUint32(nil, s.hash), s.sig...)
+	return sigPrefix + s.name + " " + base64.StdEncoding.EncodeToString(raw) + "\n"
+}
+
 // splitNote takes a note apart and verifies nothing.
 func splitNote(msg []byte) (text string, sigs []signature, err error) {
 	if len(msg) > MaxNote {
@@ -113,18 +118,27 @@ func splitNote(msg []byte) (text string, sigs []signature, err error) {
 		return "", nil, malformed("a note has an empty line before its signatures")
 	}
 	text, rest := whole[:end+1], whole[end+2:]
-	lines, ok := cutLines(rest)
-	if !ok || !validText(text) || len(lines) > MaxSignatures {
-		return "", nil, malformed("a note is text and 1 to 100 lines of signatures, without control characters")
+	if !validText(text) {
+		return "", nil, malformed("a note is text without control characters, and signatures")
+	}
+	sigs, err = parseSignatures(rest)
+	return text, sigs, err
+}
+
+// parseSignatures reads lines of signatures.
+func parseSignatures(text string) (sigs []signature, err error) {
+	lines, ok := cutLines(text)
+	if !ok || len(lines) > MaxSignatures {
+		return nil, malformed("signatures are 1 to 100 lines")
 	}
 	for _, line := range lines {
 		s, err := parseSignature(line)
 		if err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		sigs = append(sigs, s)
 	}
-	return text, sigs, nil
+	return sigs, nil
 }
 
 func parseSignature(line string) (signature, error) {

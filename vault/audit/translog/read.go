@@ -108,13 +108,13 @@ func FormerKeys(ctx context.Context, s store.Store, prefix []byte) (keys []ed255
 
 // Prove shows that an entry whose leaf was placed is in the log, by the last checkpoint; an entry that it does not cover yet is
 // first taken into the tree, and that signed. The entry is nil once it was pruned. It fails with ErrUnknown when there is no
-// such entry.
+// such entry, and with ErrQuorum while the checkpoint that covers it waits for witnesses.
 func (l *Log) Prove(ctx context.Context, id audit.ID) (p checkpoint.InclusionProof, entry []byte, err error) {
-	found := false
+	found, held := false, false
 	look := func(r store.Reader) error {
-		found = false
+		found, held = false, false
 		head, err := l.head(r)
-		if err != nil || head == nil {
+		if err != nil {
 			return err
 		}
 		values, err := r.Get(l.placeKey(id), l.Rows.Entry(id))
@@ -122,7 +122,7 @@ func (l *Log) Prove(ctx context.Context, id audit.ID) (p checkpoint.InclusionPro
 			return err
 		}
 		index, err := parseNumber(values[0])
-		if err != nil || index >= head.Size {
+		if held = l.Quorum > 0 && index >= sizeOf(head); err != nil || index >= sizeOf(head) {
 			return err
 		}
 		hashes, err := tlog.ProveRecord(head.Size, index, l.hashes(r))
@@ -142,7 +142,10 @@ func (l *Log) Prove(ctx context.Context, id audit.ID) (p checkpoint.InclusionPro
 	if err := l.Store.View(ctx, look); err != nil {
 		return p, nil, err
 	}
-	if !found {
+	switch {
+	case held:
+		return p, nil, ErrQuorum
+	case !found:
 		return p, nil, ErrUnknown
 	}
 	return p, entry, nil

@@ -62,6 +62,9 @@ func (s *stateRow) tree() checkpoint.Tree {
 	return checkpoint.Tree{Origin: s.Origin, Size: s.Size, Root: s.Root}
 }
 
+// current is the key that signs, of a state that has one.
+func (s *stateRow) current() keyRow { return s.Keys[len(s.Keys)-1] }
+
 // headRow is the last checkpoint.
 type headRow struct {
 	Origin string `cbor:"1,keyasint"`

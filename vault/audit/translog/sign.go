@@ -74,10 +74,8 @@ func (l *Log) sign(ctx context.Context) error {
 			err = l.adopt(ctx, state, row)
 		case state.Next != "":
 			err = l.goOn(ctx, state, row)
-		case head != nil && head.Origin == state.Origin && head.Size == state.Size && head.Keys == state.Keys[len(state.Keys)-1].Version:
-			return nil
 		default:
-			if err = l.issue(ctx, state, anchored); err == nil {
+			if err = l.advance(ctx, state, head, anchored); err == nil {
 				return nil
 			}
 		}
@@ -88,21 +86,54 @@ func (l *Log) sign(ctx context.Context) error {
 	return errMoved
 }
 
-// issue signs a checkpoint of a tree that is durable, anchors it, and keeps it, unless there is one of a larger tree already.
-func (l *Log) issue(ctx context.Context, state *stateRow, anchored []byte) error {
-	text, err := state.tree().Marshal()
+// advance has a tree that is durable under a checkpoint, unless one waits for its witnesses.
+func (l *Log) advance(ctx context.Context, state *stateRow, head *headRow, anchored []byte) (err error) {
+	if l.Witnesses != nil {
+		if head, err = l.hear(ctx, state, head); err != nil {
+			return err
+		}
+		if l.offered != nil && !l.offered.published {
+			return nil
+		}
+	}
+	if head != nil && head.Origin == state.Origin && head.Size == state.Size && head.Keys == state.current().Version {
+		return nil
+	}
+	made, err := l.issue(ctx, state, anchored)
 	if err != nil {
 		return err
+	}
+	if l.Quorum == 0 {
+		if err := l.publish(ctx, made); err != nil {
+			return err
+		}
+	}
+	if l.Witnesses != nil {
+		l.offered = &offer{made, l.Quorum == 0}
+		_, err = l.submit(made)
+	}
+	return err
+}
+
+// issue signs a checkpoint of a tree that is durable, and anchors it.
+func (l *Log) issue(ctx context.Context, state *stateRow, anchored []byte) (*headRow, error) {
+	text, err := state.tree().Marshal()
+	if err != nil {
+		return nil, err
 	}
 	note, err := checkpoint.Sign(ctx, text, l.signers(state)...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := l.keep(ctx, anchored, note); err != nil {
-		return err
+		return nil, err
 	}
-	at := l.Clock().UnixMilli()
-	row, err := encodeRow(&headRow{state.Origin, state.Size, note, at, state.Keys[len(state.Keys)-1].Version})
+	return &headRow{state.Origin, state.Size, note, l.Clock().UnixMilli(), state.current().Version}, nil
+}
+
+// publish makes a checkpoint the last one, unless there is one of a larger tree, or by a newer key, already.
+func (l *Log) publish(ctx context.Context, made *headRow) error {
+	row, err := encodeRow(made)
 	if err != nil {
 		return err
 	}
@@ -116,9 +147,9 @@ func (l *Log) issue(ctx context.Context, state *stateRow, anchored []byte) error
 			return err
 		}
 		switch {
-		case now == nil || now.Size < state.Size:
+		case now == nil || now.Size < made.Size:
 			return damaged("it shrank")
-		case now.Origin != state.Origin, head != nil && head.Origin == state.Origin && head.Size > state.Size:
+		case now.Origin != made.Origin, head != nil && head.Origin == made.Origin && (head.Size > made.Size || head.Keys > made.Keys):
 			return nil // another node was faster
 		}
 		return w.Set(l.key(kindHead), slices.Clone(row))

@@ -33,6 +33,9 @@
 //   - That a store was put back shows by the [Anchor], which is not put back with it: every checkpoint is durable there before
 //     anybody gets it, and before anything is signed the tree must be one that the anchor's is the beginning of
 //     ([ErrRestored]). That holds for whom the anchor is the only one; of nodes with an anchor each, one that lies behind sees less.
+//   - With a quorum of witnesses, a checkpoint is signed and anchored, and published only when so many [Witnesses] have cosigned it: until
+//     then nobody but they get it, and the one before stays the last. Without one, it is published at once, and cosignatures are added
+//     as they come. Nothing is signed while a witness says that it has cosigned what is not in the tree ([ErrWitness]).
 //
 // The package starts no goroutine.
 package translog
@@ -59,7 +62,7 @@ type Rows interface {
 	Beside(id audit.ID, entry []byte) ([][]byte, error)
 }
 
-// Options are what a Log is made of. All but Overlap and Anchor are required.
+// Options are what a Log is made of. All but Overlap, Anchor, Witnesses and Quorum are required.
 type Options struct {
 	Store  store.Store
 	Prefix []byte // of all the log's rows
@@ -71,6 +74,10 @@ type Options struct {
 	Origin string
 	// Anchor keeps the last checkpoint outside the store. Without one, that the store was put back is the caller's to know.
 	Anchor Anchor
+	// Witnesses cosign checkpoints; nil: none do. They are this Log's alone.
+	Witnesses Witnesses
+	// Quorum is how many of them must have cosigned a checkpoint before it is published.
+	Quorum int
 	// Overlap is for how long a key that was rotated goes on signing beside the new one. Default 30 days.
 	Overlap time.Duration
 }
@@ -97,6 +104,8 @@ type Log struct {
 	oldest  audit.ID  // where the next pass begins to look for staging rows
 	lookAll time.Time // when it looks at all of them again
 
+	offered *offer // the checkpoint that witnesses are to cosign; nil when it is not known yet which
+
 	outdone atomic.Pointer[[]byte] // what the anchor held when the log was last renewed by this Log
 }
 
@@ -109,6 +118,9 @@ func New(o Options) (*Log, error) {
 	}
 	if !originPattern.MatchString(o.Origin) {
 		return nil, errors.New("translog: an origin is up to 200 printable ASCII characters without spaces and plus signs")
+	}
+	if o.Quorum < 0 || o.Quorum > 0 && o.Witnesses == nil {
+		return nil, errors.New("translog: a quorum is of witnesses")
 	}
 	if o.Overlap == 0 {
 		o.Overlap = 30 * 24 * time.Hour
@@ -131,6 +143,7 @@ type Status struct {
 	Size    int64         // entries in the tree
 	Signed  time.Time     // when the last checkpoint was signed; zero when none was
 	Waiting time.Duration // age of the oldest entry that is not yet covered by a checkpoint; 0 when all are
+	Held    bool          // a checkpoint is signed and waits for its quorum of witnesses
 }
 
 // Flush has every entry that was committed before the call in the tree, and the tree signed. It looks at little when there
@@ -157,6 +170,7 @@ func (l *Log) flush(ctx context.Context, all bool) (Status, error) {
 		err = l.sign(ctx)
 	}
 	status, lost := l.status(ctx)
+	status.Held = l.offered != nil && !l.offered.published
 	return status, errors.Join(err, lost)
 }
 
