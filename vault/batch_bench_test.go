@@ -55,8 +55,13 @@ func BenchmarkBatchBesideSingles(b *testing.B) {
 				aloneBatch = append(aloneBatch, read(c.tokens...))
 				_, took := singles(single)
 				without += took
-				batches := func() { besideBatch = append(besideBatch, read(c.tokens...)) }
-				some, took := singles(single, batches)
+				some, took := singles(single, func(over *atomic.Bool) {
+					for !over.Load() {
+						if took := read(c.tokens...); !over.Load() {
+							besideBatch = append(besideBatch, took)
+						}
+					}
+				})
 				besideSingle, with = append(besideSingle, some...), with+took
 			}
 			b.ReportMetric(milliseconds(median(aloneSingle)), "alone-single-ms")
@@ -71,18 +76,14 @@ func BenchmarkBatchBesideSingles(b *testing.B) {
 	}
 }
 
-// singles has 63 clients make 100 calls each, beside others that go on as long, and returns how long each took and all together.
-func singles(call func(n int) time.Duration, beside ...func()) (each []time.Duration, took time.Duration) {
+// singles has 63 clients make 100 calls each, beside others that go on until it is over, and returns how long each took and all together.
+func singles(call func(n int) time.Duration, beside ...func(over *atomic.Bool)) (each []time.Duration, took time.Duration) {
 	const clients, calls = 63, 100
 	each = make([]time.Duration, clients*calls)
 	var over atomic.Bool
 	var work sync.WaitGroup
 	for _, other := range beside {
-		work.Go(func() {
-			for !over.Load() {
-				other()
-			}
-		})
+		work.Go(func() { other(&over) })
 	}
 	began := time.Now()
 	inTurns(clients, calls, func(n int) { each[n] = call(n) })

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"runtime"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -15,8 +16,14 @@ import (
 	"github.com/sandyq/sandyq/vault/token"
 )
 
-// readChunk is how many tokens are read under one Update, which writes no more than an entry for each person.
-const readChunk = 100
+const (
+	// readChunk is how many tokens are read under one Update, which writes no more than an entry for each person.
+	readChunk = 100
+	// chunksAtOnce is more than one, so that a provider that hangs is not waited for once for each.
+	chunksAtOnce = 4
+	// breath is how many values of a large batch are opened before others have their turn.
+	breath = 8
+)
 
 // Detokenize turns tokens back into values. Tokens stand alone.
 func (s *Service) Detokenize(ctx context.Context, call Call, req *api.DetokenizeRequest) (*api.DetokenizeResponse, error) {
@@ -53,10 +60,8 @@ func (s *Service) detokenize(ctx context.Context, call Call, req *api.Detokenize
 	if err != nil {
 		return nil, err
 	}
-	// A few chunks at a time, so that a provider that hangs is waited for once and not once for each.
-	const atOnce = 4
 	work, ctx := errgroup.WithContext(store.With(ctx, store.Reading))
-	work.SetLimit(atOnce)
+	work.SetLimit(chunksAtOnce)
 	for _, l := range looks {
 		work.Go(func() error { return s.detokenizeChunk(ctx, call, r, u, l) })
 	}
@@ -69,21 +74,29 @@ func (s *Service) detokenize(ctx context.Context, call Call, req *api.Detokenize
 // lookAtAll looks at all tokens of a call. When they are more than one Update takes, they are charged here, all or none,
 // so that the budgets have room for the whole call or nothing of it is shown.
 func (s *Service) lookAtAll(ctx context.Context, call Call, r access.Request, u use, all []shown) ([]*look, error) {
-	var looks []*look
-	var deeds []deed
-	for some := range slices.Chunk(all, readChunk) {
-		open := make([]*shown, len(some))
-		for i := range some {
-			open[i] = &some[i]
-		}
-		l, err := s.lookAt(ctx, call, r, u, open)
-		if err != nil {
-			return nil, err
-		}
-		looks, deeds = append(looks, l), append(deeds, l.deeds...)
+	looks := make([]*look, (len(all)+readChunk-1)/readChunk)
+	work, looking := errgroup.WithContext(ctx)
+	work.SetLimit(chunksAtOnce)
+	for n := range looks {
+		some := all[n*readChunk : min((n+1)*readChunk, len(all))]
+		work.Go(func() (err error) {
+			open := make([]*shown, len(some))
+			for i := range some {
+				open[i] = &some[i]
+			}
+			looks[n], err = s.lookAt(looking, call, r, u, open)
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return nil, err
 	}
 	if len(looks) == 1 {
 		return looks, nil
+	}
+	var deeds []deed
+	for _, l := range looks {
+		deeds = append(deeds, l.deeds...)
 	}
 	return looks, s.charge(ctx, call, deeds, func(int) bool { return true })
 }
@@ -151,22 +164,30 @@ type look struct {
 	permit permit // from before the snapshot
 	open   []*shown
 	deeds  []deed
+	large  bool // it is one of several of a call
 }
 
 func (s *Service) lookAt(ctx context.Context, call Call, r access.Request, u use, open []*shown) (*look, error) {
-	l := &look{permit: s.keyring.Permit(), open: open}
-	err := s.Store.View(ctx, func(rd store.Reader) error { return s.follow(rd, call, u, open) })
-	if err != nil {
-		return nil, err
-	}
-	l.deeds = s.readingDeeds(ctx, call, r, u, open)
-	return l, nil
+	l := &look{open: open, large: r.Count > readChunk}
+	return l, s.bulk.do(ctx, l.large, func() error {
+		l.permit = s.keyring.Permit()
+		err := s.Store.View(ctx, func(rd store.Reader) error { return s.follow(rd, call, u, open) })
+		if err != nil {
+			return err
+		}
+		l.deeds = s.readingDeeds(ctx, call, r, u, open)
+		return nil
+	})
 }
 
 // showAt records the decisions on what was looked at, and then shows what was granted and has not changed.
 func (s *Service) showAt(ctx context.Context, call Call, r access.Request, l *look) error {
 	open := l.open
-	outcomes, err := s.perform(ctx, call, l.deeds...)
+	var outcomes []outcome
+	err := s.bulk.do(ctx, l.large, func() (err error) {
+		outcomes, err = s.perform(ctx, call, l.deeds...)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -187,14 +208,19 @@ func (s *Service) showAt(ctx context.Context, call Call, r access.Request, l *lo
 		return err
 	}
 	defer keys.Close()
-	for _, sh := range open {
-		o := outcomes[sh.group]
-		if o.stale || o.err != nil {
-			continue
+	return s.bulk.do(ctx, l.large, func() error {
+		for i, sh := range open {
+			if l.large && i%breath == 0 {
+				runtime.Gosched() // others may wait for a processor
+			}
+			o := outcomes[sh.group]
+			if o.stale || o.err != nil {
+				continue
+			}
+			s.fill(sh, keys, r.Form, api.Form(o.grant.Form()), call.Principal)
 		}
-		s.fill(sh, keys, r.Form, api.Form(o.grant.Form()), call.Principal)
-	}
-	return nil
+		return nil
+	})
 }
 
 // readingDeeds makes one deed for each person and verdict: of state, purpose and basis, and, where these allow the reading,

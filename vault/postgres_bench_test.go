@@ -56,8 +56,9 @@ func asServed() vaulttest.Option {
 	return vaulttest.With(func(o *vault.Options) { o.SweepEvery, o.LogEvery = 0, 0 })
 }
 
-// BenchmarkDetokenizeOnTwoNodes reports detokenize calls a second of 64 clients on PostgreSQL, all at one node, and at two by turns, and
-// the ratio. Both nodes are in this process and share its processors with each other and the server; rounds of one and of two alternate:
+// BenchmarkDetokenizeOnTwoNodes reports detokenize calls a second of 64 clients on PostgreSQL, all at one node, and half of them at each of
+// two, the ratio, and what a call takes of the processors. Both nodes are in this process and share its processors with each other and the
+// server; rounds of one and of two alternate:
 // SANDYQ_TEST_STORE=postgres go test -run '^$' -bench TwoNodes -benchtime 20x ./vault
 func BenchmarkDetokenizeOnTwoNodes(b *testing.B) {
 	if os.Getenv(vaulttest.StoreVariable) != "postgres" {
@@ -66,39 +67,43 @@ func BenchmarkDetokenizeOnTwoNodes(b *testing.B) {
 	home := b.TempDir()
 	keys := must[*local.Keyring](b)(vaulttest.Keyring(filepath.Join(home, "keyring")))
 	b.Cleanup(func() { keys.Close() })
-	var all []*vaulttest.Vault
+	var nodes []*vaulttest.Vault
 	for _, name := range []string{"a", "b"} {
-		all = append(all, vaulttest.At(b, home, asServed(), vaulttest.With(func(o *vault.Options) {
+		nodes = append(nodes, vaulttest.At(b, home, asServed(), vaulttest.With(func(o *vault.Options) {
 			o.Keys, o.Nodes = keys, &vault.Nodes{Name: name}
 		})))
 	}
-	shop := app(all[0])
-	tokens := people(b, all[0], shop, 2000)
+	shop := app(nodes[0])
+	tokens := people(b, nodes[0], shop, 2000)
 	const clients, calls = 64, 50 // of each client, in each round
-	round := func(count int) time.Duration {
-		began := time.Now()
-		inTurns(clients, calls, func(n int) {
-			if r := detokenize(b, all[n/calls%count], shop, api.Plain, tokens[n*7%len(tokens)])[0]; r.Error != nil {
-				b.Errorf("%+v", r.Error)
-			}
+	type sum struct{ took, used time.Duration }
+	round := func(count int, all *sum) {
+		took, used := measure(b, pgserver.Shared(b), func() {
+			inTurns(clients, calls, func(n int) {
+				if r := detokenize(b, nodes[n/calls%count], shop, api.Plain, tokens[n*7%len(tokens)])[0]; r.Error != nil {
+					b.Errorf("%+v", r.Error)
+				}
+			})
 		})
-		return time.Since(began)
+		all.took, all.used = all.took+took, all.used+used
 	}
-	round(2) // opens keys and connections
-	var one, two time.Duration
-	b.ResetTimer()
+	var one, two, opening sum
+	round(2, &opening) // of keys and connections
 	for n := range b.N {
 		if n%2 == 0 { // so that neither is always the first
-			one += round(1)
-			two += round(2)
+			round(1, &one)
+			round(2, &two)
 		} else {
-			two += round(2)
-			one += round(1)
+			round(2, &two)
+			round(1, &one)
 		}
 	}
-	b.ReportMetric(float64(b.N*clients*calls)/one.Seconds(), "one-node/s")
-	b.ReportMetric(float64(b.N*clients*calls)/two.Seconds(), "two-nodes/s")
-	b.ReportMetric(one.Seconds()/two.Seconds(), "two-of-one")
+	made := float64(b.N * clients * calls)
+	b.ReportMetric(made/one.took.Seconds(), "one-node/s")
+	b.ReportMetric(made/two.took.Seconds(), "two-nodes/s")
+	b.ReportMetric(one.took.Seconds()/two.took.Seconds(), "two-of-one")
+	b.ReportMetric(float64(one.used.Microseconds())/made, "one-node-µs")
+	b.ReportMetric(float64(two.used.Microseconds())/made, "two-nodes-µs")
 	b.ReportMetric(0, "ns/op")
 }
 

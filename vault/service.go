@@ -152,6 +152,7 @@ type Service struct {
 	removals  removals
 	orphans   orphans
 	uses      uses
+	bulk      bulk
 	reviewing chan struct{} // holds one; who puts it there makes an access review
 	backingUp chan struct{} // holds one; who puts it there takes a backup
 	drilled   chan *drill   // begun by a call, and not yet run
@@ -189,6 +190,7 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s.streams.init()
 	s.inFlight.init()
 	s.turns.init()
+	s.bulk.init()
 	s.uploads.init()
 	s.uses.init()
 

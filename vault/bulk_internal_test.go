@@ -1,0 +1,42 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"testing"
+)
+
+// However many large batches there are, they have so much room together, and calls about few tokens do not wait for it.
+func TestLargeBatchesLeaveRoom(t *testing.T) {
+	b := make(bulk, 2)
+	var steps [2]chan struct{}
+	done := make(chan error, len(steps))
+	for i := range steps {
+		steps[i] = make(chan struct{})
+		began := make(chan struct{})
+		go func() {
+			done <- b.do(t.Context(), true, func() error { close(began); <-steps[i]; return nil })
+		}()
+		<-began
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := b.do(ended, true, func() error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("a third has room: %v", err)
+	}
+	ran := false
+	if err := b.do(ended, false, func() error { ran = true; return nil }); err != nil || !ran {
+		t.Errorf("a small one waits: %v", err)
+	}
+	failed := errors.New("failed")
+	close(steps[0])
+	if err := b.do(t.Context(), true, func() error { return failed }); !errors.Is(err, failed) {
+		t.Errorf("once one has ended: %v", err)
+	}
+	close(steps[1])
+	for range steps {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
