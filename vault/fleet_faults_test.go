@@ -16,6 +16,17 @@ import (
 
 // A withdrawal that was written, and whose node then died before it told the others, is told by the node that is asked again.
 func TestWhatIsAskedAgainIsFeltOnEveryNode(t *testing.T) {
+	for range 5 {
+		if askAgain(t) {
+			return
+		}
+	}
+	t.Fatal("each time the node that streams had lapsed before it was asked again: this shows nothing")
+}
+
+// askAgain reports whether it could be seen: the node that streams has not lapsed before.
+func askAgain(t *testing.T) bool {
+	t.Helper()
 	all := nodes(t, 3)
 	shop := app(all[0].Vault)
 	who := register(t, all[0].Vault, shop, fields{"given_name": text("Айгүл")})
@@ -27,12 +38,13 @@ func TestWhatIsAskedAgainIsFeltOnEveryNode(t *testing.T) {
 		t.Fatal("the node has not died: this shows nothing")
 	}
 	if _, err := streamed.Read(make([]byte, 10)); err != nil {
-		t.Skip("the node that streams was told: this shows nothing")
+		return false
 	}
 	must[*api.Consent](t)(all[1].WithdrawConsent(ctx, shop, who.Subject, consent.Consent, asked))
 	if _, err := streamed.Read(make([]byte, 10)); err == nil {
 		t.Error("another node streams on after the withdrawal was acknowledged")
 	}
+	return true
 }
 
 // A node that was stopped between looking at its clock and at the others takes none of them for lapsed that is not.
