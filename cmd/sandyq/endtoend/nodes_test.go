@@ -83,6 +83,53 @@ func TestTheSecondNodeNeedsNothing(t *testing.T) {
 	}
 }
 
+// TestNodesBeginAStoreTogether: two processes that start at one moment on a database that is empty are one vault, which a token is then
+// made for beside them: one leads, both are live, what one does the other sees, and no key is left that is nobody's.
+func TestNodesBeginAStoreTogether(t *testing.T) {
+	s := virginSite(t, "")
+	first := []*server{s.place(), s.place()}
+	for _, n := range first {
+		s.launch(n)
+	}
+	for _, n := range first {
+		n.until(t, "ready", n.ready)
+	}
+	s.init()
+	var nodes []*server
+	for _, n := range first {
+		c, err := client.New("http://"+n.address, s.token)
+		check(t, err)
+		n.Close()
+		n.Client = c
+		nodes = append(nodes, n)
+	}
+	for i, n := range nodes {
+		n.until(t, "nothing is amiss", func() bool {
+			return !strings.Contains(get(t, "http://"+n.ops+"/readyz"), "degraded")
+		})
+		other := nodes[1-i]
+		who := register(t, n, "Айгүл")
+		r := show(t, other, who.Tokens["given_name"].Items[0])
+		if got, _ := r.Value.Text(); got != "Айгүл" {
+			t.Errorf("got %q, %v", got, r.Error)
+		}
+		asked, err := n.RequestErasure(ctx, &api.ErasureRequest{Subject: who.Subject, Ground: "request", Reason: "asked"})
+		check(t, err)
+		other.until(t, "it is erased", func() bool {
+			e, err := other.Erasure(ctx, asked.Erasure)
+			check(t, err)
+			return e.State == api.ErasureErased
+		})
+	}
+	if at := leader(t, nodes...); nodes[1-at].leads(t) {
+		t.Error("both lead")
+	}
+	for _, n := range nodes {
+		n.stop(t)
+	}
+	s.noOrphans(t)
+}
+
 // TestADocumentOfOneNodeIsReadOnAnother: a handle that one node gave is good on the other, with ranges, and what one is told to block the
 // other stops streaming.
 func TestADocumentOfOneNodeIsReadOnAnother(t *testing.T) {

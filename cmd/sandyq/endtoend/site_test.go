@@ -32,6 +32,14 @@ type site struct {
 // newSite sets a vault up as docs/operations.md has it. More is added to the configuration.
 func newSite(t *testing.T, more string) *site {
 	t.Helper()
+	s := virginSite(t, more)
+	s.init()
+	return s
+}
+
+// virginSite is a site whose servers are prepared, and on whose store nothing has worked yet.
+func virginSite(t *testing.T, more string) *site {
+	t.Helper()
 	dir := t.TempDir()
 	s := &site{t: t, config: filepath.Join(dir, "sandyq.yaml"), dsn: pgserver.Shared(t).Database(t), keys: vaultserver.Start(t)}
 	objects := s3server.Start(t)
@@ -59,12 +67,17 @@ blobs: {engine: s3, s3: {%s, prefix: sandyq/documents/}}
 ledger: {s3: {%s, prefix: sandyq/ledger/, retain: 1h}}
 %s`, s.keys.Address, in, in, more), 0o600))
 	s.command("VAULT_ADDR="+s.keys.Address, "VAULT_TOKEN="+s.keys.RootToken)("keys", "setup", "--config", s.config)
+	return s
+}
+
+// init makes the administrator's token, and the vault if there is none yet.
+func (s *site) init() {
+	s.t.Helper()
 	var made struct {
 		Token string `json:"token"`
 	}
-	check(t, json.Unmarshal(s.command()("init", "--config", s.config, "--json"), &made))
+	check(s.t, json.Unmarshal(s.command()("init", "--config", s.config, "--json"), &made))
 	s.token = made.Token
-	return s
 }
 
 // command runs commands that must succeed, with more environment.
@@ -87,12 +100,19 @@ func (s *site) command(environment ...string) func(args ...string) []byte {
 // node starts one more process, with a home of its own that is not there yet, and waits until it is ready.
 func (s *site) node() *server {
 	s.t.Helper()
+	n := s.place()
+	s.start(n)
+	return n
+}
+
+// place is where one more process may run.
+func (s *site) place() *server {
+	s.t.Helper()
 	n := &server{home: filepath.Join(s.t.TempDir(), "home"), address: free(s.t), ops: free(s.t)}
 	var err error
 	n.Client, err = client.New("http://"+n.address, s.token)
 	check(s.t, err)
 	s.t.Cleanup(func() { n.kill(); n.Close() })
-	s.start(n)
 	return n
 }
 
@@ -107,6 +127,13 @@ func (s *site) nodes(count int) (all []*server) {
 // start runs a node's process, for the first time or again.
 func (s *site) start(n *server) {
 	s.t.Helper()
+	s.launch(n)
+	n.until(s.t, "ready", n.ready)
+}
+
+// launch begins to run a node's process.
+func (s *site) launch(n *server) {
+	s.t.Helper()
 	path, err := binary()
 	check(s.t, err)
 	n.output, n.ended = &output{}, make(chan error, 1)
@@ -115,7 +142,6 @@ func (s *site) start(n *server) {
 	check(s.t, n.cmd.Start())
 	ended, cmd := n.ended, n.cmd
 	go func() { ended <- cmd.Wait() }()
-	n.until(s.t, "ready", n.ready)
 }
 
 // pause stops a process where it is, as SIGSTOP does; resume lets it go on.
