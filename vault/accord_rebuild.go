@@ -118,6 +118,9 @@ func (s *Service) pin(ctx context.Context, m kms.Mark) error {
 		return err
 	}
 	return s.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
-		return w.Set(s.rows.meta(metaLedger), encodeRow(markRow{m.Entries, m.Head, true}))
+		return errors.Join(
+			w.Set(s.rows.meta(metaLedger), encodeRow(markRow{m.Entries, m.Head, true})),
+			w.Delete(s.rows.meta(metaSigners)), // of it they have signed nothing
+		)
 	})
 }

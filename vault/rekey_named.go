@@ -11,7 +11,7 @@ import (
 )
 
 // keysIn calls f with the ids of all keys that rows of a store name, some at a time: those of people, of proofs, the vault's own, those that
-// were made ahead, and those that are about to be destroyed. f may take its time; what is written meanwhile may be passed over.
+// earlier moves made, those that were made ahead, and those that are about to be destroyed. f may take its time; what is written meanwhile may be passed over.
 func keysIn(ctx context.Context, s store.Store, rows layout, f func([]kms.ID) error) error {
 	for _, of := range []struct {
 		prefix []byte
@@ -22,6 +22,7 @@ func keysIn(ctx context.Context, s store.Store, rows layout, f func([]kms.ID) er
 		{rows.key(kindProof), keysOfProof},
 		{rows.key(kindMeta, []byte(metaEpoch)), keysOfName},
 		{rows.key(kindMeta, []byte(onceKeyPrefix)), keysOfName},
+		{rows.meta(metaSigners), keysOfMoves},
 		{rows.key(kindPool), func(p store.Pair) ([]kms.ID, error) { return []kms.ID{kms.ID(p.Key[len(p.Key)-len(kms.ID{}):])}, nil }},
 	} {
 		if err := keysUnder(ctx, s, of.prefix, of.named, f); err != nil {
@@ -95,4 +96,16 @@ func keysOfName(p store.Pair) ([]kms.ID, error) {
 		return nil, err
 	}
 	return []kms.ID{row.Key}, nil
+}
+
+// keysOfMoves are those by which a provider says that a move to it has ended.
+func keysOfMoves(p store.Pair) (ids []kms.ID, err error) {
+	row, err := decodeRow[signersRow](p.Value)
+	if err != nil {
+		return nil, err
+	}
+	for _, was := range row.Former {
+		ids = append(ids, was.Ended)
+	}
+	return ids, nil
 }

@@ -60,7 +60,10 @@ func (r *rehousing) serve(on side) *vaulttest.Vault {
 func (r *rehousing) move() *vault.Rekeying {
 	return &vault.Rekeying{
 		Tenant: "test", From: vault.Side{Store: r.from.store, Place: r.from.place}, To: vault.Side{Store: r.to.store, Place: r.to.place},
-		Old: r.from.keys, New: r.to.keys, Origin: "sandyq", Clock: clock.System,
+		Old: r.from.keys, New: r.to.keys, Origin: "sandyq", Clock: clock.System, Settle: time.Millisecond,
+		Ledger: func(keys kms.Signer, rows store.Store) vault.OpenLedger {
+			return vaulttest.Ledger(filepath.Join(r.home, "ledger"), "test", keys, rows)
+		},
 	}
 }
 

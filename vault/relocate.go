@@ -147,7 +147,7 @@ func (m *Relocation) Begin(ctx context.Context) error {
 	if title == nil {
 		return errors.New("the source was never set up: its keys were never reached")
 	}
-	switch mark, err := (&Rekeying{Tenant: m.Tenant}).mark(ctx, m.From.Store); {
+	switch mark, err := readRekey(ctx, m.From.Store, rows); {
 	case err != nil:
 		return err
 	case mark != nil:

@@ -328,11 +328,11 @@ func (s *Service) Promote(ctx context.Context) error {
 	if sentinel != row.Sentinel {
 		return fmt.Errorf("vault: promote: %w", kms.ErrClaim)
 	}
-	if err := movedOn(ctx, s.Store, s.Tenant, sentinel); err != nil {
-		return fmt.Errorf("vault: promote: %w", err)
-	}
 	current, err := s.Keys.Generation(ctx)
 	if err != nil {
+		return fmt.Errorf("vault: promote: %w", err)
+	}
+	if err := movedOn(ctx, s.Store, s.rows, sentinel, current); err != nil {
 		return fmt.Errorf("vault: promote: %w", err)
 	}
 	if err := s.pool.abandon(ctx); err != nil { // before anything reclaims: from here on the store may be live

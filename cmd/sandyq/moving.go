@@ -183,7 +183,7 @@ func (m *moving) lookAt(ctx context.Context, before, after config) error {
 	from, to := vault.Side{Store: m.source.Store, Place: m.source.Place}, vault.Side{Store: m.target.Store, Place: m.target.Place}
 	if m.rekeys {
 		return m.lookAtKeys(ctx, after, &vault.Rekeying{
-			Tenant: before.Tenant, From: from, To: to, Old: old, Origin: after.Audit.Origin, Clock: clock.System,
+			Tenant: before.Tenant, From: from, To: to, Old: old, Origin: after.Audit.Origin, Clock: clock.System, Ledger: after.ledger,
 		})
 	}
 	r := &vault.Relocation{Tenant: before.Tenant, From: from, To: to, Keys: old}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault"
 )
 
@@ -91,13 +92,20 @@ func (m *moving) abandon(ctx context.Context) (err error) {
 	if err := m.openBoth(ctx); err != nil {
 		return err
 	}
+	m.log.Info("nothing is destroyed before what an earlier try asked of the new keys has come to an end", "takes", kms.Settle, "tenants", len(m.rekeyed))
 	if len(m.left) < len(m.rekeyed) {
 		return errors.New("the source is superseded: the move can only be ended")
 	}
+	given := false // a move of several tenants may have been begun of some
 	for _, r := range m.rekeyed {
-		if err := r.Abandon(ctx); err != nil {
+		err := r.Abandon(ctx)
+		if err != nil && !errors.Is(err, vault.ErrNotBegun) {
 			return err
 		}
+		given = given || err == nil
+	}
+	if !given {
+		return vault.ErrNotBegun
 	}
 	return nil
 }

@@ -111,14 +111,14 @@ func (n *node) openTenant(ctx context.Context, c config, who identities, log *sl
 	return nil
 }
 
-// ledger opens the tenant's erasure ledger, which the keys of its log sign, and those signed that the log of its rows had before.
+// ledger opens the tenant's erasure ledger, which the keys of its log sign, and those signed that its rows were moved from.
 func (c config) ledger(keys kms.Signer, rows store.Store) vault.OpenLedger {
 	return func(ctx context.Context, use ledger.Use) (ledger.Ledger, error) {
 		former, err := vault.FormerSigners(ctx, rows, c.Tenant)
 		if err != nil {
 			return nil, err
 		}
-		o, err := ledger.Options{Tenant: c.Tenant, Clock: clock.System}.SignedBy(ctx, keys, former...)
+		o, err := ledger.Options{Tenant: c.Tenant, Former: former, Clock: clock.System}.SignedBy(ctx, keys)
 		if err != nil {
 			return nil, err
 		}

@@ -35,7 +35,7 @@ var _ Ledger = (*Book)(nil)
 // fails.
 func Open(ctx context.Context, m Medium, o Options) (*Book, error) {
 	b := &Book{
-		medium: m, tenant: o.Tenant, signer: o.Signer, trust: trust{keys: o.Keys}, clock: o.Clock, turn: make(chan struct{}, 1),
+		medium: m, tenant: o.Tenant, signer: o.Signer, trust: trust{keys: o.Keys, former: o.Former}, clock: o.Clock, turn: make(chan struct{}, 1),
 	}
 	if err := b.load(ctx); err != nil {
 		return nil, errors.Join(err, m.Close())

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"crypto/ed25519"
 	"fmt"
 
 	"github.com/sandyq/sandyq/crypto/kms"
@@ -10,18 +9,15 @@ import (
 )
 
 // SignedBy returns the options with the signing keys of a provider: lines are signed with the version that is the newest now,
-// also after a rotation, and may be signed with any. Former are the keys of providers that were left, with which they may be signed, too.
-func (o Options) SignedBy(ctx context.Context, keys kms.Signer, former ...ed25519.PublicKey) (Options, error) {
+// also after a rotation, and may be signed with any.
+func (o Options) SignedBy(ctx context.Context, keys kms.Signer) (Options, error) {
 	versions, err := keys.PublicKeys(ctx)
 	if err != nil {
 		return Options{}, fmt.Errorf("ledger: the keys that sign it: %w", err)
 	}
 	newest := len(versions)
 	o.Signer = providerSigner{keys, newest, checkpoint.Key{Name: "ledger/" + o.Tenant, Public: versions[newest-1]}}
-	o.Keys = func(ctx context.Context) ([]ed25519.PublicKey, error) {
-		now, err := keys.PublicKeys(ctx)
-		return append(now, former...), err
-	}
+	o.Keys = keys.PublicKeys
 	return o, nil
 }
 

@@ -2,7 +2,6 @@ package vaulttest
 
 import (
 	"context"
-	"crypto/ed25519"
 	"sync"
 
 	"github.com/sandyq/sandyq/crypto/kms"
@@ -17,7 +16,7 @@ import (
 // share a bucket. Of a store that came to the keys from others, name it, for what those signed.
 func Ledger(dir, tenant string, keys kms.Signer, moved ...store.Store) vault.OpenLedger {
 	return func(ctx context.Context, use ledger.Use) (ledger.Ledger, error) {
-		var former []ed25519.PublicKey
+		var former []ledger.Former
 		for _, s := range moved {
 			had, err := vault.FormerSigners(ctx, s, tenant)
 			if err != nil {
@@ -25,7 +24,7 @@ func Ledger(dir, tenant string, keys kms.Signer, moved ...store.Store) vault.Ope
 			}
 			former = append(former, had...)
 		}
-		o, err := ledger.Options{Tenant: tenant, Clock: clock.System}.SignedBy(ctx, keys, former...)
+		o, err := ledger.Options{Tenant: tenant, Former: former, Clock: clock.System}.SignedBy(ctx, keys)
 		if err != nil {
 			return nil, err
 		}

@@ -3,7 +3,6 @@ package translog
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"slices"
 
@@ -87,23 +86,6 @@ func (l *Log) Successions(ctx context.Context) (notes [][]byte, err error) {
 		return nil
 	})
 	return notes, err
-}
-
-// FormerKeys are the public keys that the log under a prefix had before, by its successions: those of providers, too, that were left.
-func FormerKeys(ctx context.Context, s store.Store, prefix []byte) (keys []ed25519.PublicKey, err error) {
-	l := &Log{Options: Options{Store: s, Prefix: prefix}}
-	notes, err := l.Successions(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range notes {
-		succession, err := checkpoint.OpenSuccession(n)
-		if err != nil {
-			return nil, damaged("a succession does not open")
-		}
-		keys = append(keys, succession.From.Public)
-	}
-	return keys, nil
 }
 
 // Prove shows that an entry whose leaf was placed is in the log, by the last checkpoint; an entry that it does not cover yet is

@@ -1,0 +1,140 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/audit"
+	"github.com/sandyq/sandyq/vault/store"
+)
+
+// metaRekey names the mark of a move of keys, which both stores have while it lasts. Each has its own; it is never carried.
+const metaRekey = "rekey"
+
+// rekeyRow is the mark: between which providers and places, and how far it has come.
+type rekeyRow struct {
+	Old   kms.Sentinel  `cbor:"1,keyasint"`
+	New   kms.Sentinel  `cbor:"2,keyasint"`
+	From  string        `cbor:"3,keyasint"`
+	To    string        `cbor:"4,keyasint"`
+	First generationRow `cbor:"5,keyasint"` // of the new keys: they are this move's, and then the target's
+	Ended kms.ID        `cbor:"6,keyasint"` // of a key that is made at the new provider once no old key is left: see Retire
+	// Held is the generation of the old keys when all was at the target, and Last the one that they are to go on to, after which the
+	// source is superseded. Both are in either mark before the old provider is told. A step of which nobody knows whether it
+	// comes yet is told again as it was: it comes from Held, or not at all.
+	Held generationRow `cbor:"7,keyasint"`
+	Last generationRow `cbor:"8,keyasint"`
+	// Whole, at the target, says that it has all that the source has: it is taken back before anything is copied anew.
+	Whole bool `cbor:"9,keyasint"`
+}
+
+// is reports whether two marks are of one move.
+func (row *rekeyRow) is(other *rekeyRow) bool {
+	if row == nil || other == nil {
+		return false
+	}
+	return row.begun() == other.begun()
+}
+
+// begun is the mark as it was when the move began.
+func (row *rekeyRow) begun() rekeyRow {
+	was := *row
+	was.Held, was.Last, was.Whole = generationRow{}, generationRow{}, false
+	return was
+}
+
+// steps reports whether the old keys, at current, are where the last step begins or where it ends.
+func (row *rekeyRow) steps(current kms.Generation) bool {
+	return row != nil && row.Last != (generationRow{}) && (current == row.Held.generation() || row.stepped(current))
+}
+
+// stepped reports whether the old keys, at current, have gone the last step: the source is superseded by this move.
+func (row *rekeyRow) stepped(current kms.Generation) bool {
+	return row != nil && row.Last != (generationRow{}) && current == row.Last.generation()
+}
+
+func readRekey(ctx context.Context, s store.Store, rows layout) (row *rekeyRow, err error) {
+	err = s.View(ctx, func(r store.Reader) error {
+		row, err = getRow[rekeyRow](r, rows.meta(metaRekey))
+		return err
+	})
+	return row, err
+}
+
+func (m *Rekeying) mark(ctx context.Context, s store.Store) (*rekeyRow, error) {
+	return readRekey(ctx, s, layout{m.Tenant})
+}
+
+func (m *Rekeying) setMark(ctx context.Context, s store.Store, row *rekeyRow) error {
+	return s.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+		return w.Set(layout{m.Tenant}.meta(metaRekey), encodeRow(row))
+	})
+}
+
+// errMovedOn refuses to promote a store whose keys were moved.
+var errMovedOn = errors.New("the keys of this store were moved, and its successor is on others: run the same migrate-store again")
+
+// movedOn fails with errMovedOn for a store that a move of keys has superseded, or is about to: the old keys, at current, are where its last
+// step begins or ends. If they have gone on otherwise that step never comes.
+func movedOn(ctx context.Context, s store.Store, rows layout, sentinel kms.Sentinel, current kms.Generation) error {
+	mark, err := readRekey(ctx, s, rows)
+	if err == nil && mark != nil && mark.Old == sentinel && mark.steps(current) {
+		err = errMovedOn
+	}
+	return err
+}
+
+// unmoved is a provider of which no key is destroyed while its store has the mark of a move of keys: see Rekeying.
+type unmoved struct {
+	kms.KMS
+	service *Service
+}
+
+// errKeysMove is as if the provider could not be reached: whoever wants to destroy waits and tries again.
+var errKeysMove = fmt.Errorf("keys are being moved to another provider, and none is destroyed until that has ended: %w", kms.ErrUnavailable)
+
+// Destroy implements kms.KMS.
+func (u unmoved) Destroy(ctx context.Context, claim kms.Claim, ids ...kms.ID) error {
+	mark, err := readRekey(ctx, u.service.Store, u.service.rows)
+	if err != nil {
+		return fmt.Errorf("whether keys are being moved: %w", err)
+	}
+	if mark != nil {
+		if err := u.ended(ctx, mark); err != nil {
+			return err
+		}
+	}
+	return u.KMS.Destroy(ctx, claim, ids...)
+}
+
+// ended takes the mark away from a store that was restored from before the old keys were destroyed, which the new provider tells.
+// Otherwise it fails with errKeysMove.
+func (u unmoved) ended(ctx context.Context, mark *rekeyRow) error {
+	there, err := hasKey(ctx, u.KMS, mark.Ended)
+	if err != nil {
+		return fmt.Errorf("whether keys are being moved: %w", err)
+	}
+	if !there {
+		return errKeysMove
+	}
+	s := u.service
+	var d draft
+	if err := s.log(&d, &audit.Entry{System: itself, Operation: keysRetired, Decision: audit.Allow}); err != nil {
+		return err
+	}
+	d.delete(s.rows.meta(metaRekey))
+	_, err = commit(ctx, s.Store, &d)
+	return err
+}
+
+// hasKey reports whether a provider has a key.
+func hasKey(ctx context.Context, provider kms.KMS, id kms.ID) (bool, error) {
+	keys, err := provider.Open(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	defer keys[0].Secret.Wipe()
+	return !keys[0].Missing(), nil
+}
