@@ -55,7 +55,7 @@ func (o *openKeys) open(ctx context.Context, ids []kms.ID) (map[kms.ID]kms.Key, 
 }
 
 // make returns keys by their ids, and makes those that there are not. What counts is what the provider gives out afterwards: a key may have
-// been made by an earlier try whose answer was lost.
+// been made by an earlier try whose answer was lost. One that comes later yet does not go unnoticed: see Rekeying.Retire.
 func (o *openKeys) make(ctx context.Context, ids []kms.ID) (map[kms.ID]kms.Key, error) {
 	keys, err := o.open(ctx, ids)
 	if err != nil {

@@ -95,8 +95,12 @@ var (
 // KMS keeps subject keys. Implementations are safe for concurrent use and answer or fail within the context's deadline.
 type KMS interface {
 	// Create makes a key under each id. It is durable before it returns. An id is used once: after an error each key may or
-	// may not exist, and may yet come to exist until [Settle] has passed; the ids are never tried again, and the caller
+	// may not exist, and may yet come to exist until [Settle] has passed; the ids are not tried again, and the caller
 	// destroys them once that time is over. The keys come in the order of ids.
+	//
+	// Who does try an id again, as a move of keys has to, takes for the key what Open gives out, never what Create did. And
+	// because a provider may look whether there is one before it writes, it gives nothing else up before it has seen,
+	// Settle after the last try, that what it sealed opens.
 	Create(ctx context.Context, ids ...ID) ([]Key, error)
 
 	// Open returns the key of each id in order; an absent one is Missing. The error speaks of the whole call.
