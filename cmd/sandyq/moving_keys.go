@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"syscall"
 	"time"
 
 	"github.com/sandyq/sandyq/crypto/kms"
@@ -45,6 +46,9 @@ func (m *moving) recast(ctx context.Context) error {
 
 // retire destroys the old keys, unless that is left to another time, and tells whether none is left of any tenant.
 func (m *moving) retire(ctx context.Context) (retired bool, err error) {
+	if m.retires {
+		syscall.Sync() // a local keyring opens keys, too, that an earlier try fell over before it had synced their folders
+	}
 	retired = true
 	for _, r := range m.rekeyed {
 		if m.retires {

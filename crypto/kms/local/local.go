@@ -44,7 +44,6 @@ import (
 	"sync"
 
 	"github.com/sandyq/sandyq/crypto/kms"
-	"github.com/sandyq/sandyq/crypto/smallfile"
 )
 
 // Keyring is a provider over one directory. It is safe for concurrent use.
@@ -110,21 +109,7 @@ func openKeyring(path string, unlock Unlock) (_ *Keyring, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syncLeft(dir); err != nil {
-		return nil, err
-	}
 	return &Keyring{path: path, dir: dir, contents: contents, root: root}, nil
-}
-
-// syncLeft makes durable what an earlier process made and fell before syncing: from here on it is seen, and so it has to stay.
-func syncLeft(dir *os.Root) error {
-	return each(context.Background(), 256, func(i int) error {
-		err := smallfile.SyncDir(dir, shard(kms.ID{byte(i)}))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	})
 }
 
 // private refuses a directory or keyring file that is another user's, or that group or others can reach.
