@@ -66,8 +66,8 @@ func (l *Log) judge(r store.Reader, state *stateRow, head *headRow, anchored []b
 	if l.Anchor == nil {
 		return nil
 	}
-	if outdone := l.outdone.Load(); outdone != nil && bytes.Equal(*outdone, anchored) {
-		return nil // it was renewed since, in view of this
+	if l.outdone.Load().answers(state, head, anchored) {
+		return nil
 	}
 	if anchored == nil {
 		if head == nil {
@@ -98,6 +98,24 @@ func (l *Log) judge(r store.Reader, state *stateRow, head *headRow, anchored []b
 		return restored(fmt.Sprintf("the anchor has another tree of %d entries signed", tree.Size))
 	}
 	return nil
+}
+
+// renewal is the origin that a Log drew in view of what the anchor held.
+type renewal struct {
+	anchored []byte
+	origin   string // empty: the store knew of no log
+}
+
+// answers reports whether the log was renewed in view of this anchor, and the store still is one of after that: it may have been put
+// back once more.
+func (n *renewal) answers(state *stateRow, head *headRow, anchored []byte) bool {
+	switch {
+	case n == nil || !bytes.Equal(n.anchored, anchored):
+		return false
+	case n.origin == "":
+		return head == nil
+	}
+	return state != nil && (state.Next == n.origin || state.Origin == n.origin)
 }
 
 func restored(why string) error { return fmt.Errorf("%w: %s", ErrRestored, why) }

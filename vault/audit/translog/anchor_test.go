@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/sandyq/sandyq/vault/audit/translog"
+	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/memory"
 )
 
@@ -198,5 +199,60 @@ func TestWhoWasPausedDoesNotTakeTheAnchorBack(t *testing.T) {
 			}
 			w.neverForked()
 		})
+	}
+}
+
+// living is a store that can be put back under the process that uses it.
+type living struct{ store.Store }
+
+// TestAStoreThatIsPutBackAgainIsRenewedAgain: the anchor is as it was when this process renewed the log, and the store is no longer.
+func TestAStoreThatIsPutBackAgainIsRenewedAgain(t *testing.T) {
+	w, _ := anchored(t)
+	backup := copyOf(t, w.store)
+	w.commit(5)
+	w.flush()
+	under := &living{copyOf(t, backup)}
+	w.store = under
+	w.log = w.open(under)
+	if err := w.log.Compare(t.Context()); !errors.Is(err, translog.ErrRestored) {
+		t.Fatalf("Compare: %v", err)
+	}
+	check(t, w.log.Renew(t.Context(), nil))
+	under.Store = backup // before the first checkpoint under the new origin was anchored
+	w.commit(7)
+	if _, err := w.log.Flush(t.Context()); !errors.Is(err, translog.ErrRestored) {
+		t.Errorf("Flush: %v", err)
+	}
+	check(t, w.log.Renew(t.Context(), nil))
+	w.flush()
+	w.neverForked()
+}
+
+// TestACheckpointOfATreeThatIsGoneIsNotPublished: the store was put back between the signing and the publishing, and has grown since.
+func TestACheckpointOfATreeThatIsGoneIsNotPublished(t *testing.T) {
+	for _, more := range []int{5, 300} { // to the size of the checkpoint, and beyond it
+		w, h := anchored(t)
+		before, err := w.log.Head(t.Context())
+		check(t, err)
+		backup := copyOf(t, w.store)
+		under := &living{w.store}
+		w.store = under
+		w.log = w.open(under)
+		w.commit(5)
+		h.meanwhile = func() {
+			under.Store = backup
+			w.commit(more)
+			w.keys.fail = func() error { return errors.New("the keys are away") }
+			if _, err := w.open(backup).Flush(t.Context()); err == nil {
+				t.Error("signed without keys")
+			}
+			w.keys.fail = nil
+		}
+		if _, err := w.log.Flush(t.Context()); !errors.Is(err, translog.ErrRestored) {
+			t.Errorf("Flush, with %d more: %v", more, err)
+		}
+		if now, err := w.log.Head(t.Context()); err != nil || now != before {
+			t.Errorf("published, with %d more: %v %v", more, now, err)
+		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/audit/checkpoint"
 	"github.com/sandyq/sandyq/vault/store"
@@ -152,8 +154,30 @@ func (l *Log) publish(ctx context.Context, made *headRow) error {
 		case now.Origin != made.Origin, head != nil && head.Origin == made.Origin && (head.Size > made.Size || head.Keys > made.Keys):
 			return nil // another node was faster
 		}
+		if err := l.stillIn(w, now, made); err != nil {
+			return err
+		}
 		return w.Set(l.key(kindHead), slices.Clone(row))
 	})
+}
+
+// stillIn demands that a checkpoint is of the beginning of the tree in the store, which may have been put back since it was signed: when
+// it waited for witnesses, that may be long ago.
+func (l *Log) stillIn(r store.Reader, state *stateRow, made *headRow) error {
+	tree, err := treeOf(made.Note)
+	if err != nil {
+		return err
+	}
+	root := state.Root
+	if made.Size != state.Size {
+		if root, err = tlog.TreeHash(made.Size, l.hashes(r)); err != nil {
+			return fmt.Errorf("translog: the root at the size of a checkpoint: %w", err)
+		}
+	}
+	if root != tree.Root {
+		return restored(fmt.Sprintf("another tree of %d entries was signed", made.Size))
+	}
+	return nil
 }
 
 // adopt has the newest version of the provider's key sign from now on.
@@ -206,7 +230,9 @@ func (l *Log) Renew(ctx context.Context, more func(store.Writer) error) error {
 	if err != nil {
 		return err
 	}
+	drawn := ""
 	err = l.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+		drawn = ""
 		if more != nil {
 			if err := more(w); err != nil {
 				return err
@@ -216,7 +242,7 @@ func (l *Log) Renew(ctx context.Context, more func(store.Writer) error) error {
 		if err != nil || state == nil {
 			return err // a log that was not begun begins under an origin of its own
 		}
-		state.Next = next
+		state.Next, drawn = next, next
 		row, err := encodeRow(state)
 		if err != nil {
 			return err
@@ -224,7 +250,7 @@ func (l *Log) Renew(ctx context.Context, more func(store.Writer) error) error {
 		return w.Set(l.key(kindState), row)
 	})
 	if err == nil {
-		l.outdone.Store(&anchored)
+		l.outdone.Store(&renewal{anchored, drawn})
 	}
 	return err
 }

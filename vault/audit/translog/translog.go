@@ -36,6 +36,7 @@
 //   - With a quorum of witnesses, a checkpoint is signed and anchored, and published only when so many [Witnesses] have cosigned it: until
 //     then nobody but they get it, and the one before stays the last. Without one, it is published at once, and cosignatures are added
 //     as they come. Nothing is signed while a witness says that it has cosigned what is not in the tree ([ErrWitness]).
+//   - A checkpoint becomes the last one only in a store whose tree it is the beginning of, whatever came between that and its signing.
 //
 // The package starts no goroutine.
 package translog
@@ -106,7 +107,7 @@ type Log struct {
 
 	offered *offer // the checkpoint that witnesses are to cosign; nil when it is not known yet which
 
-	outdone atomic.Pointer[[]byte] // what the anchor held when the log was last renewed by this Log
+	outdone atomic.Pointer[renewal] // the last by this Log
 }
 
 var originPattern = regexp.MustCompile(`^[!-*,-~]{1,200}$`)
