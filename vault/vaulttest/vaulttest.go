@@ -108,10 +108,10 @@ func (v *Vault) open() {
 		o.Keys = keys
 	}
 	if o.Ledger == nil {
-		o.Ledger = Ledger(filepath.Join(v.Home, "ledger"), o.Tenant, o.Keys, o.Store)
+		o.Ledger = Ledger(v.ledgerDir(), o.Tenant, o.Keys, o.Store)
 	}
 	if o.Anchor == nil {
-		o.Anchor = anchor.InFolder(filepath.Join(v.Home, "ledger"), o.Tenant)
+		o.Anchor = anchor.InFolder(v.ledgerDir(), o.Tenant)
 	}
 	fields := o.Schema
 	if fields == nil {
@@ -161,10 +161,16 @@ func Keyring(dir string) (*local.Keyring, error) {
 	return local.Create(dir, local.KeyFile(keyFile))
 }
 
-// SameLedger has another vault, a copy or a restored one, use this one's erasure ledger.
+// SameLedger has another vault, a copy or a restored one, use this one's erasure ledger, also when this one has ended.
 func (v *Vault) SameLedger() Option {
-	return func(o *vault.Options) { o.Ledger, o.Anchor = v.parts.Ledger, v.parts.Anchor }
+	opens := v.options.Ledger
+	if opens == nil {
+		opens = Ledger(v.ledgerDir(), v.parts.Tenant, v.parts.Keys)
+	}
+	return func(o *vault.Options) { o.Ledger, o.Anchor = opens, v.parts.Anchor }
 }
+
+func (v *Vault) ledgerDir() string { return filepath.Join(v.Home, "ledger") }
 
 // Stop ends the vault in good order. It may be called again.
 func (v *Vault) Stop() {
