@@ -122,11 +122,11 @@ func (s *Service) sweepCertificates(ctx context.Context) error {
 			break
 		}
 		_, wrong := s.certify(ctx, id)
-		if errors.Is(wrong, kms.ErrUnavailable) {
-			return errors.Join(err, wrong)
-		}
 		if errors.Is(wrong, translog.ErrQuorum) {
-			continue // the metrics tell of it when it lasts
+			return err // the metrics tell of it when it lasts
+		}
+		if stopped(wrong) {
+			return errors.Join(err, wrong)
 		}
 		if wrong != nil {
 			err = errors.Join(err, fmt.Errorf("erasure %s: %w", id, wrong))
@@ -135,6 +135,17 @@ func (s *Service) sweepCertificates(ctx context.Context) error {
 		made++
 	}
 	return err
+}
+
+// stopped reports whether no certificate can be made, rather than one: each try would have the whole log looked at again, and what the
+// sweeper does besides, wait.
+func stopped(err error) bool {
+	for _, why := range []error{kms.ErrUnavailable, translog.ErrAnchor, translog.ErrRestored, translog.ErrWitness} {
+		if errors.Is(err, why) {
+			return true
+		}
+	}
+	return false
 }
 
 // certify returns the certificate of an erasure that is at its end, and first makes what is wanting of it.
