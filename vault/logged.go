@@ -125,7 +125,13 @@ func (s *Service) signs() bool { return s.title.standing() == StandingLive && s.
 // extendLog brings the log up to date, if it may be signed.
 func (s *Service) extendLog(ctx context.Context) error {
 	ctx, leads := s.fleet.lead(ctx)
-	if !leads || !s.signs() {
+	if !leads { // whoever does says what becomes of the log
+		s.unsigned.Store(false)
+		s.Observer.Anchored(true)
+		s.Observer.Witnessed(true)
+		return nil
+	}
+	if !s.signs() {
 		return nil
 	}
 	status, err := s.translog.Flush(ctx)
