@@ -96,10 +96,10 @@ func (m *moving) abandon(ctx context.Context) (err error) {
 	if err := m.openBoth(ctx); err != nil {
 		return err
 	}
-	m.log.Info("nothing is destroyed before what an earlier try asked of the new keys has come to an end", "takes", kms.Settle, "tenants", len(m.rekeyed))
 	if len(m.left) < len(m.rekeyed) {
 		return errors.New("the source is superseded: the move can only be ended")
 	}
+	m.log.Info("nothing is destroyed before what an earlier try asked of the new keys has come to an end", "takes", kms.Settle, "tenants", len(m.rekeyed))
 	given := false // a move of several tenants may have been begun of some
 	for _, r := range m.rekeyed {
 		err := r.Abandon(ctx)
