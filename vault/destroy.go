@@ -75,7 +75,9 @@ func (s *Service) list(ctx context.Context, entries ...ledger.Entry) (numbers []
 		for i := range fresh {
 			fresh[i].Log = at
 		}
-		if _, err := listed.Append(ctx, fresh...); err != nil {
+		_, err = listed.Append(ctx, fresh...)
+		s.fleet.canList(ctx, err)
+		if err != nil {
 			return nil, fmt.Errorf("write to the erasure ledger: %w", err)
 		}
 	}

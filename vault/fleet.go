@@ -45,9 +45,10 @@ const defaultTerm = 6 * time.Second
 // whoever was paused and is not the leader any more writes nothing. What it does beyond the store is safe by itself: keys are
 // destroyed only that the ledger lists, and destroying one twice is the same as once.
 //
-// A node's row says when it does not reach the keys or the ledger. A leader of which that is so for ten terms gives the lead up, if
-// there is a node that reaches them, and a node of which it is so takes no lead while there is one. Nobody gives up what nobody
-// could do better.
+// A node's row says when it does not reach the keys or the ledger, or could not write to the ledger or its anchor. A leader of which that
+// is so for ten terms gives the lead up, if there is a node of which it is not, and a node of which it is so takes no lead while there is
+// one. Nobody gives up what nobody could do better. Whether it can write shows a node only while it leads, so after a hundred terms
+// without a try nothing is said of it.
 //
 // # Telling
 //
@@ -69,7 +70,7 @@ type fleet struct {
 	beaten atomic.Pointer[time.Time] // when the last beat began that stands; nil before the first
 	lapses atomic.Uint64             // how often it has found that the others may have gone on without it
 	fence  atomic.Uint64             // by which this node leads; 0: it does not
-	unable atomic.Pointer[time.Time] // since when it could not do the leader's work; nil: it could the last time
+	able   abilities                 // to do the leader's work
 }
 
 // nodeRow is a node.
@@ -80,7 +81,7 @@ type nodeRow struct {
 	Beat    uint64     `cbor:"4,keyasint"`
 	Heard   []noticeID `cbor:"5,keyasint,omitempty"` // notices that it has carried out
 	Latest  uint32     `cbor:"6,keyasint"`           // form of rows that it knows: see latestFormat
-	Unable  bool       `cbor:"7,keyasint,omitempty"` // it does not reach what a leader works on
+	Unable  bool       `cbor:"7,keyasint,omitempty"` // it cannot do a leader's work: see abilities
 }
 
 // sighting is a row of a node as it was first seen.
@@ -118,6 +119,7 @@ func (f *fleet) init(s *Service) {
 		return
 	}
 	f.term = cmp.Or(s.Nodes.Term, defaultTerm)
+	f.able.while = untriedTerms * f.term
 	s.Store = fencedStore{s.Store, f}
 }
 
@@ -296,7 +298,7 @@ func (f *fleet) beat(ctx context.Context, now *survey) error {
 			row = &nodeRow{Name: s.Nodes.Name, Version: s.Nodes.Version, Since: stampOf(began), Latest: s.latest}
 		}
 		row.Beat++
-		row.Unable = f.unable.Load() != nil
+		_, _, row.Unable = f.lacks()
 		row.Heard = row.Heard[:0]
 		for id := range now.notices {
 			if _, ok := f.heard[id]; ok {

@@ -53,20 +53,9 @@ func (s fencedStore) Update(ctx context.Context, f func(store.Writer) error) err
 	})
 }
 
-// can notes whether this node reaches what a leader works on: the keys, and the erasure ledger.
-func (f *fleet) can(able bool) {
-	switch {
-	case able:
-		f.unable.Store(nil)
-	case f.unable.Load() == nil:
-		at := f.service.Clock()
-		f.unable.Store(&at)
-	}
-}
-
-// abler reports whether there is another node that reaches what this one does not.
+// abler reports whether there is another node that does the leader's work, of which this one cannot do all.
 func (f *fleet) abler(now *survey, at time.Time) bool {
-	if f.unable.Load() == nil {
+	if _, _, lacks := f.lacks(); !lacks {
 		return false
 	}
 	for id, node := range now.nodes {
@@ -86,8 +75,8 @@ func (f *fleet) head(ctx context.Context, now *survey, at time.Time) error {
 		if f.hold() != nil {
 			return nil
 		}
-		if since := f.unable.Load(); since != nil && at.Sub(*since) >= 10*f.term && f.abler(now, at) {
-			return f.giveUp(ctx)
+		if what, long, lacks := f.lacks(); lacks && long >= 10*f.term && f.abler(now, at) {
+			return f.giveUp(ctx, what)
 		}
 		return f.tidy(ctx, now, at)
 	case now.leader != nil && now.leader.Node == f.id:
@@ -121,9 +110,9 @@ func (f *fleet) head(ctx context.Context, now *survey, at time.Time) error {
 }
 
 // giveUp has an abler node lead. What is under way here finds itself deposed.
-func (f *fleet) giveUp(ctx context.Context) error {
+func (f *fleet) giveUp(ctx context.Context, why task) error {
 	s := f.service
-	s.Log.WarnContext(ctx, "this node does not reach the keys or the erasure ledger, and another does: it gives up the lead")
+	s.Log.WarnContext(ctx, "this node cannot "+why.String()+", and another is not known to be unable: it gives up the lead")
 	fence := f.fence.Swap(0)
 	return s.Store.Update(ctx, func(w store.Writer) error { return f.vacate(w, fence) })
 }

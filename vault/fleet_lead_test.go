@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -52,36 +53,62 @@ func (c cutOff) Destroy(ctx context.Context, claim kms.Claim, ids ...kms.ID) err
 	return c.Provider.Destroy(ctx, claim, ids...)
 }
 
-// cutOffLedger is a ledger that one node does not reach, while it is so.
-type cutOffLedger struct{ faraway }
+// errReadOnly is what a node gets that may read and not write.
+var errReadOnly = errors.New("denied")
+
+// cutOffLedger is a ledger that one node does not reach, or cannot write to, while it is so.
+type cutOffLedger struct {
+	faraway
+	readOnly *atomic.Bool
+}
 
 func (c cutOffLedger) Append(ctx context.Context, entries ...ledger.Entry) (ledger.Head, error) {
-	if c.now.Load() {
+	switch {
+	case c.now.Load():
 		return ledger.Head{}, ledger.ErrUnavailable
+	case c.readOnly.Load():
+		return ledger.Head{}, errReadOnly
 	}
 	return c.Ledger.Append(ctx, entries...)
 }
 
-// nodesApart starts some on one store, each of which can lose its way to the keys and to the ledger.
-func nodesApart(t *testing.T, count int) (all []*node, keys, ledgers []*atomic.Bool) {
+// fixedAnchor is an anchor that one node cannot write to, while it is so.
+type fixedAnchor struct {
+	translog.Anchor
+	now *atomic.Bool
+}
+
+func (f fixedAnchor) Keep(ctx context.Context, was, note []byte) (bool, error) {
+	if f.now.Load() {
+		return false, errReadOnly
+	}
+	return f.Anchor.Keep(ctx, was, note)
+}
+
+// ways are a node's to what a leader works with: each is cut off while it is true.
+type ways struct{ keys, ledger, listing, anchor atomic.Bool }
+
+// nodesApart starts some on one store, each of which can lose its way to the keys, the ledger and the anchor.
+func nodesApart(t *testing.T, count int) (all []*node, lost []*ways) {
 	t.Helper()
 	for range count {
-		keys, ledgers = append(keys, &atomic.Bool{}), append(ledgers, &atomic.Bool{})
+		lost = append(lost, &ways{})
 	}
 	folder := filepath.Join(t.TempDir(), "ledger")
 	all = nodesOf(t, count, func(i int, o *vault.Options) {
 		right := vaulttest.Ledger(folder, "test", o.Keys)
 		o.Log = slog.New(slog.DiscardHandler)
-		o.Keys = cutOff{o.Keys, keys[i]}
+		o.Keys = cutOff{o.Keys, &lost[i].keys}
+		o.Anchor = fixedAnchor{anchor.InFolder(folder, "test"), &lost[i].anchor}
 		o.Ledger = func(ctx context.Context, use ledger.Use) (ledger.Ledger, error) {
 			l, err := right(ctx, use)
 			if err != nil {
 				return nil, err
 			}
-			return cutOffLedger{faraway{l, ledgers[i]}}, nil
+			return cutOffLedger{faraway{l, &lost[i].ledger}, &lost[i].listing}, nil
 		}
 	})
-	return all, keys, ledgers
+	return all, lost
 }
 
 // somebody is whom a node registers once it is one of them.
@@ -98,16 +125,19 @@ func somebody(t *testing.T, n *node, call vault.Call) (who api.TokenizeResult) {
 	return who
 }
 
-// A leader that beats and does not reach the keys or the ledger lets another go on, which does not wait for it to come back.
+// A leader that beats and does not reach the keys or the ledger, or cannot write to the ledger or the anchor of the log, lets another go
+// on, which does not wait for it to come back.
 func TestALeaderThatCannotWorkIsFollowed(t *testing.T) {
-	for name, which := range map[string]func(keys, ledgers []*atomic.Bool) []*atomic.Bool{
-		"keys":   func(keys, _ []*atomic.Bool) []*atomic.Bool { return keys },
-		"ledger": func(_, ledgers []*atomic.Bool) []*atomic.Bool { return ledgers },
+	for name, way := range map[string]func(*ways) *atomic.Bool{
+		"keys":    func(w *ways) *atomic.Bool { return &w.keys },
+		"ledger":  func(w *ways) *atomic.Bool { return &w.ledger },
+		"listing": func(w *ways) *atomic.Bool { return &w.listing },
+		"anchor":  func(w *ways) *atomic.Bool { return &w.anchor },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			all, keys, ledgers := nodesApart(t, 2)
-			away := which(keys, ledgers)
+			all, lost := nodesApart(t, 2)
+			away := []*atomic.Bool{way(lost[0]), way(lost[1])}
 			shop := app(all[0].Vault)
 			for range 3 {
 				at := leader(t, all)
@@ -121,7 +151,8 @@ func TestALeaderThatCannotWorkIsFollowed(t *testing.T) {
 					t.Error("the lead is given up at once")
 				}
 				was.Clock.Advance(10 * nodeTerm) // it takes the other for lapsed, too, until the next beat
-				eventually(t, "another node carries the erasure on", func() bool {
+				eventually(t, "another node leads", next.leads.mine.Load)
+				eventually(t, "it carries the erasure on", func() bool {
 					now, err := next.Erasure(ctx, shop, erasure.Erasure)
 					return err == nil && now.State == api.ErasureErased
 				})
@@ -129,6 +160,10 @@ func TestALeaderThatCannotWorkIsFollowed(t *testing.T) {
 					t.Error("it was not the other that carried it on, or not it alone")
 				}
 				away[at].Store(false)
+				if way(lost[at]) != &lost[at].keys && way(lost[at]) != &lost[at].ledger {
+					was.Clock.Advance(100 * nodeTerm) // only a leader could tell that it can write again
+					time.Sleep(nodeTerm)              // it takes the other for lapsed, and leads
+				}
 			}
 			at := leader(t, all)
 			last := all[1-at]
@@ -144,12 +179,12 @@ func TestALeaderThatCannotWorkIsFollowed(t *testing.T) {
 
 // While nobody reaches the keys the lead stays where it is.
 func TestNobodyGivesUpTheLeadForNothing(t *testing.T) {
-	all, keys, _ := nodesApart(t, 2)
+	all, lost := nodesApart(t, 2)
 	shop := app(all[0].Vault)
 	who := register(t, all[0].Vault, shop, fields{"given_name": text("Айгүл")})
 	at := leader(t, all)
-	for _, k := range keys {
-		k.Store(true)
+	for _, l := range lost {
+		l.keys.Store(true)
 	}
 	erasure := erase(t, all[0].Vault, shop, who.Subject)
 	for _, n := range all {
@@ -165,18 +200,18 @@ func TestNobodyGivesUpTheLeadForNothing(t *testing.T) {
 			}
 		}
 	}
-	keys[at].Store(false)
+	lost[at].keys.Store(false)
 	erased(t, all[at].Vault, shop, erasure.Erasure)
 }
 
 // A leader that ends is followed by a node that reaches the keys, when there is one.
 func TestWhoReachesTheKeysLeads(t *testing.T) {
-	all, keys, _ := nodesApart(t, 3)
+	all, lost := nodesApart(t, 3)
 	for range 4 {
 		at := leader(t, all)
 		unable, able := (at+1)%3, (at+2)%3
 		taken := all[unable].leads.taken.Load()
-		keys[unable].Store(true)
+		lost[unable].keys.Store(true)
 		eventually(t, "it is known that the keys are away", func() bool { return len(all[unable].Ready(ctx).Degraded) > 0 })
 		time.Sleep(nodeTerm / 3) // it is in its row
 		all[at].Stop()
@@ -185,7 +220,7 @@ func TestWhoReachesTheKeysLeads(t *testing.T) {
 		if all[unable].leads.taken.Load() != taken {
 			t.Error("one that does not reach the keys has led")
 		}
-		keys[unable].Store(false)
+		lost[unable].keys.Store(false)
 		all[at].Restart()
 	}
 }

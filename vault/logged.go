@@ -135,6 +135,9 @@ func (s *Service) extendLog(ctx context.Context) error {
 		return nil
 	}
 	status, err := s.translog.Flush(ctx)
+	if ctx.Err() == nil {
+		s.fleet.can(anchoring, !errors.Is(err, translog.ErrAnchor))
+	}
 	s.Observer.Log(status.Size, status.Waiting, status.Signed)
 	restored := errors.Is(err, translog.ErrRestored)
 	unanchored := restored || errors.Is(err, translog.ErrAnchor)

@@ -54,7 +54,7 @@ func (s *Service) sweep(ctx context.Context) {
 	if err != nil {
 		s.complain(ctx, "hold the erasure ledger against the store and the keys", err)
 	}
-	s.fleet.can(err == nil && s.title.standing() == StandingLive && !s.title.away())
+	s.fleet.can(reaching, err == nil && s.title.standing() == StandingLive && !s.title.away())
 	if s.title.standing() != StandingLive || s.accord.hold() != nil {
 		return // nothing is destroyed or removed before it is known that this is the vault, and who was erased
 	}
