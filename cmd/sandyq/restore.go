@@ -24,6 +24,9 @@ func newRestoreCmd(e *env) *cobra.Command {
 		Long: `Restore a backup into a home that has no store. Everything is read and checked first: when anything is not what was backed
 up, nothing is restored. The keys are in no backup; they are where they were, or in a backup of their own.
 
+Documents go where the configuration says: into a folder that has none, or into a bucket, where those that are there already are
+read, held against the backup and left as they are.
+
 What was restored is a copy: it can be read and nothing else. sandyq promote, or --promote here, makes it the live one, and
 whatever was live before a copy: see that it is stopped for good.`,
 		Example: `  sandyq restore --from /srv/backups --identity backup.key --config /etc/sandyq/sandyq.yaml`,
@@ -88,13 +91,19 @@ func (r restored) tell(w io.Writer) error {
 func restore(ctx context.Context, e *env, c config, from source, live bool) (err error) {
 	if c.Store.Engine != engineBadger {
 		return hinted(usagef("restore writes a store of the engine %s, and the configuration names %s", engineBadger, c.Store.Engine),
-			"restore PostgreSQL from its own backup: see docs/backups.md")
+			"restore PostgreSQL from its own backup, or restore under badger and go on with `sandyq migrate-store`: see docs/backups.md")
 	}
-	if c.Blobs.Engine != blobsFile {
-		return hinted(usagef("restore writes documents into a folder, and the configuration names %s", c.Blobs.Engine),
-			"see docs/storage.md")
+	r := &restoring{store: c.storeDir(), log: e.log(c)}
+	if c.Blobs.Engine == blobsFile {
+		r.documents = c.documentsDir()
+	} else {
+		bucket, err := openDocuments(ctx, c)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, bucket.Close()) }()
+		r.bucket = filling{bucket}
 	}
-	r := &restoring{store: c.storeDir(), documents: c.documentsDir(), log: e.log(c)}
 	if err := r.vacant(); err != nil {
 		return err
 	}
@@ -106,8 +115,8 @@ func restore(ctx context.Context, e *env, c config, from source, live bool) (err
 	if err := homeDir(c.Home); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	for _, dir := range []string{filepath.Dir(r.store), filepath.Dir(r.documents)} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+	for _, dir := range r.folders() {
+		if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}

@@ -20,23 +20,35 @@ import (
 // restoring fills folders of a store and of documents from a snapshot, aside from where they are to be: nothing is in its
 // place before all of it was read and found to be what was backed up. The store comes to its place last, after the documents are
 // durably in theirs, and a home without a store is no vault: so whenever a restore is killed there is a whole vault or none.
+//
+// Documents that go into a bucket go straight to their place, where those that are there already stay. What a restore that fails
+// has put there is found there by the next.
 type restoring struct {
-	snapshot         *backup.Snapshot
-	store, documents string // folders
-	log              *slog.Logger
-	progress         func(bytes int64)
+	snapshot  *backup.Snapshot
+	store     string     // folder
+	documents string     // folder; empty when they go into the bucket
+	bucket    blob.Store // nil when they go into the folder
+	log       *slog.Logger
+	progress  func(bytes int64)
 }
 
 const restoringSuffix = ".restoring"
 
-func (r *restoring) aside() (store, documents string) {
-	return r.store + restoringSuffix, r.documents + restoringSuffix
+// aside is a folder as long as it is filled.
+func aside(dir string) string { return dir + restoringSuffix }
+
+// folders are those that are filled, in the order in which they come to their places.
+func (r *restoring) folders() []string {
+	if r.bucket != nil {
+		return []string{r.store}
+	}
+	return []string{r.documents, r.store}
 }
 
 // vacant refuses places in which there is a store, or documents that no restore left.
 func (r *restoring) vacant() error {
 	half := r.halfDone()
-	for _, dir := range []string{r.store, r.documents} {
+	for _, dir := range r.folders() {
 		entries, err := os.ReadDir(dir)
 		switch {
 		case errors.Is(err, fs.ErrNotExist), half:
@@ -52,53 +64,60 @@ func (r *restoring) vacant() error {
 
 // run restores aside, inspects what it restored, and puts it in place. After an error nothing is.
 func (r *restoring) run(ctx context.Context) (_ *vault.Census, err error) {
-	store, documents := r.aside()
-	defer func() { err = errors.Join(err, os.RemoveAll(store), os.RemoveAll(documents)) }()
+	defer func() {
+		for _, dir := range r.folders() {
+			err = errors.Join(err, os.RemoveAll(aside(dir)))
+		}
+	}()
 	if r.halfDone() {
 		if err := os.RemoveAll(r.documents); err != nil {
 			return nil, fmt.Errorf("restore: remove what a restore left that fell: %w", err)
 		}
 	}
-	for _, dir := range []string{store, documents} {
-		if err := os.RemoveAll(dir); err != nil { // of a restore that fell
+	for _, dir := range r.folders() {
+		if err := os.RemoveAll(aside(dir)); err != nil { // of a restore that fell
 			return nil, fmt.Errorf("restore: %w", err)
 		}
-		if err := privateDir(dir); err != nil {
+		if err := privateDir(aside(dir)); err != nil {
 			return nil, fmt.Errorf("restore: %w", err)
 		}
 	}
-	census, err := r.fill(ctx, store, documents)
+	census, err := r.fill(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
-	if err := r.place(store, documents); err != nil {
+	if err := r.place(); err != nil {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
 	return census, nil
 }
 
-// place puts both folders in their places.
-func (r *restoring) place(store, documents string) error {
-	if err := put(documents, r.documents); err != nil {
+// place puts the folders in their places, the store last. When that fails the others go aside again.
+func (r *restoring) place() error {
+	var placed []string
+	for _, dir := range r.folders() {
+		err := put(aside(dir), dir)
+		if err == nil {
+			placed = append(placed, dir)
+			err = syncParent(dir)
+		}
+		if err == nil {
+			continue
+		}
+		if len(placed) == len(r.folders()) {
+			return fmt.Errorf("all is in its place, and may not outlive a power cut: %w", err)
+		}
+		for _, dir := range placed {
+			err = errors.Join(err, os.Rename(dir, aside(dir)))
+		}
 		return err
-	}
-	err := syncParent(r.documents)
-	if err == nil {
-		err = put(store, r.store)
-	}
-	if err != nil {
-		return errors.Join(err, os.Rename(r.documents, documents))
-	}
-	if err := syncParent(r.store); err != nil {
-		return fmt.Errorf("all is in its place, and may not outlive a power cut: %w", err)
 	}
 	return nil
 }
 
 // halfDone reports whether a restore was killed between its two renames: its documents are in their place, its store is aside.
 func (r *restoring) halfDone() bool {
-	store, documents := r.aside()
-	return present(store) && !present(documents) && present(r.documents) && !present(r.store)
+	return r.bucket == nil && present(aside(r.store)) && !present(aside(r.documents)) && present(r.documents) && !present(r.store)
 }
 
 // present reports whether there is a folder with something in it.
@@ -125,17 +144,21 @@ func syncParent(dir string) error {
 }
 
 // fill writes the rows and the blobs, and reads all of it again.
-func (r *restoring) fill(ctx context.Context, storeDir, documentsDir string) (_ *vault.Census, err error) {
-	rows, err := badgerdb.Open(badgerdb.Options{Dir: storeDir, Logger: r.log})
+func (r *restoring) fill(ctx context.Context) (_ *vault.Census, err error) {
+	rows, err := badgerdb.Open(badgerdb.Options{Dir: aside(r.store), Logger: r.log})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	blobs, err := file.Open(documentsDir, uint64(badgerdb.DefaultReserve.NewData))
-	if err != nil {
-		return nil, err
+	blobs := r.bucket
+	if blobs == nil {
+		folder, err := file.Open(aside(r.documents), uint64(badgerdb.DefaultReserve.NewData))
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, folder.Close()) }()
+		blobs = folder
 	}
-	defer func() { err = errors.Join(err, blobs.Close()) }()
 	has, err := r.snapshot.Fill(ctx, rows, blobs, r.progress)
 	if err != nil {
 		return nil, err

@@ -63,6 +63,39 @@ func (h *s3Home) objects(t *testing.T, bucket string) (keys []string) {
 	return keys
 }
 
+// scanned is a document.
+func scanned(t *testing.T) []byte {
+	t.Helper()
+	specimens, err := sample.Specimens()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return specimens[0].Bytes
+}
+
+// putDocument uploads a document of a person and returns its token.
+func (d desk) putDocument(t *testing.T, subject string) string {
+	t.Helper()
+	scan := filepath.Join(t.TempDir(), "scan")
+	if err := os.WriteFile(scan, scanned(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return answer[api.Document](t, d, exitDone, "", "document", "put", subject, scan,
+		"--kind", "identity_card", "--side", "front", "--capture", "photographed", "--purpose", "registration").Token
+}
+
+// wantDocument has the document come back as it was.
+func (d desk) wantDocument(t *testing.T, token string) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "out")
+	if r := d.run(t, token+"\n", "document", "get", out, "--purpose", "service", "--reason", "test"); r.code != exitDone {
+		t.Fatalf("%+v", r)
+	}
+	if got, err := os.ReadFile(out); err != nil || !bytes.Equal(got, scanned(t)) {
+		t.Errorf("%d bytes came back, %v", len(got), err)
+	}
+}
+
 // TestAVaultOverS3: a document comes and goes, the ledger and the anchor lie in their bucket, and nothing of them on this machine.
 func TestAVaultOverS3(t *testing.T) {
 	h := newS3Home(t)
@@ -70,22 +103,7 @@ func TestAVaultOverS3(t *testing.T) {
 	administrator := desk{s, s.TokenFile}
 	crm := administrator.admit(t, "crm", "application")
 	made := answer[api.TokenizeResponse](t, crm, exitDone, people, "tokenize", "--purpose", "registration").Results[0]
-	specimens, err := sample.Specimens()
-	if err != nil {
-		t.Fatal(err)
-	}
-	scan, out := filepath.Join(t.TempDir(), "scan"), filepath.Join(t.TempDir(), "out")
-	if err := os.WriteFile(scan, specimens[0].Bytes, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	put := answer[api.Document](t, crm, exitDone, "", "document", "put", made.Subject, scan,
-		"--kind", "identity_card", "--side", "front", "--capture", "photographed", "--purpose", "registration")
-	if r := crm.run(t, put.Token+"\n", "document", "get", out, "--purpose", "service", "--reason", "test"); r.code != exitDone {
-		t.Fatalf("%+v", r)
-	}
-	if got, err := os.ReadFile(out); err != nil || !bytes.Equal(got, specimens[0].Bytes) {
-		t.Errorf("%d bytes came back, %v", len(got), err)
-	}
+	crm.wantDocument(t, crm.putDocument(t, made.Subject))
 	if got := h.objects(t, h.documents); len(got) != 1 || !strings.HasPrefix(got[0], "sandyq/") {
 		t.Errorf("objects of documents: %q", got)
 	}
@@ -121,6 +139,100 @@ func TestAVaultOverS3(t *testing.T) {
 	if status, body := again.get(t, "/readyz"); status != 200 {
 		t.Errorf("after a restart: %d %s", status, body)
 	}
+}
+
+// TestAVaultOverS3IsRestored: with its bucket as it was, emptied, and with something else in it; the ledger in its bucket has those
+// erased who were erased since the backup.
+func TestAVaultOverS3IsRestored(t *testing.T) {
+	h := newS3Home(t)
+	administrator := desk{start(t, "serve", "--dev", "--config", h.config), filepath.Join(h.home, "dev.token")}
+	crm := administrator.admit(t, "crm", "application")
+	stays := answer[api.TokenizeResponse](t, crm, exitDone, people, "tokenize", "--purpose", "registration").Results[0].Subject
+	goes := answer[api.Subject](t, crm, exitDone, "client/2\n", "subject", "create", "--purpose", "registration", "--external-ref", "-").Subject
+	kept, gone := crm.putDocument(t, stays), crm.putDocument(t, goes)
+	safe, identity := filepath.Join(t.TempDir(), "backups"), filepath.Join(t.TempDir(), "backup.key")
+	_, recipient, _ := sandyq(t, "backup", "keygen", identity)
+	answer[backedUp](t, administrator, exitDone, "", "backup", "--to", safe, "--recipient", strings.TrimSpace(recipient))
+	if r := crm.run(t, "", "erase", goes, "--ground", "request", "--reason", "test", "--wait"); r.code != exitDone {
+		t.Fatalf("%+v", r)
+	}
+	if code := administrator.server.stop(t); code != exitDone {
+		t.Fatalf("exit code %d", code)
+	}
+	before := h.objects(t, h.documents)
+	if len(before) != 1 {
+		t.Fatalf("objects of documents: %q", before)
+	}
+	for name, c := range map[string]struct {
+		spoil   func() error
+		refused string
+	}{
+		"something else": {func() error {
+			_, err := h.Client(t).PutObject(t.Context(), h.documents, before[0], strings.NewReader("x"), 1, minio.PutObjectOptions{})
+			return err
+		}, errOtherBlob.Error()},
+		"emptied": {func() error {
+			return h.Client(t).RemoveObject(t.Context(), h.documents, before[0], minio.RemoveObjectOptions{})
+		}, ""},
+		"as it was": {func() error { return nil }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.RemoveAll(filepath.Join(h.home, "store")); err != nil {
+				t.Fatal(err)
+			}
+			restore := []string{"restore", "--from", safe, "--config", h.config, "--identity", identity, "--promote"}
+			if err := c.spoil(); err != nil {
+				t.Fatal(err)
+			}
+			code, _, errs := sandyq(t, restore...)
+			if c.refused != "" {
+				if code != exitFailed || !strings.Contains(errs, c.refused) {
+					t.Errorf("%d %s", code, errs)
+				}
+				if _, err := os.Stat(filepath.Join(h.home, "store")); err == nil {
+					t.Error("there is a store")
+				}
+				if err := h.Client(t).RemoveObject(t.Context(), h.documents, before[0], minio.RemoveObjectOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				code, _, errs = sandyq(t, restore...)
+			}
+			if code != exitDone {
+				t.Fatalf("%d %s", code, errs)
+			}
+			live := desk{start(t, "serve", "--dev", "--config", h.config), crm.tokenFile}
+			live.wantReady(t)
+			live.wantDocument(t, kept)
+			out := filepath.Join(t.TempDir(), "out")
+			if r := live.run(t, gone+"\n", "document", "get", out, "--purpose", "service", "--reason", "test"); r.code == exitDone {
+				t.Error("the document of somebody erased is given out")
+			}
+			var left []string
+			for range 100 { // their blobs go with the erasure
+				if left = h.objects(t, h.documents); slices.Equal(left, before) {
+					break
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			if !slices.Equal(left, before) {
+				t.Errorf("objects of documents: %q, want %q", left, before)
+			}
+			if code := live.server.stop(t); code != exitDone {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+}
+
+// wantReady waits until everything is given out.
+func (d desk) wantReady(t *testing.T) {
+	t.Helper()
+	for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(50 * time.Millisecond) {
+		if status, body := d.server.get(t, "/readyz"); status == 200 && !strings.Contains(body, "ledger") {
+			return
+		}
+	}
+	t.Fatal("the server is never ready")
 }
 
 // TestBucketsThatCannotBeUsedAreRefused, in words that say what to do.
