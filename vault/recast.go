@@ -37,7 +37,7 @@ func (m *Rekeying) Recast(ctx context.Context) (*Recast, error) {
 		return nil, errors.New("the move was not begun")
 	}
 	c := &Recast{
-		rows: layout{m.Tenant}, old: newOpenKeys(m.Old, mark.Old), new: newOpenKeys(m.New, mark.New), missing: map[SubjectID]struct{}{},
+		rows: layout{m.Tenant}, old: newOpenKeys(m.Old, mark.Old, m.Clock), new: newOpenKeys(m.New, mark.New, m.Clock), missing: map[SubjectID]struct{}{},
 	}
 	_, _ = rand.Read(c.mac[:]) // never fails (crypto/rand)
 	m.recast = c

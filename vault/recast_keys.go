@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/sandyq/sandyq/crypto/kms"
+	"github.com/sandyq/sandyq/vault/clock"
 )
 
 // openKeys are keys of one provider, kept open for a while. An absent key is kept as Missing, and only under the sentinel that the provider
@@ -13,14 +15,17 @@ import (
 type openKeys struct {
 	provider kms.Provider
 	pinned   kms.Sentinel
+	clock    clock.Clock
 	keys     map[kms.ID]kms.Key
+
+	unanswered time.Time // when keys were last asked for that may come yet; zero when all were answered
 }
 
 // mostOpen is how many keys are kept at most before the next rows are looked at.
 const mostOpen = 4096
 
-func newOpenKeys(p kms.Provider, pinned kms.Sentinel) *openKeys {
-	return &openKeys{p, pinned, map[kms.ID]kms.Key{}}
+func newOpenKeys(p kms.Provider, pinned kms.Sentinel, c clock.Clock) *openKeys {
+	return &openKeys{provider: p, pinned: pinned, clock: c, keys: map[kms.ID]kms.Key{}}
 }
 
 // open returns keys by their ids. They are wiped by the second call after this, at the latest by forget.
@@ -71,6 +76,7 @@ func (o *openKeys) make(ctx context.Context, ids []kms.ID) (map[kms.ID]kms.Key, 
 			delete(o.keys, k)
 		}
 		if err != nil {
+			o.unanswered = o.clock()
 			return nil, fmt.Errorf("make keys: %w", err)
 		}
 	}

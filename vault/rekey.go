@@ -21,8 +21,9 @@ import (
 // opened there. Then, nobody using either:
 //
 //  1. The log of the target goes on under another origin and the new provider's key: the old one signs the succession.
-//  2. The old provider goes on to a generation that no store holds. From this step on the source is superseded and never comes back. The
-//     provider may carry that out long after it was asked, so a step that was ever told is told again as it was, and not another.
+//  2. The old provider goes on to a generation that no store holds, and that says so itself (departure): from this step on the source is
+//     superseded and never comes back, and no backup of it is promoted, which knows of no move. The provider may carry that out long after it
+//     was asked, so a step that was ever told is told again as it was, and not another.
 //  3. The new provider gets the old one's mark: it never had a key of anybody whom the ledger lists up to there. The target gets a title to it
 //     and is the live vault.
 //
@@ -37,7 +38,8 @@ import (
 //     any step leaves nothing that needs to be known beside the two marks.
 //   - Until step 2 nothing at the source is changed but for its mark. While the old keys are where step 2 begins or ends no source with the
 //     mark is promoted: its target would go on beside it.
-//   - What is not opened with a key of the new provider by Retire is not given up: it opens by the old keys until then.
+//   - What is not opened with a key of the new provider by Retire is not given up: it opens by the old keys until then. And it is opened
+//     when nothing that any try asked of that provider can come to pass any more: a key that comes late might take the place of another.
 //   - An old provider's key is believed for lines of the erasure ledger up to the last one before step 2: see FormerSigners.
 //   - What is in no ledger line, no row and no provider is not needed: the same command finds out how far it was and goes on.
 type Rekeying struct {
@@ -48,9 +50,11 @@ type Rekeying struct {
 	Clock    clock.Clock
 	// Ledger opens the tenant's erasure ledger as a vault on these keys and this store does.
 	Ledger func(keys kms.Signer, rows store.Store) OpenLedger
-	// Settle is for how long a provider may still carry out what it was asked by a try that fell; kms.Settle unless it is said.
+	// Settle is for how long a provider that is no kms.Settler may still carry out what it was asked by a try that fell; kms.Settle unless
+	// it is said.
 	Settle time.Duration
 
+	since  time.Time     // when it was first looked at: what earlier tries asked for, they asked before
 	still  generationRow // of the source when it was to stand still
 	recast *Recast       // that all was copied with
 }
@@ -81,6 +85,7 @@ func StaysWithKeys(key []byte) bool {
 
 // Stage finds out how far the move has come.
 func (m *Rekeying) Stage(ctx context.Context) (Stage, error) {
+	m.looked()
 	if m.From.Place == m.To.Place {
 		return StageSource, errors.New("source and target are the same store")
 	}
@@ -123,8 +128,9 @@ func (m *Rekeying) Stage(ctx context.Context) (Stage, error) {
 }
 
 // Begin marks both stores, the source first, and takes the new provider for this move. What has another mark, or rows without one, is
-// left as it is. What an earlier try has told the old provider stays in the marks.
+// left as it is. What an earlier try has told the old provider stays in the marks, and that there was one is in them from now on.
 func (m *Rekeying) Begin(ctx context.Context) error {
+	m.looked()
 	want, begun, err := m.ours(ctx)
 	if err != nil {
 		return err
@@ -174,6 +180,7 @@ func (m *Rekeying) ours(ctx context.Context) (want *rekeyRow, begun bool, err er
 	if want.First, want.Ended = was.First, was.Ended; !was.is(want) {
 		return nil, false, ErrOtherMove
 	}
+	was.Again = true
 	return was, true, nil
 }
 

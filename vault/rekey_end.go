@@ -1,12 +1,10 @@
 package vault
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/ledger"
@@ -28,7 +26,7 @@ func (m *Rekeying) Retired(ctx context.Context) (bool, error) {
 
 // Retire destroys every old key, when the target is the live vault and the new provider has every key of living people. Nothing that was
 // written before, no copy of the source and no backup of it, opens any more. Then it makes a key at the new provider by which
-// a target that is restored from before knows it. It may be repeated.
+// a target that is restored from before knows it. After a try that was cut off it takes as long as Settles says. It may be repeated.
 func (m *Rekeying) Retire(ctx context.Context) error {
 	mark, err := m.mark(ctx, m.To.Store)
 	if err != nil {
@@ -43,6 +41,11 @@ func (m *Rekeying) Retire(ctx context.Context) error {
 	}
 	if !mark.is(left) || left.Last != mark.Last || m.From.Place != mark.From {
 		return ErrNotSource
+	}
+	if mark.Again {
+		if err := m.settle(ctx); err != nil {
+			return err
+		}
 	}
 	if err := m.kept(ctx, mark); err != nil {
 		return err
@@ -87,7 +90,7 @@ func (m *Rekeying) kept(ctx context.Context, mark *rekeyRow) error {
 	}
 	return keysUnder(ctx, m.To.Store, rows.key(kindSubject), living, func(ids []kms.ID) error {
 		defer clear(seals)
-		open := newOpenKeys(m.New, mark.New)
+		open := newOpenKeys(m.New, mark.New, m.Clock)
 		defer open.forget()
 		keys, err := open.open(ctx, ids)
 		if err != nil {
@@ -184,10 +187,8 @@ func (m *Rekeying) Abandon(ctx context.Context) error {
 	if _, err := m.unended(ctx); err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(cmp.Or(m.Settle, kms.Settle)):
+	if err := m.settle(ctx); err != nil {
+		return err
 	}
 	mark, err := m.unended(ctx)
 	if err != nil {

@@ -49,8 +49,9 @@ func (m *Rekeying) HandOver(ctx context.Context) error {
 		return err
 	}
 	if !mark.steps(current) { // else it may have been told, and is told again
-		mark.Held, mark.Last = generationRow(current), generationRow{current.Number + 1, kms.NewID()}
+		mark.Held, mark.Last = generationRow(current), generationRow(departure(current, mark.Old))
 	}
+	mark.Again = mark.Again || !m.recast.new.unanswered.IsZero()
 	if err := m.setMark(ctx, m.From.Store, mark); err != nil { // which is not promoted any more
 		return fmt.Errorf("mark the source: %w", err)
 	}

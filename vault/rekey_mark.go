@@ -2,6 +2,8 @@ package vault
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -28,6 +30,9 @@ type rekeyRow struct {
 	Last generationRow `cbor:"8,keyasint"`
 	// Whole, at the target, says that it has all that the source has: it is taken back before anything is copied anew.
 	Whole bool `cbor:"9,keyasint"`
+	// Again says that keys of the new provider may come late: they were asked for by an earlier try, which may have been cut off, or
+	// were not answered. See Rekeying.settle.
+	Again bool `cbor:"10,keyasint"`
 }
 
 // is reports whether two marks are of one move.
@@ -41,7 +46,7 @@ func (row *rekeyRow) is(other *rekeyRow) bool {
 // begun is the mark as it was when the move began.
 func (row *rekeyRow) begun() rekeyRow {
 	was := *row
-	was.Held, was.Last, was.Whole = generationRow{}, generationRow{}, false
+	was.Held, was.Last, was.Whole, was.Again = generationRow{}, generationRow{}, false, false
 	return was
 }
 
@@ -73,12 +78,35 @@ func (m *Rekeying) setMark(ctx context.Context, s store.Store, row *rekeyRow) er
 	})
 }
 
-// errMovedOn refuses to promote a store whose keys were moved.
-var errMovedOn = errors.New("the keys of this store were moved, and its successor is on others: run the same migrate-store again")
+// departure is a generation that keys go on to when a vault leaves them. Who looks at the keys alone knows it, so a backup that was taken
+// before the move, and has no mark, does: the second half of the instance is a hash of the sentinel, the number and the first half, which is random.
+func departure(from kms.Generation, sentinel kms.Sentinel) kms.Generation {
+	next := kms.Generation{Number: from.Number + 1, Instance: kms.NewID()}
+	next.Instance = departing(sentinel, next)
+	return next
+}
 
-// movedOn fails with errMovedOn for a store that a move of keys has superseded, or is about to: the old keys, at current, are where its last
-// step begins or ends. If they have gone on otherwise that step never comes.
+// departing is what the instance of a generation is if it is a departure.
+func departing(sentinel kms.Sentinel, g kms.Generation) kms.ID {
+	const half = len(g.Instance) / 2
+	h := sha256.New()
+	_, _ = h.Write([]byte("sandyq/departure/\x01")) // never fails
+	_, _ = h.Write(sentinel[:])
+	_, _ = h.Write(binary.BigEndian.AppendUint64(nil, g.Number))
+	_, _ = h.Write(g.Instance[:half])
+	copy(g.Instance[half:], h.Sum(nil))
+	return g.Instance
+}
+
+// errMovedOn refuses to promote a store whose keys were moved, or a backup of it.
+var errMovedOn = errors.New("the keys of this vault were moved, and it goes on under others: use that one, or run the same migrate-store again")
+
+// movedOn fails with errMovedOn for a store that a move of keys has superseded, or is about to: the old keys, at current, were left, or are where
+// the last step begins of the move that the store's mark is of. If they have gone on otherwise that step never comes.
 func movedOn(ctx context.Context, s store.Store, rows layout, sentinel kms.Sentinel, current kms.Generation) error {
+	if current.Instance == departing(sentinel, current) {
+		return errMovedOn
+	}
 	mark, err := readRekey(ctx, s, rows)
 	if err == nil && mark != nil && mark.Old == sentinel && mark.steps(current) {
 		err = errMovedOn

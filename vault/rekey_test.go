@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -69,6 +70,17 @@ func (r *rehousing) move() *vault.Rekeying {
 
 // begin copies all, as far as it has not come further.
 func (r *rehousing) begin(m *vault.Rekeying) (*move.Rows, error) {
+	rows, err := r.prepare(m)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := rows.Copy(ctx); err != nil {
+		return nil, err
+	}
+	return rows, nil
+}
+
+func (r *rehousing) prepare(m *vault.Rekeying) (*move.Rows, error) {
 	if err := m.Begin(ctx); err != nil {
 		return nil, err
 	}
@@ -77,13 +89,9 @@ func (r *rehousing) begin(m *vault.Rekeying) (*move.Rows, error) {
 		return nil, err
 	}
 	r.t.Cleanup(recast.Close)
-	rows := &move.Rows{
+	return &move.Rows{
 		From: r.from.store, To: r.to.store, Under: [][]byte{m.Prefix()}, Own: vault.StaysWithKeys, Kind: vault.KindOfRow, Recast: recast,
-	}
-	if _, err := rows.Copy(ctx); err != nil {
-		return nil, err
-	}
-	return rows, nil
+	}, nil
 }
 
 // try moves what is to be moved, up to the first failure.
@@ -109,6 +117,11 @@ func (r *rehousing) carry(m *vault.Rekeying) error {
 	if err != nil {
 		return err
 	}
+	return r.end(m, rows)
+}
+
+// end hands over what was copied.
+func (r *rehousing) end(m *vault.Rekeying, rows *move.Rows) error {
 	if err := m.Still(ctx); err != nil {
 		return err
 	}
@@ -347,6 +360,7 @@ func (r *rehousing) copied(h *hazards) *rehousing {
 		r.t.Fatal(err)
 	}
 	c.from, c.to = side{"here", h.store(rows), c.provider("old")}, side{"there", h.store(memory.New()), c.provider("new")}
+	c.from.keys.made = slices.Clone(r.from.keys.made)
 	for _, of := range []side{c.from, c.to} {
 		of.keys.Provider = &struckKeys{of.keys.Provider, h}
 	}

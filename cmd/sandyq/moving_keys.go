@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"syscall"
 	"time"
 
 	"github.com/sandyq/sandyq/crypto/kms"
@@ -46,13 +45,10 @@ func (m *moving) recast(ctx context.Context) error {
 
 // retire destroys the old keys, unless that is left to another time, and tells whether none is left of any tenant.
 func (m *moving) retire(ctx context.Context) (retired bool, err error) {
-	if m.retires {
-		syscall.Sync() // a local keyring opens keys, too, that an earlier try fell over before it had synced their folders
-	}
 	retired = true
 	for _, r := range m.rekeyed {
 		if m.retires {
-			if err := r.Retire(ctx); err != nil {
+			if err := m.retireOne(ctx, r); err != nil {
 				return false, err
 			}
 		}
@@ -63,6 +59,18 @@ func (m *moving) retire(ctx context.Context) (retired bool, err error) {
 		retired = retired && ended
 	}
 	return retired, nil
+}
+
+func (m *moving) retireOne(ctx context.Context, r *vault.Rekeying) error {
+	wait, err := r.Settles(ctx)
+	if err != nil {
+		return err
+	}
+	if wait > 0 {
+		m.log.Info("an earlier try was cut off: the old keys are destroyed when nothing that it asked of the new provider can come any more",
+			"tenant", r.Tenant, "in", wait.Round(time.Second))
+	}
+	return r.Retire(ctx)
 }
 
 // keepRetiring destroys the old keys while the target is served, until it has succeeded.
@@ -99,7 +107,7 @@ func (m *moving) abandon(ctx context.Context) (err error) {
 	if len(m.left) < len(m.rekeyed) {
 		return errors.New("the source is superseded: the move can only be ended")
 	}
-	m.log.Info("nothing is destroyed before what an earlier try asked of the new keys has come to an end", "takes", kms.Settle, "tenants", len(m.rekeyed))
+	m.log.Info("nothing is destroyed before what an earlier try asked of the new keys has come to an end", "takes at most", kms.Settle)
 	given := false // a move of several tenants may have been begun of some
 	for _, r := range m.rekeyed {
 		err := r.Abandon(ctx)

@@ -182,6 +182,12 @@ type Anchor interface {
 	SetMark(ctx context.Context, from, next Mark) error
 }
 
+// Settler is a provider of which nothing comes to pass once whoever asked for it has ended. Of any other it may, for as long as [Settle].
+type Settler interface {
+	// Settle makes durable whatever earlier processes left, as far as it is there to be seen.
+	Settle(ctx context.Context) error
+}
+
 // Provider is everything Sandyq asks of a key provider.
 type Provider interface {
 	KMS

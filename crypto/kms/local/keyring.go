@@ -169,6 +169,11 @@ func create(path string, unlock Unlock) (err error) {
 	if err := smallfile.SyncDir(dir, "."); err != nil {
 		return err
 	}
+	return syncParent(path)
+}
+
+// syncParent syncs the folder that the keyring's own lies in.
+func syncParent(path string) error {
 	parent, err := os.OpenRoot(filepath.Dir(filepath.Clean(path)))
 	if err != nil {
 		return err

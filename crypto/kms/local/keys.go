@@ -168,6 +168,28 @@ func (k *Keyring) syncFolders(ctx context.Context, ids []kms.ID) error {
 	return each(ctx, len(folders), func(i int) error { return smallfile.SyncDir(k.dir, folders[i]) })
 }
 
+// Settle implements [kms.Settler]: it syncs all folders of the keyring, and the one that it lies in. A process may have ended between making
+// a file, which is synced by then, and syncing the folder.
+func (k *Keyring) Settle(ctx context.Context) error {
+	end, err := k.begin(ctx)
+	if err != nil {
+		return fmt.Errorf("local: settle: %w", err)
+	}
+	defer end()
+	folders := []string{".", keysName, generationName}
+	for i := range 256 {
+		folders = append(folders, shard(kms.ID{byte(i)}))
+	}
+	err = each(ctx, len(folders), func(i int) error { return smallfile.SyncDir(k.dir, folders[i]) })
+	if err == nil {
+		err = failed(syncParent(k.path))
+	}
+	if err != nil {
+		return fmt.Errorf("local: settle: %w", err)
+	}
+	return nil
+}
+
 // each calls f for 0 … n-1, several at once, until one fails or ctx ends, and waits for all that it called.
 func each(ctx context.Context, n int, f func(int) error) error {
 	group, ctx := errgroup.WithContext(ctx)

@@ -58,7 +58,10 @@ type Keyring struct {
 	root     rootKey
 }
 
-var _ kms.Provider = (*Keyring)(nil)
+var (
+	_ kms.Provider = (*Keyring)(nil)
+	_ kms.Settler  = (*Keyring)(nil)
+)
 
 // Create sets a keyring up in dir, which is made if it is not there (its parent must be), and opens it. It fails with
 // [kms.ErrExists] when a keyring is there already, and refuses a directory that holds anything else. A set-up that was

@@ -415,3 +415,24 @@ func BenchmarkCreate(b *testing.B) {
 		})
 	}
 }
+
+// TestSettleNeedsEveryFolder: what cannot be synced is not said to stay.
+func TestSettleNeedsEveryFolder(t *testing.T) {
+	dir, unlock := setup(t)
+	k := open(t, dir, unlock)
+	if err := k.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{"keys/7f", "generation"} {
+		aside := filepath.Join(dir, "aside")
+		if err := os.Rename(filepath.Join(dir, folder), aside); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Settle(t.Context()); !errors.Is(err, kms.ErrUnavailable) {
+			t.Errorf("without %s: %v", folder, err)
+		}
+		if err := os.Rename(aside, filepath.Join(dir, folder)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
