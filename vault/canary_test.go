@@ -207,7 +207,7 @@ func TestEveryUseOfACanaryAlerts(t *testing.T) {
 		{"correct to their value", func(_ api.TokenizeResult, _, iin string) (any, error) {
 			mine := register(t, v, bank, fields{"phone": texts(phoneA)})
 			_, err := v.Rectify(ctx, bank, mine.Subject, &api.RectifyRequest{
-				Purpose: "service", Evidence: api.Evidence{Kind: "application"}, Fields: fields{"iin": text(iin)},
+				Purpose: "service", Evidence: api.Evidence{Kind: "application", Ref: "A-17"}, Fields: fields{"iin": text(iin)},
 			})
 			return fault.CodeOf(err), nil
 		}},

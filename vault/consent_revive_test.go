@@ -115,7 +115,7 @@ func TestACorrectionCollectsNothing(t *testing.T) {
 	withdraw(t, v, shop, made.Subject, made.Consent)
 	correct := func(f fields) error {
 		_, err := v.Rectify(ctx, shop, made.Subject, &api.RectifyRequest{
-			Purpose: "registration", Evidence: api.Evidence{Kind: "application"}, Fields: f,
+			Purpose: "registration", Evidence: api.Evidence{Kind: "application", Ref: "A-17"}, Fields: f,
 		})
 		return err
 	}

@@ -136,7 +136,7 @@ func (s *Service) openDocument(ctx context.Context, call Call, req *api.OpenDocu
 		return nil, err
 	}
 	return &api.OpenDocumentResponse{
-		Content: "/v1/content/" + id.Encode(handlePrefix, o.name), ExpiresAt: o.expires.UTC(), Document: o.document.String(), Part: o.part,
+		Content: "/v1/content/" + id.Encode(handlePrefix, o.name), ExpiresAt: o.expires.UTC().Truncate(time.Millisecond), Document: o.document.String(), Part: o.part,
 		Parts: o.parts, MediaType: meta.MediaType, Size: meta.Size, SHA256: hex.EncodeToString(meta.SHA256),
 	}, nil
 }

@@ -113,7 +113,7 @@ func TestErasureOfTheIdentity(t *testing.T) {
 	}
 	// What is written to the slice anew has a key of its own, and nothing of the old.
 	_ = must[*api.RectifyResponse](t)(v.Rectify(ctx, shop, who.Subject, &api.RectifyRequest{
-		Purpose: "registration", Evidence: api.Evidence{Kind: "document"}, Fields: fields{"given_name": text("Асель")},
+		Purpose: "registration", Evidence: api.Evidence{Kind: "document", Ref: "A-17"}, Fields: fields{"given_name": text("Асель")},
 	}))
 	seen = must[*api.Subject](t)(v.Subject(ctx, shop, who.Subject))
 	if got := detokenize(t, v, shop, api.Plain, seen.Tokens["given_name"].Items[0])[0]; got.Error != nil {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -105,6 +106,28 @@ func TestErasureWaitsForApprovalByAnother(t *testing.T) {
 	wantCode(t, err, fault.Conflict)
 }
 
+func TestErasureWaitsForNobodyWhereNobodyApproves(t *testing.T) {
+	v := vaulttest.New(t, vaulttest.With(func(o *vault.Options) { o.Approvals = map[string]vault.Approval{} }))
+	shop, other := app(v), v.As("other", access.Application)
+	who, same := register(t, v, shop, aigul()), register(t, v, other, fields{"iin": text(iinA)})
+	if e := erase(t, v, shop, who.Subject); e.State != api.ErasureErasing || e.ApprovalsNeeded != 0 {
+		t.Fatalf("an erasure of somebody whom two systems hold waits: %+v", e)
+	}
+	wantItem(t, detokenize(t, v, other, api.Plain, same.Tokens["iin"].Items[0])[0].Error, fault.Erased)
+}
+
+func TestACorrectionSaysWhatItRestsOn(t *testing.T) {
+	v := vaulttest.New(t)
+	shop := app(v)
+	who := register(t, v, shop, aigul())
+	for _, evidence := range []api.Evidence{{Kind: "document"}, {Ref: "A-17"}, {Kind: "hearsay", Ref: "A-17"}, {Kind: "document", Ref: strings.Repeat("a", 201)}} {
+		_, err := v.Rectify(ctx, shop, who.Subject, &api.RectifyRequest{
+			Purpose: "registration", Evidence: evidence, Fields: fields{"family_name": text("Ахметова")},
+		})
+		wantCode(t, err, fault.Invalid)
+	}
+}
+
 func TestBlockSuspendsReadingAndDestruction(t *testing.T) {
 	v := vaulttest.New(t)
 	shop := app(v)
@@ -138,7 +161,7 @@ func TestRectifyMovesTheIndex(t *testing.T) {
 	b := register(t, v, shop, fields{"iin": text(iinB)})
 	rectify := func(subject, iin string) error {
 		_, err := v.Rectify(ctx, shop, subject, &api.RectifyRequest{
-			Purpose: "registration", Evidence: api.Evidence{Kind: "document"}, Fields: fields{"iin": text(iin)},
+			Purpose: "registration", Evidence: api.Evidence{Kind: "document", Ref: "A-17"}, Fields: fields{"iin": text(iin)},
 		})
 		return err
 	}

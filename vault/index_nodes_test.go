@@ -171,7 +171,7 @@ func epochRound(nodes []*vaulttest.Vault, shop vault.Call, number, corrected, re
 		return errors.Join(err, errTwice)
 	}
 	_, err = everywhere(nodes, func(ctx context.Context, v *vaulttest.Vault) (string, error) {
-		_, err := v.Rectify(ctx, shop, first, &api.RectifyRequest{Purpose: "registration", Evidence: api.Evidence{Kind: "application"}, Fields: fields{"iin": text(corrected)}})
+		_, err := v.Rectify(ctx, shop, first, &api.RectifyRequest{Purpose: "registration", Evidence: api.Evidence{Kind: "application", Ref: "A-17"}, Fields: fields{"iin": text(corrected)}})
 		return "", err
 	})
 	if err != nil {

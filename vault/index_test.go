@@ -104,7 +104,7 @@ func TestRotationsLetCallsThrough(t *testing.T) {
 	}}))
 	wantItem(t, resp.Results[0].Error, "")
 	must[*api.RectifyResponse](t)(v.Rectify(slow, shop, first.Subject, &api.RectifyRequest{
-		Purpose: "registration", Evidence: api.Evidence{Kind: "application"}, Fields: fields{"iin": text(nextIIN())},
+		Purpose: "registration", Evidence: api.Evidence{Kind: "application", Ref: "A-17"}, Fields: fields{"iin": text(nextIIN())},
 	}))
 	found := must[*api.SearchResponse](t)(v.Search(slow, shop, &api.SearchRequest{Purpose: "service", Reason: "call", Field: "phone", Value: api.Text(phoneA)}))
 	if len(found.Results) != 2 {

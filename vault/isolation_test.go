@@ -44,7 +44,7 @@ func TestASystemChangesOnlyWhatItHolds(t *testing.T) {
 	same := register(t, v, spy, fields{"iin": text(iinA)})
 	rectify := func(call vault.Call, subject string, f fields) error {
 		_, err := v.Rectify(ctx, call, subject, &api.RectifyRequest{
-			Purpose: "registration", Evidence: api.Evidence{Kind: "self_service"}, Fields: f,
+			Purpose: "registration", Evidence: api.Evidence{Kind: "self_service", Ref: "A-17"}, Fields: f,
 		})
 		return err
 	}
@@ -103,7 +103,7 @@ func TestARetryIsAnsweredAndNotDoneAgain(t *testing.T) {
 		call := shop
 		call.Key, call.Body = key, []byte(value)
 		return v.Rectify(ctx, call, who.Subject, &api.RectifyRequest{
-			Purpose: "registration", Evidence: api.Evidence{Kind: "document"}, Fields: fields{"given_name": text(value)},
+			Purpose: "registration", Evidence: api.Evidence{Kind: "document", Ref: "A-17"}, Fields: fields{"given_name": text(value)},
 		})
 	}
 	first := must[*api.RectifyResponse](t)(rectify("k1", "Бір"))
@@ -151,7 +151,7 @@ func TestWritersDoNotHoldBlocksUp(t *testing.T) {
 		writers.Go(func() {
 			for busy.Err() == nil {
 				_, _ = v.Rectify(busy, shop, who.Subject, &api.RectifyRequest{
-					Purpose: "registration", Evidence: api.Evidence{Kind: "document"}, Fields: fields{"given_name": text("Айгүл")},
+					Purpose: "registration", Evidence: api.Evidence{Kind: "document", Ref: "A-17"}, Fields: fields{"given_name": text("Айгүл")},
 				})
 			}
 		})
@@ -247,14 +247,14 @@ func TestSlotsAreUsedAgain(t *testing.T) {
 	who := register(t, v, shop, aigul())
 	for i := range 30 {
 		_, err := v.Rectify(ctx, shop, who.Subject, &api.RectifyRequest{
-			Purpose: "registration", Evidence: api.Evidence{Kind: "document"},
+			Purpose: "registration", Evidence: api.Evidence{Kind: "document", Ref: "A-17"},
 			Fields: fields{"phone": texts(fmt.Sprintf("+7701555%04d", i), fmt.Sprintf("+7701556%04d", i), fmt.Sprintf("+7701557%04d", i))},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, err = v.Rectify(ctx, shop, who.Subject, &api.RectifyRequest{
-			Purpose: "registration", Evidence: api.Evidence{Kind: "document"}, Fields: fields{"phone": texts(fmt.Sprintf("+7701556%04d", i))},
+			Purpose: "registration", Evidence: api.Evidence{Kind: "document", Ref: "A-17"}, Fields: fields{"phone": texts(fmt.Sprintf("+7701556%04d", i))},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -337,7 +337,7 @@ func TestNobodyRewritesWhatAnotherReliesOn(t *testing.T) {
 	same := register(t, v, spy, fields{"iin": text(iinA), "phone": texts(phoneA)})
 	rectify := func(f fields) (*api.RectifyResponse, error) {
 		return v.Rectify(ctx, spy, same.Subject, &api.RectifyRequest{
-			Purpose: "registration", Evidence: api.Evidence{Kind: "document"}, Fields: f,
+			Purpose: "registration", Evidence: api.Evidence{Kind: "document", Ref: "A-17"}, Fields: f,
 		})
 	}
 	_, err := rectify(fields{"iin": text(iinC)})
@@ -362,7 +362,7 @@ func TestARetryNeverAnswersAnothersToken(t *testing.T) {
 	}}}
 	first := must[*api.TokenizeResponse](t)(v.Tokenize(ctx, call, req)).Results[0]
 	must[*api.RectifyResponse](t)(v.Rectify(ctx, shop, first.Subject, &api.RectifyRequest{
-		Purpose: "registration", Evidence: api.Evidence{Kind: "document"}, Fields: fields{"phone": texts("+77015550002")},
+		Purpose: "registration", Evidence: api.Evidence{Kind: "document", Ref: "A-17"}, Fields: fields{"phone": texts("+77015550002")},
 	}))
 	tokenize1(t, v, shop, api.TokenizeItem{Subject: first.Subject, Fields: fields{"phone": texts("+77015550003")}})
 	wantItem(t, must[*api.TokenizeResponse](t)(v.Tokenize(ctx, call, req)).Results[0].Error, fault.Conflict)
@@ -433,7 +433,7 @@ func TestStaffWhoCorrectHoldNobody(t *testing.T) {
 		Purpose: "service", Reason: "check", Field: "iin", Value: api.Text(iinA),
 	})).Results[0].Subject
 	r := must[*api.RectifyResponse](t)(v.Rectify(ctx, desk, vaultWide, &api.RectifyRequest{
-		Purpose: "registration", Evidence: api.Evidence{Kind: "document"}, Fields: fields{"given_name": text("Айнұр")},
+		Purpose: "registration", Evidence: api.Evidence{Kind: "document", Ref: "A-17"}, Fields: fields{"given_name": text("Айнұр")},
 	}))
 	if len(r.Tokens) != 0 {
 		t.Fatalf("%v", r.Tokens)

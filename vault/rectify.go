@@ -80,11 +80,11 @@ func (s *Service) rectification(ctx context.Context, r *access.Request, call Cal
 	if err := checkOneOf("evidence.kind", req.Evidence.Kind, "document", "application", "self_service"); err != nil {
 		return nil, err
 	}
-	if len(req.Evidence.Ref) > 200 {
-		return nil, fault.Bad("evidence.ref", "at most 200 bytes")
+	if n := len(req.Evidence.Ref); n == 0 || n > 200 {
+		return nil, fault.Bad("evidence.ref", "1 to 200 bytes")
 	}
 	it := s.prepare(&api.TokenizeItem{Fields: req.Fields}, &api.TokenizeResult{}, call, p, &once{}, 0)
-	it.identity = req.Evidence.Ref != ""
+	it.identity = true // what it rests on is sealed
 	it.refuseRepeats()
 	r.Fields = it.fieldNames()
 	if e := it.result.Error; e != nil {
@@ -210,15 +210,13 @@ func (s *Service) rectifying(p *plan, keys *writingKeys, evidence api.Evidence) 
 		s.setHolding(w.change, p.person, p.call.Principal.System)
 	}
 	p.item.once.keep(&w.draft, 0, done{Subject: w.id, Tokens: p.texts()})
-	var note []byte
-	if evidence.Ref != "" {
-		_, key, err := keys.key(p, schema.IdentitySlice)
-		if err != nil {
-			return nil, nil, err
-		}
-		if note, err = envelope.Seal(key, s.context(sealedNote, w.id, "", 1), []byte(evidence.Ref)); err != nil {
-			return nil, nil, err
-		}
+	_, key, err := keys.key(p, schema.IdentitySlice)
+	if err != nil {
+		return nil, nil, err
+	}
+	note, err := envelope.Seal(key, s.context(sealedNote, w.id, "", 1), []byte(evidence.Ref))
+	if err != nil {
+		return nil, nil, err
 	}
 	return s.done(w.change), note, w.fits()
 }

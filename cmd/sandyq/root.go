@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -57,8 +58,17 @@ Examples:
 {{.Example}}{{end}}
 `
 
-// noteStart has every command note that it runs: what cobra refuses before is a matter of usage.
+// noteStart has every command note that it runs: what cobra refuses before is a matter of usage. A command that takes no
+// arguments does not repeat one: who gives it a value as an argument would find it in whatever keeps standard error.
 func noteStart(e *env, c *cobra.Command) {
+	if takes := c.Args; takes != nil && !c.HasSubCommands() {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 && takes(c, nil) == nil && takes(c, args) != nil {
+				return fmt.Errorf("%s takes fewer arguments; values come from standard input or a file", c.CommandPath())
+			}
+			return takes(c, args)
+		}
+	}
 	if runE := c.RunE; runE != nil {
 		c.RunE = func(c *cobra.Command, args []string) error {
 			e.started = true

@@ -156,23 +156,32 @@ func TestACallWithoutABodyTakesNothing(t *testing.T) {
 
 func TestABodyThatMayBeLeftOut(t *testing.T) {
 	var saw []string
-	url, _ := serve(t, &service{approve: func(_ context.Context, _ vault.Call, _ string, in *api.ErasureApproval) (*api.Erasure, error) {
-		saw = append(saw, in.Digest)
-		return &api.Erasure{State: api.ErasureErasing, Kept: []api.Kept{}}, nil
-	}})
-	for _, test := range []struct {
-		body, kind string
-		want       int
-	}{
-		{"", "", 200}, {`{"digest":"ab"}`, "application/json", 200}, {"{}", "application/json", 200}, {"{}", "", 415},
-		{" ", "application/json", 400}, {`{"a":1}`, "application/json", 400}, {"null", "application/json", 400},
-	} {
-		if a := post(t, url+"/v1/erasures/era_1/approve", test.body, "Content-Type", test.kind); a.StatusCode != test.want {
-			t.Errorf("%q as %q: %d, want %d", test.body, test.kind, a.StatusCode, test.want)
+	url, _ := serve(t, &service{
+		approve: func(_ context.Context, _ vault.Call, _ string, in *api.ErasureApproval) (*api.Erasure, error) {
+			saw = append(saw, in.Digest)
+			return &api.Erasure{State: api.ErasureErasing, Kept: []api.Kept{}}, nil
+		},
+		withdraw: func(_ context.Context, _ vault.Call, _, consent string, in *api.WithdrawRequest) (*api.Consent, error) {
+			saw = append(saw, in.Reason)
+			return &api.Consent{Consent: consent, State: api.ConsentWithdrawn}, nil
+		},
+	})
+	for path, member := range map[string]string{"/v1/erasures/era_1/approve": "digest", "/v1/subjects/sub_1/consents/cns_1/withdraw": "reason"} {
+		saw = nil
+		for _, test := range []struct {
+			body, kind string
+			want       int
+		}{
+			{"", "", 200}, {`{"` + member + `":"ab"}`, "application/json", 200}, {"{}", "application/json", 200}, {"{}", "", 415},
+			{" ", "application/json", 400}, {`{"a":1}`, "application/json", 400}, {"null", "application/json", 400},
+		} {
+			if a := post(t, url+path, test.body, "Content-Type", test.kind); a.StatusCode != test.want {
+				t.Errorf("%s: %q as %q: %d, want %d", path, test.body, test.kind, a.StatusCode, test.want)
+			}
 		}
-	}
-	if !slices.Equal(saw, []string{"", "ab", ""}) {
-		t.Errorf("the service was asked with %q", saw)
+		if !slices.Equal(saw, []string{"", "ab", ""}) {
+			t.Errorf("%s: the service was asked with %q", path, saw)
+		}
 	}
 }
 

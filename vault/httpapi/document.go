@@ -85,8 +85,8 @@ func (x *exchange) stream(handle, mediaType string, size int64, document io.Read
 	h["Etag"] = []string{etag(handle)}
 	_ = x.control().SetReadDeadline(time.Time{}) // there is no body; a deadline that passes ends the request
 	src := &watched{ReadSeeker: document}
-	if severalRanges(x.r.Header) {
-		x.r.Header.Del("Range") // answered whole, as RFC 9110 §14.2 allows
+	if !oneRange(x.r.Header) {
+		x.r.Header.Del("Range") // answered whole, as RFC 9110 §14.2 allows for several and demands for units other than bytes
 	}
 	for _, name := range []string{"If-Match", "If-Unmodified-Since"} { // these guard against changes, and content has none
 		x.r.Header.Del(name)
@@ -111,8 +111,11 @@ func (x *exchange) stream(handle, mediaType string, size int64, document io.Read
 	}
 }
 
-// severalRanges reports a request for more than one range.
-func severalRanges(h http.Header) bool { return strings.Contains(h.Get("Range"), ",") }
+// oneRange reports a request for one range of bytes.
+func oneRange(h http.Header) bool {
+	ranges, bytes := strings.CutPrefix(h.Get("Range"), "bytes=")
+	return bytes && !strings.Contains(ranges, ",")
+}
 
 // etag names a handle's content without repeating the handle, which is a capability.
 func etag(handle string) string {

@@ -130,6 +130,7 @@ func TestContentAndItsRanges(t *testing.T) {
 		{"bytes=0-9", etag, 206, 0, 10},
 		{"bytes=0-9", `"another"`, 200, 0, len(scan)},
 		{"bytes=0-1,5-6", "", 200, 0, len(scan)},
+		{"pages=1-2", "", 200, 0, len(scan)},
 	} {
 		a := send(t, http.MethodGet, url, nil, "Range", c.ask, "If-Range", c.ifRange)
 		if a.StatusCode != c.status || a.body != string(scan[c.from:c.to]) {

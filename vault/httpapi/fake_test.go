@@ -30,6 +30,7 @@ type service struct {
 	detokenize func(context.Context, vault.Call, *api.DetokenizeRequest) (*api.DetokenizeResponse, error)
 	block      func(context.Context, vault.Call, string, *api.BlockRequest) (*api.Subject, error)
 	approve    func(context.Context, vault.Call, string, *api.ErasureApproval) (*api.Erasure, error)
+	withdraw   func(context.Context, vault.Call, string, string, *api.WithdrawRequest) (*api.Consent, error)
 	cancel     func(context.Context, vault.Call, string) (*api.Erasure, error)
 	audit      func(context.Context, vault.Call, api.AuditQuery) (*api.Page[api.AuditEntry], error)
 	put        func(context.Context, vault.Call, vault.Upload) (*api.Document, error)
@@ -60,6 +61,10 @@ func (s *service) Block(ctx context.Context, c vault.Call, subject string, in *a
 
 func (s *service) ApproveErasure(ctx context.Context, c vault.Call, erasure string, in *api.ErasureApproval) (*api.Erasure, error) {
 	return s.approve(ctx, c, erasure, in)
+}
+
+func (s *service) WithdrawConsent(ctx context.Context, c vault.Call, subject, consent string, in *api.WithdrawRequest) (*api.Consent, error) {
+	return s.withdraw(ctx, c, subject, consent, in)
 }
 
 func (s *service) CancelErasure(ctx context.Context, c vault.Call, erasure string) (*api.Erasure, error) {

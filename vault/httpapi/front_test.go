@@ -359,7 +359,9 @@ func raw(t *testing.T, url, text string) string {
 	}
 	defer conn.Close()
 	_ = conn.SetReadDeadline(clock.System().Add(10 * time.Second))
-	fmt.Fprint(conn, text)
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Errorf("send: %v", err)
+	}
 	b, err := io.ReadAll(conn)
 	if err != nil {
 		t.Errorf("after %q: %v", b, err)
@@ -375,6 +377,24 @@ func TestABodyThatCannotBeIsNotWaitedFor(t *testing.T) {
 			if !strings.HasPrefix(got, "HTTP/1.1 400") {
 				t.Errorf("%s with a body that never comes: %q", line, got)
 			}
+		}
+	}
+}
+
+// A client that listens only when it has sent everything learns why it was refused.
+func TestARefusalReachesWhoeverSendsFirst(t *testing.T) {
+	url, _ := serve(t, &service{put: func(context.Context, vault.Call, vault.Upload) (*api.Document, error) {
+		return nil, fault.New(fault.Unsupported, "this is no scan")
+	}})
+	const size = 48 << 20 // more than the sockets between the two hold
+	body := strings.Repeat("x", size)
+	for line, want := range map[string]string{
+		"POST /v1/tokenize": "415", "POST /v1/subjects/sub_1/documents": "415", "PUT /v1/tokenize": "405", "POST /v1/nowhere": "404",
+	} {
+		got := raw(t, url, fmt.Sprintf("%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %s\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n%s",
+			line, goodToken, size, body))
+		if !strings.HasPrefix(got, "HTTP/1.1 "+want) {
+			t.Errorf("%s: %q, want %s", line, got, want)
 		}
 	}
 }

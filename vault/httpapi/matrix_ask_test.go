@@ -156,7 +156,7 @@ func asks() map[string]ask {
 		}},
 		"subject.show":    aboutPerson(""),
 		"reveal":          aboutPerson(object(forPurpose + forReason + `,"form":"allowed","fields":["given_name"]`)),
-		"subject.rectify": aboutPerson(object(forPurpose + `,"evidence":{"kind":"application"},` + fields)),
+		"subject.rectify": aboutPerson(object(forPurpose + `,"evidence":{"kind":"application","ref":"A-17"},` + fields)),
 		"subject.block":   aboutPerson(object(`"kind":"other","reason":"asked"`)),
 		"subject.unblock": aboutPerson(object(`"kind":"dispute","reason":"asked"`)),
 

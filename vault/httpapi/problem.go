@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
@@ -31,7 +32,7 @@ var classes = map[fault.Code]class{
 	fault.Erased:              {http.StatusGone, "The data is erased"},
 	fault.TooLarge:            {http.StatusRequestEntityTooLarge, "The request is too large"},
 	fault.Unsupported:         {http.StatusUnsupportedMediaType, "The media type is not supported"},
-	fault.Unprocessable:       {http.StatusUnprocessableEntity, "The idempotency key was used for another request"},
+	fault.Unprocessable:       {http.StatusUnprocessableEntity, "The request cannot be carried out as it stands"},
 	fault.Blocked:             {http.StatusLocked, "Processing of this person is blocked"},
 	fault.Limited:             {http.StatusTooManyRequests, "A budget is spent"},
 	fault.Internal:            {http.StatusInternalServerError, "Something went wrong on our side"},
@@ -64,6 +65,9 @@ func (x *exchange) refuse(err error) {
 		e = fault.Wrap(fault.Unavailable, err, "the request ended before its answer")
 	} else if errors.Is(err, context.DeadlineExceeded) && e.Code == fault.Internal {
 		e = fault.Wrap(fault.Unavailable, err, "this took too long")
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) { // a body that came too slowly is not waited for again
+		x.drain()
 	}
 	x.problem(Status(e.Code), e)
 }
@@ -107,6 +111,7 @@ func (x *exchange) translate() {
 	h.Del("Content-Length")
 	switch status := x.foreign; status {
 	case http.StatusMethodNotAllowed:
+		x.drain()
 		x.problem(status, fault.New(fault.Invalid, "this path does not have that method"))
 	case http.StatusRequestedRangeNotSatisfiable:
 		x.problem(status, fault.New(fault.Invalid, "the range lies outside the content"))

@@ -119,20 +119,24 @@ func bodyAbout[In, Out any](segment string, do func(Service, context.Context, va
 
 // mayBodyAbout is bodyAbout of a call whose body may be left out.
 func mayBodyAbout[In, Out any](segment string, do func(Service, context.Context, vault.Call, string, *In) (*Out, error)) shape {
-	return shape{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), handle: func(x *exchange, call vault.Call) error {
-		in := new(In)
-		if err := x.decodeAny(&call, in); err != nil {
-			return err
-		}
-		out, err := do(x.service, x.r.Context(), call, x.r.PathValue(segment), in)
-		return x.answer(out, err)
-	}}
+	return mayJSONShape(func(x *exchange, call vault.Call, in *In) (*Out, error) {
+		return do(x.service, x.r.Context(), call, x.r.PathValue(segment), in)
+	})
 }
 
 func jsonShape[In, Out any](do func(*exchange, vault.Call, *In) (*Out, error)) shape {
+	return decoded((*exchange).decode, do)
+}
+
+// mayJSONShape is jsonShape of a call whose body may be left out.
+func mayJSONShape[In, Out any](do func(*exchange, vault.Call, *In) (*Out, error)) shape {
+	return decoded((*exchange).decodeAny, do)
+}
+
+func decoded[In, Out any](decode func(*exchange, *vault.Call, any) error, do func(*exchange, vault.Call, *In) (*Out, error)) shape {
 	return shape{in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), handle: func(x *exchange, call vault.Call) error {
 		in := new(In)
-		if err := x.decode(&call, in); err != nil {
+		if err := decode(x, &call, in); err != nil {
 			return err
 		}
 		out, err := do(x, call, in)

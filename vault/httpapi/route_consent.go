@@ -49,9 +49,9 @@ func consentRoutes() []Route {
 	}
 }
 
-// withdrawal is the shape of a call about a consent of a person.
+// withdrawal is the shape of a call about a consent of a person, whose body may be left out.
 func withdrawal() shape {
-	return jsonShape(func(x *exchange, call vault.Call, in *api.WithdrawRequest) (*api.Consent, error) {
+	return mayJSONShape(func(x *exchange, call vault.Call, in *api.WithdrawRequest) (*api.Consent, error) {
 		return x.service.WithdrawConsent(x.r.Context(), call, x.r.PathValue("subject"), x.r.PathValue("consent"), in)
 	})
 }

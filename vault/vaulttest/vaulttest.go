@@ -75,7 +75,7 @@ func At(t testing.TB, home string, options ...Option) *Vault {
 	v := &Vault{Home: home, Clock: &Clock{}, t: t}
 	v.options = vault.Options{
 		Tenant: "test", Clock: v.Clock.Now, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
-		SweepEvery: 50 * time.Millisecond, LogEvery: 100 * time.Millisecond, Approvals: map[string]vault.Approval{},
+		SweepEvery: 50 * time.Millisecond, LogEvery: 100 * time.Millisecond, Approvals: map[string]vault.Approval{vault.ApproveErasure: {}},
 	}
 	v.options.Backups = &vault.Backups{Engine: "badger", Tenants: []string{v.options.Tenant}}
 	v.options.Keyring.PoolSize, v.options.Keyring.Settle = 64, 100*time.Millisecond

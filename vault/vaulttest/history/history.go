@@ -140,7 +140,7 @@ func Do(ctx context.Context, v Vault, op Op) (*Answer, error) {
 	case Rectify:
 		var r *api.RectifyResponse
 		r, err = v.Rectify(ctx, op.Subject, &api.RectifyRequest{
-			Purpose: "registration", Evidence: api.Evidence{Kind: "application"}, Fields: fields{"given_name": text(op.Value)},
+			Purpose: "registration", Evidence: api.Evidence{Kind: "application", Ref: "A-17"}, Fields: fields{"given_name": text(op.Value)},
 		})
 		if err == nil {
 			answer.Token = r.Tokens["given_name"].Items[0]
