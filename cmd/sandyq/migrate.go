@@ -14,7 +14,7 @@ func newMigrateCmd(e *env) *cobra.Command {
 		Short: "Bring the tables in PostgreSQL up to this version",
 		Long: `Migrate makes the tables of the store in PostgreSQL, or takes them to the version that this program needs, and does
 nothing else. Servers do the same when they start, unless store.postgres.migrate is false: then their role needs no right to
-make tables, and whoever runs this does. It may be repeated, and servers of the version before go on meanwhile.`,
+make tables, and whoever runs this does. It may be repeated. Servers of the version before go on, and start, on the newer tables.`,
 		Example: `  sandyq migrate --config /etc/sandyq/sandyq.yaml`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -33,7 +33,7 @@ make tables, and whoever runs this does. It may be repeated, and servers of the 
 				return err
 			}
 			return e.answer(map[string]bool{"migrated": true}, func(w io.Writer) error {
-				_, err := io.WriteString(w, "the tables are of this version\n")
+				_, err := io.WriteString(w, "the tables are fit for this version\n")
 				return err
 			})
 		},

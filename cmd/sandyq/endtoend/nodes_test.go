@@ -66,7 +66,7 @@ func TestTheSecondNodeNeedsNothing(t *testing.T) {
 	// What docs/operations.md has an operator do on a further machine, and beside nodes that run.
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
 	for _, said := range []struct{ says, command string }{
-		{"understood", "doctor"}, {"of this version", "migrate"}, {"is the live one already", "promote"}, {"administrator's token", "init --new-token"},
+		{"understood", "doctor"}, {"fit for this version", "migrate"}, {"is the live one already", "promote"}, {"administrator's token", "init --new-token"},
 	} {
 		args := append(strings.Fields(said.command), "--config", s.config)
 		if out := s.command()(append(args, "--home", elsewhere)...); !strings.Contains(string(out), said.says) {

@@ -38,7 +38,7 @@ type Options struct {
 	// 10 s.
 	Patience time.Duration
 
-	// NoMigrate leaves the tables as they are: Open refuses those of another version.
+	// NoMigrate leaves the tables as they are: Open refuses older ones, and where there are none.
 	NoMigrate bool
 
 	// AcceptLoss serves on a server that may lose what it acknowledges, and says so in the log again and again.
@@ -55,6 +55,7 @@ type Options struct {
 
 	unsynced bool          // for the control run of the kill test, which must lose data
 	check    time.Duration // instead of checkEvery
+	steps    []step        // instead of steps, for tests of the next version
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -78,6 +79,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Clock == nil {
 		o.Clock = clock.System
+	}
+	if o.steps == nil {
+		o.steps = steps
 	}
 	if o.check == 0 {
 		o.check = checkEvery

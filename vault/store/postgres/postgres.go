@@ -35,7 +35,8 @@
 //
 // # Format
 //
-// The table sandyq_rows has the columns key and value, both bytea; sandyq_schema has the versions of the schema. The order of
+// The table sandyq_rows has the columns key and value, both bytea; sandyq_schema has the versions of the schema, and for each the least
+// version of a program that it bears, so that an older one starts on newer tables and none on what it does not know. The order of
 // bytea is that of its bytes.
 package postgres
 
@@ -74,7 +75,7 @@ type Store struct {
 }
 
 // Open opens the database of opt, and makes or updates its tables unless opt says not to. A server that may lose what it
-// acknowledges (ErrUnsafe), and tables of another version (ErrSchema), are errors.
+// acknowledges (ErrUnsafe), and tables that this version may not work on (ErrSchema), are errors.
 func Open(ctx context.Context, opt Options) (*Store, error) {
 	opt, err := opt.withDefaults()
 	if err != nil {
@@ -112,7 +113,7 @@ func (s *Store) connect(ctx context.Context) (err error) {
 		return fmt.Errorf("postgres: connecting: %w", err)
 	}
 	defer conn.Release()
-	if err := migrate(ctx, conn.Conn(), !s.opt.NoMigrate); err != nil {
+	if err := migrate(ctx, conn.Conn(), s.opt.steps, !s.opt.NoMigrate); err != nil {
 		return err
 	}
 	s.views = groups{store: s, keys: groupMembers * memberKeys}
