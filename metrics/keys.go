@@ -28,6 +28,7 @@ var causes = []struct {
 	{kms.ErrUnavailable, "unavailable"},
 	{kms.ErrClaim, "claim"},
 	{kms.ErrCorrupt, "corrupt"},
+	{kms.ErrWithheld, "withheld"},
 	{kms.ErrExists, "exists"},
 	{kms.ErrVersion, "version"},
 }

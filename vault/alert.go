@@ -19,16 +19,17 @@ import (
 
 // The kinds of alerts.
 const (
-	alertCanary     = "canary"      // somebody used a person or a token that nobody has cause to use
-	alertBudget     = "budget"      // a principal has reached a limit
-	alertBreakGlass = "break_glass" // somebody has declared an emergency
-	alertCredential = "credential"  // somebody has made a token that staff are let in with
-	alertDrill      = "drill"       // a canary drill has failed
-	alertMissingKey = "missing_key" // a living person's key is not at the key provider
+	alertCanary      = "canary"       // somebody used a person or a token that nobody has cause to use
+	alertBudget      = "budget"       // a principal has reached a limit
+	alertBreakGlass  = "break_glass"  // somebody has declared an emergency
+	alertCredential  = "credential"   // somebody has made a token that staff are let in with
+	alertDrill       = "drill"        // a canary drill has failed
+	alertMissingKey  = "missing_key"  // a living person's key is not at the key provider
+	alertWithheldKey = "withheld_key" // the key provider is set not to open a living person's key
 )
 
 // alertKinds lists them, for the metrics' labels.
-var alertKinds = []string{alertCanary, alertBudget, alertBreakGlass, alertCredential, alertDrill, alertMissingKey}
+var alertKinds = []string{alertCanary, alertBudget, alertBreakGlass, alertCredential, alertDrill, alertMissingKey, alertWithheldKey}
 
 // AlertKinds lists the kinds of alerts there are.
 func AlertKinds() []string { return append([]string(nil), alertKinds...) }

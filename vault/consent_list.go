@@ -93,7 +93,7 @@ func (s *Service) showEvidence(ctx context.Context, p permit, g access.Grant, wh
 			continue
 		}
 		shown, err := s.openEvidence(keys, who.id, c)
-		if errors.Is(err, kms.ErrUnavailable) || errors.Is(err, keyring.ErrPurged) || errors.Is(err, keyring.ErrMissing) {
+		if keysAway(err) {
 			out[i].Unavailable = true
 			continue
 		}
@@ -103,6 +103,16 @@ func (s *Service) showEvidence(ctx context.Context, p permit, g access.Grant, wh
 		out[i].Evidence, out[i].Authority = shown.Reference, shown.Authority
 	}
 	return nil
+}
+
+// keysAway reports that a key is not to be had, for now or for good, rather than that what it seals is no good.
+func keysAway(err error) bool {
+	for _, why := range []error{kms.ErrUnavailable, kms.ErrWithheld, keyring.ErrPurged, keyring.ErrMissing} {
+		if errors.Is(err, why) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Service) openEvidence(keys *disclosed, subject SubjectID, c listedConsent) (*evidence, error) {

@@ -54,11 +54,15 @@ func (d *disclosed) of(id kms.ID) (secret.Bytes, error) {
 	return key, d.service.keyTrouble(err)
 }
 
-// keyTrouble reports a living person's key that is not where it should be. It never makes anybody erased.
+// keyTrouble reports a living person's key that is not where it should be, or is not opened. It never makes anybody erased.
 func (s *Service) keyTrouble(err error) error {
-	if errors.Is(err, keyring.ErrMissing) {
+	switch {
+	case errors.Is(err, keyring.ErrMissing):
 		s.missed()
 		s.Log.Error("the key of a living person is missing at the provider: see the runbook before anything is changed there")
+	case errors.Is(err, kms.ErrWithheld):
+		s.lost.withheld.Store(true)
+		s.Log.Error("the provider is set not to open the key of a living person: see the runbook", "error", err)
 	}
 	return err
 }

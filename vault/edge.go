@@ -20,6 +20,7 @@ var faults = []struct {
 }{
 	{kms.ErrUnavailable, fault.Unavailable, "the keys are out of reach for the moment"},
 	{kms.ErrClaim, fault.Unavailable, "the keys do not belong to this store, or not any more"},
+	{kms.ErrWithheld, fault.Unavailable, "the key provider is set not to use this key"},
 	{keyring.ErrCopy, fault.Unavailable, "this store is a copy, not the live vault: it can be read and nothing else"},
 	{keyring.ErrPurged, fault.Unavailable, "the person's state changed meanwhile: ask again"},
 	{keyring.ErrMissing, fault.Unavailable, "a key is not where it should be"},

@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -13,8 +14,8 @@ import (
 	"github.com/sandyq/sandyq/vault/store"
 )
 
-// lostKeys is whether a living person's key was found to be missing since the sweeper last told of it.
-type lostKeys struct{ seen atomic.Bool }
+// lostKeys is whether a living person's key was found to be missing, or withheld, since the sweeper last told of it.
+type lostKeys struct{ seen, withheld atomic.Bool }
 
 // missed counts a living person's key that is not at the provider, and has an alert raised.
 func (s *Service) missed() {
@@ -22,23 +23,34 @@ func (s *Service) missed() {
 	s.lost.seen.Store(true)
 }
 
-// tellMissing raises the alert of what was missed. Causes of one minute are one alert.
+// tellMissing raises the alerts of what was missed and of what is withheld. Causes of one minute are one alert.
 func (s *Service) tellMissing(ctx context.Context) error {
-	if !s.lost.seen.Swap(false) {
+	return errors.Join(
+		s.tellIf(ctx, &s.lost.seen, alertMissingKey, opMissingKeys),
+		s.tellIf(ctx, &s.lost.withheld, alertWithheldKey, opCheckKeys),
+	)
+}
+
+// tellIf raises an alert if it was seen that there is cause to.
+func (s *Service) tellIf(ctx context.Context, seen *atomic.Bool, kind, operation string) error {
+	if !seen.Swap(false) {
 		return nil
 	}
 	d := &draft{}
-	raise := s.alert(d, api.Alert{Kind: alertMissingKey, System: itself, Operation: string(opMissingKeys)})
+	raise := s.alert(d, api.Alert{Kind: kind, System: itself, Operation: operation})
 	if _, err := commit(ctx, s.Store, d); err != nil {
-		s.lost.seen.Store(true)
+		seen.Store(true)
 		return err
 	}
 	raise()
 	return nil
 }
 
-// opMissingKeys is what alerts of missing keys name: how to see whose they are.
-const opMissingKeys = "keys.missing"
+// What alerts of keys name: how to see whose are missing, and what the provider is set to.
+const (
+	opMissingKeys = "keys.missing"
+	opCheckKeys   = "keys.check"
+)
 
 // MissingKeys lists living people whose keys the provider does not have. Nothing is concluded from that: a missing key is no
 // erasure. It looks at so many people as the limit says; the page may be empty and still go on.

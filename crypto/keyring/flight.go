@@ -68,7 +68,7 @@ func (k *Keyring) read(ctx context.Context, flights []*flight) {
 		err = check(ids, keys, true)
 	}
 	k.observer.Called(OpOpen, len(ids), k.now().Sub(began), err)
-	if errors.Is(err, kms.ErrCorrupt) && len(flights) > 1 {
+	if (errors.Is(err, kms.ErrCorrupt) || errors.Is(err, kms.ErrWithheld)) && len(flights) > 1 {
 		half := len(flights) / 2
 		k.read(ctx, flights[:half])
 		k.read(ctx, flights[half:])

@@ -1,12 +1,15 @@
 package hashicorp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -66,6 +69,22 @@ func turnedAway(status int) bool {
 	return status == http.StatusTooManyRequests || status == http.StatusPreconditionFailed
 }
 
+// Transit's words for a version below min_decryption_version or min_encryption_version, by which alone it tells that from what it
+// cannot read.
+var withheldWords = [][]byte{
+	[]byte("version is disallowed by policy (too old)"),
+	[]byte("version is too old (disallowed by policy)"),
+}
+
+// withheld reports whether a refusal is of a version that Transit is set not to serve. The body is the server's text, and left behind.
+func withheld(response *api.Response) bool {
+	if response == nil {
+		return false
+	}
+	b, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	return err == nil && slices.ContainsFunc(withheldWords, func(words []byte) bool { return bytes.Contains(b, words) })
+}
+
 // neverArrived reports that the failed request had no effect, so that even a create may be repeated.
 func neverArrived(err error) bool {
 	if status, ok := errors.AsType[statusError](err); ok {
@@ -90,7 +109,7 @@ func retryAfter(response *api.Response) time.Duration {
 // public makes an error one of the package kms's, for what no caller foresees: a denial or a refusal of what is asked
 // every day means that the server is not set up for us.
 func public(err error) error {
-	for _, known := range []error{kms.ErrExists, kms.ErrClaim, kms.ErrCorrupt, kms.ErrVersion, kms.ErrUnavailable} {
+	for _, known := range []error{kms.ErrExists, kms.ErrClaim, kms.ErrCorrupt, kms.ErrWithheld, kms.ErrVersion, kms.ErrUnavailable} {
 		if err == nil || errors.Is(err, known) {
 			return err
 		}

@@ -152,7 +152,10 @@ func send(ctx context.Context, client *api.Client, r request, body []byte, out a
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause // errSlow and errClosed say more than "context canceled"
 		}
-		return retryAfter(response), classify(err)
+		if err = classify(err); errors.Is(err, errRefused) && withheld(response) {
+			return 0, fmt.Errorf("%w: min_decryption_version or min_encryption_version is above a version in use", kms.ErrWithheld)
+		}
+		return retryAfter(response), err
 	}
 	if response.StatusCode >= 300 { // a redirect that the SDK does not follow
 		return 0, statusError(response.StatusCode)

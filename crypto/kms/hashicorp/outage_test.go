@@ -114,6 +114,25 @@ func TestKilledWhileDestroying(t *testing.T) {
 	}
 }
 
+// TestSealedAmidADestroy seals the server right after it has deleted a key: nobody is told that it is gone before it was seen to be.
+func TestSealedAmidADestroy(t *testing.T) {
+	p := setUp(t, vaultserver.Start(t), false)
+	w := newWire(t, &p)
+	v := p.open(t)
+	claim, id := kmstest.Claim(t, v), create(t, v)
+	w.does(http.MethodDelete, "/keys/"+id.String(), 1, func(rw http.ResponseWriter, forward func() *http.Response) {
+		response := forward()
+		p.server.Seal(t)
+		pass(rw, response)
+	})
+	if err := v.Destroy(t.Context(), claim, id); !errors.Is(err, kms.ErrUnavailable) {
+		t.Errorf("destroy: %v, want ErrUnavailable", err)
+	}
+	p.server.Unseal(t)
+	eventually(t, 20*time.Second, "destroy after the unseal", func() error { return v.Destroy(t.Context(), claim, id) })
+	wantMissing(t, v, []kms.ID{id})
+}
+
 func wantMissing(t *testing.T, v *hashicorp.Vault, ids []kms.ID) {
 	t.Helper()
 	var keys []kms.Key

@@ -232,6 +232,47 @@ func TestDenialIsNotExistence(t *testing.T) {
 	}
 }
 
+// TestWithheld raises what Transit serves at least above what is in use, and lowers it again. That is neither damage nor absence, nor a
+// server that is away.
+func TestWithheld(t *testing.T) {
+	p := setUp(t, vaultserver.Shared(t), false)
+	v := p.open(t)
+	id := create(t, v)
+	macs, err := v.MAC(t.Context(), []byte("input"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	serves := func(least int) {
+		t.Helper()
+		for _, key := range []string{"wrap-", "index-"} {
+			path := p.config.Mount + "-transit/keys/" + key + p.config.Tenant
+			if least > 1 {
+				p.server.Request(t, "PUT", path+"/rotate", nil)
+			}
+			body := map[string]any{"min_decryption_version": least, "min_encryption_version": least}
+			if status, answer := p.server.Request(t, "PUT", path+"/config", body); status != http.StatusOK {
+				t.Fatalf("%d %s", status, answer)
+			}
+		}
+	}
+	serves(2)
+	for range 3 {
+		for name, err := range calls(t.Context(), v, kms.Claim{}, id) {
+			if want := name == "open" || name == "MAC" || name == "health"; errors.Is(err, kms.ErrWithheld) != want || errors.Is(err, kms.ErrUnavailable) || errors.Is(err, kms.ErrCorrupt) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	serves(1)
+	keys, err := v.Open(t.Context(), id)
+	if err != nil || keys[0].Missing() {
+		t.Errorf("lowered again: %v", err)
+	}
+	if again, err := v.MAC(t.Context(), []byte("input")); err != nil || !bytes.Equal(again[0], macs[0]) {
+		t.Errorf("lowered again: another MAC, or %v", err)
+	}
+}
+
 // TestStoredKeyIsWrapped looks at what a reader of KV sees, and moves an entry to another id.
 func TestStoredKeyIsWrapped(t *testing.T) {
 	p := setUp(t, vaultserver.Shared(t), false)
