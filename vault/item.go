@@ -170,6 +170,18 @@ func (it *item) count() (n int) {
 	return n
 }
 
+// warnings are the rules that the values break and their fields forgive.
+func (it *item) warnings() (all []fault.Field) {
+	for _, f := range it.fields {
+		for _, v := range f.values {
+			for _, rule := range f.Doubts(v) {
+				all = append(all, fault.Field{Field: f.Name, Rule: rule})
+			}
+		}
+	}
+	return all
+}
+
 // settled reports that the item has its result.
 func (it *item) settled() bool { return it.result.Error != nil || it.result.Subject != "" }
 
@@ -183,6 +195,7 @@ func (it *item) fail(err error) { *it.result = api.TokenizeResult{Error: itemErr
 func (it *item) succeed(p *plan, consent *api.Consent) {
 	*it.result = api.TokenizeResult{
 		Subject: p.person.name(p.call.Principal), Created: p.created, Tokens: p.tokens, Differs: p.differs,
+		Warnings: it.warnings(),
 	}
 	it.result.Consent = consent
 }

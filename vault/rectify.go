@@ -53,7 +53,7 @@ func (s *Service) rectify(ctx context.Context, call Call, subject string, req *a
 				return err
 			}
 			if !stale {
-				resp.Subject, resp.Tokens = p.person.name(call.Principal), p.tokens
+				resp.Subject, resp.Tokens, resp.Warnings = p.person.name(call.Principal), p.tokens, it.warnings()
 				return nil
 			}
 			if round == 0 {

@@ -1,12 +1,15 @@
 package vault_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sandyq/sandyq/access"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/schema"
 	"github.com/sandyq/sandyq/vault/vaulttest"
 )
 
@@ -225,5 +228,28 @@ func TestIdempotency(t *testing.T) {
 	shop.Key = "key-2"
 	if other := must[*api.TokenizeResponse](t)(v.Tokenize(ctx, shop, req)).Results[0]; other.Subject == first.Subject {
 		t.Fatal("another key found the first call's person")
+	}
+}
+
+func TestALenientFieldWarnsOfWhatItForgives(t *testing.T) {
+	lenient := must[*schema.Schema](t)(schema.Parse(strings.NewReader("fields:\n  - {name: iin, type: iin, lenient: true, searchable: true, unique: true}\n")))
+	v := vaulttest.New(t, vaulttest.With(func(o *vault.Options) { o.Schema = lenient }))
+	shop := app(v)
+	for iin, want := range map[string][]fault.Field{
+		"850312113646": nil, "850230113640": {{Field: "iin", Rule: "date"}}, "850312713644": {{Field: "iin", Rule: "century"}},
+	} {
+		if got := register(t, v, shop, fields{"iin": text(iin)}).Warnings; !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", iin, got, want)
+		}
+	}
+	who := register(t, v, shop, fields{"iin": text("960131113645")})
+	r := must[*api.RectifyResponse](t)(v.Rectify(ctx, shop, who.Subject, &api.RectifyRequest{
+		Purpose: "registration", Evidence: api.Evidence{Kind: "document", Ref: "A-17"}, Fields: fields{"iin": text("830229113641")},
+	}))
+	if want := []fault.Field{{Field: "iin", Rule: "date"}}; !slices.Equal(r.Warnings, want) {
+		t.Errorf("corrected: %v, want %v", r.Warnings, want)
+	}
+	if e := tokenize1(t, v, shop, api.TokenizeItem{Fields: fields{"iin": text("991340000017")}}).Error; e == nil || e.Code != fault.Invalid {
+		t.Errorf("a number that is no person's: %+v", e)
 	}
 }

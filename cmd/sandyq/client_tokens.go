@@ -86,6 +86,9 @@ func (r *remote) answerTokenized(out *api.TokenizeResponse) error {
 			for _, field := range result.Differs {
 				t.row(item, result.Subject, field, "kept: it has another value")
 			}
+			for _, w := range result.Warnings {
+				t.row(item, result.Subject, w.Field, "warning: "+w.Rule)
+			}
 		}
 	})
 	if err != nil {

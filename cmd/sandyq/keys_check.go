@@ -34,6 +34,9 @@ func (s *keysSetup) examine(ctx context.Context, e *env, operator hashicorp.Oper
 		}
 	}
 	found, err := operator.Check(ctx, c, pinned)
+	if err != nil && len(found) == 0 {
+		return err // nothing was found to be as it should
+	}
 	x := examination{Findings: []keysFinding{}}
 	for _, f := range found {
 		result := wrong

@@ -148,7 +148,7 @@ func TestKeysSetupChecks(t *testing.T) {
 		}
 	}
 	vault.Seal(t)
-	if code, _, stderr := setup("--check"); code != 1 || !strings.Contains(stderr, "503") {
+	if code, stdout, stderr := setup("--check"); code != 1 || stdout != "" || !strings.Contains(stderr, "503") {
 		t.Errorf("check of a sealed server: %d %s", code, stderr)
 	}
 }

@@ -64,7 +64,7 @@ func noteStart(e *env, c *cobra.Command) {
 	if takes := c.Args; takes != nil && !c.HasSubCommands() {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if len(args) > 0 && takes(c, nil) == nil && takes(c, args) != nil {
-				return fmt.Errorf("%s takes fewer arguments; values come from standard input or a file", c.CommandPath())
+				return fmt.Errorf("%s was given an argument that it does not take; values are read from standard input or files", c.CommandPath())
 			}
 			return takes(c, args)
 		}

@@ -95,12 +95,13 @@ type TokenizeResponse struct {
 
 // TokenizeResult has either Subject and Tokens, or Error.
 type TokenizeResult struct {
-	Subject string                       `json:"subject,omitempty"`
-	Created bool                         `json:"created"` // new to the calling system
-	Tokens  map[string]OneOrMany[string] `json:"tokens,omitempty"`
-	Differs []string                     `json:"differs,omitempty"`
-	Consent *Consent                     `json:"consent,omitempty"` // what the item's consent became
-	Error   *ItemError                   `json:"error,omitempty"`
+	Subject  string                       `json:"subject,omitempty"`
+	Created  bool                         `json:"created"` // new to the calling system
+	Tokens   map[string]OneOrMany[string] `json:"tokens,omitempty"`
+	Differs  []string                     `json:"differs,omitempty"`
+	Warnings []fault.Field                `json:"warnings,omitempty"` // rules that were broken and forgiven
+	Consent  *Consent                     `json:"consent,omitempty"`  // what the item's consent became
+	Error    *ItemError                   `json:"error,omitempty"`
 }
 
 // DetokenizeRequest is the body of POST /v1/detokenize.

@@ -1,5 +1,7 @@
 package api
 
+import "github.com/sandyq/sandyq/vault/fault"
+
 // CreateSubjectRequest is the body of POST /v1/subjects: a person without fields.
 type CreateSubjectRequest struct {
 	Purpose     string `json:"purpose"`
@@ -92,6 +94,7 @@ type RectifyRequest struct {
 
 // RectifyResponse lists the tokens of the rectified fields.
 type RectifyResponse struct {
-	Subject string                       `json:"subject"`
-	Tokens  map[string]OneOrMany[string] `json:"tokens"`
+	Subject  string                       `json:"subject"`
+	Tokens   map[string]OneOrMany[string] `json:"tokens"`
+	Warnings []fault.Field                `json:"warnings,omitempty"` // rules that were broken and forgiven
 }
