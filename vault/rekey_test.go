@@ -431,8 +431,8 @@ func TestRekeyingFallsAnywhere(t *testing.T) {
 	}
 }
 
-// TestAMoveOfKeysThatIsAbandoned leaves nothing at the new provider, and has erasures at the source go on; at whatever step it falls, it may be
-// abandoned again.
+// TestAMoveOfKeysThatIsAbandoned leaves nothing at the new provider, and has erasures at the source go on, not before; at whatever step it falls,
+// it may be abandoned again.
 func TestAMoveOfKeysThatIsAbandoned(t *testing.T) {
 	original := newRehousing(t)
 	for n := int64(1); ; n++ {
@@ -451,6 +451,10 @@ func TestAMoveOfKeysThatIsAbandoned(t *testing.T) {
 		err := r.move().Abandon(ctx)
 		h.armed.Store(false)
 		if err != nil {
+			away := &vault.Relocation{Tenant: "test", From: r.move().From, To: vault.Side{Store: memory.New(), Place: "yonder"}, Keys: r.from.keys}
+			if opens(t, r.to) > 0 && !errors.Is(away.Begin(ctx), vault.ErrKeysMove) {
+				t.Fatalf("at step %d the mark is gone, and new keys open", n)
+			}
 			if err := r.move().Abandon(ctx); err != nil {
 				t.Fatal(err)
 			}

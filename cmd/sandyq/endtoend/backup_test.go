@@ -104,7 +104,7 @@ func filled(t *testing.T, v *server, people, documents, size int) {
 	var subjects []string
 	for from := 0; from < people; from += 500 {
 		var items []api.TokenizeItem
-		for n := range 500 {
+		for n := range min(people-from, 500) {
 			items = append(items, api.TokenizeItem{ExternalRef: fmt.Sprintf("backup/%d", from+n), Fields: map[string]api.OneOrMany[api.Value]{
 				"given_name": api.One(api.Text("Адам" + letters(from+n+1))),
 			}})

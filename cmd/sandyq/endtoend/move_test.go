@@ -27,16 +27,23 @@ type house struct {
 	address, ops string
 }
 
-func furnished(t *testing.T) *house {
+// vacant is a house without a vault.
+func vacant(t *testing.T) *house {
 	t.Helper()
 	h := &house{t: t, home: t.TempDir(), address: free(t), ops: free(t)}
+	check(t, os.Mkdir(filepath.Join(h.home, "policies"), 0o700))
+	h.write("policies/all.cedar", "@id(\"all\")\npermit (principal, action, resource);\n")
+	return h
+}
+
+func furnished(t *testing.T) *house {
+	t.Helper()
+	h := vacant(t)
 	s := serve(t, h.home)
 	token, err := os.ReadFile(filepath.Join(h.home, "dev.token"))
 	check(t, err)
 	h.token = strings.TrimSpace(string(token))
 	s.stop(t)
-	check(t, os.Mkdir(filepath.Join(h.home, "policies"), 0o700))
-	h.write("policies/all.cedar", "@id(\"all\")\npermit (principal, action, resource);\n")
 	h.config("badger", "{engine: badger}", "documents")
 	return h
 }
