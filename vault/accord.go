@@ -215,6 +215,9 @@ func (a *accord) compare(ctx context.Context, standing Standing, again bool) err
 	if errors.Is(err, translog.ErrRestored) && leads {
 		return a.startOver(ctx, head, err)
 	}
+	if errors.Is(err, translog.ErrRestored) {
+		return fmt.Errorf("%w: %w", errOtherAnchor, err)
+	}
 	if err != nil && !(errors.Is(err, translog.ErrAnchor) && a.hold() == nil) {
 		return err // an anchor that is away later stops the log, and not the vault
 	}
@@ -223,6 +226,10 @@ func (a *accord) compare(ctx context.Context, standing Standing, again bool) err
 	}
 	return a.catchUp(ctx, head, mine, theirs)
 }
+
+// errOtherAnchor: a node that does not lead has an anchor that the store contradicts. If the store was put back, who leads makes that good.
+var errOtherAnchor = errors.New("the anchor of the log is not that of the node that leads, or the store was put back, which that node makes good: " +
+	"see that ledger.s3, or a ledger.path that all nodes share, is the same in the configuration of each (docs/nodes.md)")
 
 // reach opens the ledger, unless it is open. One is made where neither side has ever known of one.
 func (a *accord) reach(ctx context.Context, standing Standing, first bool) (err error) {

@@ -76,14 +76,19 @@ func (s *Service) certificate(ctx context.Context, call Call, erasure string) (*
 // errElsewhere tells that the node that leads is to issue a certificate.
 var errElsewhere = errors.New("the leading node issues the certificate")
 
-// issued is certify, which waits a while: on a node that does not lead for the one that does, and for the witnesses of the log.
+// issued is certify, which waits a while: on a node that does not lead for the one that does, and for the witnesses of the log, unless
+// it is known that they have been wanting for longer. Each try for the witnesses has the log looked at, so these are few.
 func (s *Service) issued(ctx context.Context, id ErasureID) ([]byte, error) {
-	const tries, pause = 50, 100 * time.Millisecond
-	var last error
-	for range tries {
+	const patience = 5 * time.Second
+	pause := 100 * time.Millisecond
+	for waited := time.Duration(0); ; waited += pause {
 		document, err := s.certify(ctx, id)
-		if last = err; !errors.Is(err, errElsewhere) && !errors.Is(err, translog.ErrQuorum) {
+		held := errors.Is(err, translog.ErrQuorum)
+		if !held && !errors.Is(err, errElsewhere) || held && s.unsigned.Load() || waited >= patience {
 			return document, err
+		}
+		if held {
+			pause *= 2
 		}
 		select {
 		case <-ctx.Done():
@@ -91,7 +96,6 @@ func (s *Service) issued(ctx context.Context, id ErasureID) ([]byte, error) {
 		case <-time.After(pause):
 		}
 	}
-	return nil, last
 }
 
 // knownWhole reports whether the certificate tells the system that asked for the erasure nothing that is not its own. Of an erasure

@@ -243,9 +243,10 @@ func TestEveryNodeLooksAtTheAnchor(t *testing.T) {
 	home := t.TempDir()
 	var anchors [2]blurred
 	var away [2]atomic.Bool
+	var logs [2]logLines
 	all := nodesOf(t, 2, func(i int, o *vault.Options) {
 		anchors[i].Anchor = anchor.InFolder(filepath.Join(home, "ledger"), "test")
-		o.Keys, o.Anchor, o.Log = cutOff{o.Keys, &away[i]}, &anchors[i], slog.New(slog.DiscardHandler)
+		o.Keys, o.Anchor, o.Log = cutOff{o.Keys, &away[i]}, &anchors[i], slog.New(slog.NewTextHandler(&logs[i], nil))
 	})
 	shop := app(all[0].Vault)
 	who := somebody(t, all[0], shop)
@@ -282,6 +283,9 @@ func TestEveryNodeLooksAtTheAnchor(t *testing.T) {
 	eventually(t, "nothing is given out", func() bool { return slices.Contains(follower.Ready(ctx).Degraded, "ledger") })
 	if gives() {
 		t.Error("the follower gives out")
+	}
+	if logs[1-at].count("ledger.s3") == 0 {
+		t.Error("it does not say what may be wrong with its configuration")
 	}
 	if degraded := all[at].Ready(ctx).Degraded; len(degraded) > 0 {
 		t.Errorf("the leader says %v: this shows nothing", degraded)

@@ -78,6 +78,9 @@ func (l *leads) Nodes(count int, mine bool) {
 	}
 }
 
+// Alert is not counted.
+func (*leads) Alert(string) {}
+
 // node is one of several on one store.
 type node struct {
 	*vaulttest.Vault
