@@ -72,9 +72,18 @@ func (m *Rekeying) mark(ctx context.Context, s store.Store) (*rekeyRow, error) {
 	return readRekey(ctx, s, layout{m.Tenant})
 }
 
+// setMark marks a store. The mark of another move is left as it is: it may have been begun since this one looked.
 func (m *Rekeying) setMark(ctx context.Context, s store.Store, row *rekeyRow) error {
+	key := layout{m.Tenant}.meta(metaRekey)
 	return s.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
-		return w.Set(layout{m.Tenant}.meta(metaRekey), encodeRow(row))
+		was, err := getRow[rekeyRow](w, key)
+		switch {
+		case err != nil:
+			return err
+		case was != nil && !was.is(row):
+			return ErrOtherMove
+		}
+		return w.Set(key, encodeRow(row))
 	})
 }
 

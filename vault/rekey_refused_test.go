@@ -10,6 +10,7 @@ import (
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/ledger"
+	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/vaulttest"
 )
 
@@ -221,4 +222,36 @@ type unlisted struct{ ledger.Ledger }
 
 func (unlisted) Append(context.Context, ...ledger.Entry) (ledger.Head, error) {
 	return ledger.Head{}, ledger.ErrUnavailable
+}
+
+// interrupted is a store of which somebody else makes use before the first Update.
+type interrupted struct {
+	store.Store
+	by func()
+}
+
+func (i *interrupted) Update(ctx context.Context, f func(store.Writer) error) error {
+	if by := i.by; by != nil {
+		i.by = nil
+		by()
+	}
+	return i.Store.Update(ctx, f)
+}
+
+// TestOfTwoThatBeginAtOnceOneMoves: the other leaves its marks as they are, and its keys.
+func TestOfTwoThatBeginAtOnceOneMoves(t *testing.T) {
+	r := newRehousing(t)
+	m := r.move()
+	m.From.Store = &interrupted{r.from.store, func() {
+		if _, err := r.begin(r.move()); err != nil {
+			t.Error(err)
+		}
+	}}
+	if err := m.Begin(ctx); !errors.Is(err, vault.ErrOtherMove) {
+		t.Errorf("both have begun: %v", err)
+	}
+	if err := r.try(); err != nil {
+		t.Fatal(err)
+	}
+	r.live(r.to)
 }

@@ -150,7 +150,10 @@ func TestMovingTheKeysOfSeveralTenants(t *testing.T) {
 	q.must(m.left[0].HandOver(ctx))
 	q.must(m.Close())
 
-	alone := q.to // the other one's keys there are nobody's yet
+	if _, err := openNode(ctx, q.to, (&env{err: t.Output()}).log(q.to), newMetrics()); !errors.Is(err, vault.ErrForeignKeys) {
+		t.Errorf("the target is opened with the keys of one that has not moved yet: %v", err)
+	}
+	alone := q.to
 	alone.Tenants = nil
 	for _, side := range []config{q.from, alone} {
 		q.open(side, func(of *tenant, shop vault.Call) {

@@ -124,7 +124,7 @@ type MACer interface {
 // Sentinel is the random value that marks one set-up of a provider.
 type Sentinel [32]byte
 
-// Generation counts how often a store was made the live one for these keys. Instance is random, drawn anew for each.
+// Generation counts how often a store was made the live one for these keys. Instance is drawn anew for each, 64 bits of it at least at random.
 type Generation struct {
 	Number   uint64
 	Instance ID
