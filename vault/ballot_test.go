@@ -220,6 +220,36 @@ func TestWhatIsApprovedIsWhatWasShown(t *testing.T) {
 	}
 }
 
+// TestAWordThatIsGivenAgainCountsOnce: under one idempotency key, before the erasure begins and after its end.
+func TestAWordThatIsGivenAgainCountsOnce(t *testing.T) {
+	v := vaulttest.New(t, approvals(2))
+	shop := app(v)
+	who := register(t, v, shop, aigul())
+	request := func() *api.Erasure {
+		t.Helper()
+		return must[*api.Erasure](t)(v.RequestErasure(ctx, keyed(shop, "ask"), &api.ErasureRequest{Subject: who.Subject, Ground: "request", Reason: "asked"}))
+	}
+	e := request()
+	if again := request(); again.Erasure != e.Erasure || again.State != api.ErasureRequested {
+		t.Errorf("asked again: %+v", again)
+	}
+	for n, by := range []string{"first", "second"} {
+		for range 2 {
+			call := keyed(person(by, by, access.Staff), "yes-"+by)
+			given := must[*api.Erasure](t)(v.ApproveErasure(ctx, call, e.Erasure, nothingSaid()))
+			if len(given.Approvals) != n+1 || (given.State == api.ErasureRequested) != (n == 0) {
+				t.Errorf("%s: %+v", by, given)
+			}
+			if n == 1 {
+				erased(t, v, shop, e.Erasure)
+			}
+		}
+	}
+	if again := request(); again.Erasure != e.Erasure || again.State != api.ErasureErased {
+		t.Errorf("asked again at its end: %+v", again)
+	}
+}
+
 // TestAnErasureNotApprovedInTimeIsCancelled: its block is lifted, the log says so, and no approval comes too late.
 func TestAnErasureNotApprovedInTimeIsCancelled(t *testing.T) {
 	v := vaulttest.New(t, approvals(1))

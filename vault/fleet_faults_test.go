@@ -2,49 +2,119 @@ package vault_test
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/store/badgerdb"
 	"github.com/sandyq/sandyq/vault/vaulttest"
 )
 
-// A withdrawal that was written, and whose node then died before it told the others, is told by the node that is asked again.
+// askedTwice is a call that cuts what is streamed of a person, asked of one node and then of another.
+type askedTwice struct {
+	operation string // in the log
+	updates   int64  // until it is written
+	ask       func(ctx context.Context, n *node, shop vault.Call, who api.TokenizeResult, consent string) error
+}
+
+// A withdrawal or an erasure that was written, and whose node then died before it told the others, is told by the node that is asked
+// again.
 func TestWhatIsAskedAgainIsFeltOnEveryNode(t *testing.T) {
-	for range 5 {
-		if askAgain(t) {
-			return
-		}
+	for name, c := range map[string]askedTwice{
+		"withdrawal": {"consent.withdraw", 1, func(ctx context.Context, n *node, shop vault.Call, who api.TokenizeResult, consent string) error {
+			_, err := n.WithdrawConsent(ctx, shop, who.Subject, consent, &api.WithdrawRequest{Reason: "asked"})
+			return err
+		}},
+		"erasure": {"erasure.request", 2, func(ctx context.Context, n *node, shop vault.Call, who api.TokenizeResult, _ string) error {
+			_, err := n.RequestErasure(ctx, keyed(shop, "erase"), &api.ErasureRequest{Subject: who.Subject, Ground: "request", Reason: "asked"})
+			return err
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 5 {
+				if c.askAgain(t) {
+					return
+				}
+			}
+			t.Fatal("each time the node that streams had lapsed before it was asked again: this shows nothing")
+		})
 	}
-	t.Fatal("each time the node that streams had lapsed before it was asked again: this shows nothing")
+}
+
+// keyed is a call under an idempotency key.
+func keyed(call vault.Call, key string) vault.Call {
+	call.Key, call.Body = key, []byte(key)
+	return call
 }
 
 // askAgain reports whether it could be seen: the node that streams has not lapsed before.
-func askAgain(t *testing.T) bool {
+func (c askedTwice) askAgain(t *testing.T) bool {
 	t.Helper()
-	all := nodes(t, 3)
+	all := nodesOf(t, 3, func(_ int, o *vault.Options) { // nobody carries on what waits for approval, and so tells of it
+		o.Approvals = map[string]vault.Approval{vault.ApproveErasure: {Needed: 1, Life: time.Hour}}
+	})
 	shop := app(all[0].Vault)
 	who := register(t, all[0].Vault, shop, fields{"given_name": text("Айгүл")})
+	other := register(t, all[0].Vault, shop, fields{"given_name": text("Болат")})
 	consent := record(t, all[0].Vault, shop, who.Subject, consentTo(all[0].Vault, "registration"))
 	put := must[*api.Document](t)(all[0].PutDocument(ctx, shop, upload(who.Subject, jpeg(200_000))))
-	asked := &api.WithdrawRequest{Reason: "asked"}
+	first := &api.ErasureRequest{Subject: other.Subject, Ground: "request", Reason: "asked"}
+	must[*api.Erasure](t)(all[0].RequestErasure(ctx, keyed(shop, "first"), first)) // from here on the day has its key
+	before := len(trail(t, all[1].Vault, c.operation))
 	streamed := stream(t, all[2], shop, put.Token)
-	if _, err := all[0].WithdrawConsent(context.WithValue(ctx, lastWord{}, true), shop, who.Subject, consent.Consent, asked); err == nil {
+	var left atomic.Int64
+	left.Store(c.updates)
+	if err := c.ask(context.WithValue(ctx, lastWord{}, &left), all[0], shop, who, consent.Consent); err == nil {
 		t.Fatal("the node has not died: this shows nothing")
+	}
+	if n := len(trail(t, all[1].Vault, c.operation)); n != before+1 {
+		t.Fatalf("it is in the log %d times more: this shows nothing", n-before)
 	}
 	if _, err := streamed.Read(make([]byte, 10)); err != nil {
 		return false
 	}
-	must[*api.Consent](t)(all[1].WithdrawConsent(ctx, shop, who.Subject, consent.Consent, asked))
+	if err := c.ask(ctx, all[1], shop, who, consent.Consent); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := streamed.Read(make([]byte, 10)); err == nil {
-		t.Error("another node streams on after the withdrawal was acknowledged")
+		t.Error("another node streams on after it was acknowledged")
 	}
 	return true
+}
+
+// afterwards marks the context of a call with what happens once its first Update is carried out, before it hears so.
+type afterwards struct{}
+
+// A node that lapses in the middle of a call, and is one of the nodes again before the call ends, does not answer it.
+func TestWhoLapsedMeanwhileDoesNotAnswer(t *testing.T) {
+	n := nodes(t, 1)[0]
+	shop := app(n.Vault)
+	for name, lapses := range map[string]bool{"it lapses": true, "it does not": false} {
+		who := register(t, n.Vault, shop, fields{"given_name": text("Айгүл")})
+		var once sync.Once
+		call := context.WithValue(ctx, afterwards{}, func() {
+			once.Do(func() {
+				if lapses {
+					n.Clock.Advance(2 * nodeTerm)
+				}
+				eventually(t, "it is one of the nodes", func() bool {
+					_, err := n.Subject(ctx, shop, who.Subject)
+					return err == nil
+				})
+			})
+		})
+		_, err := n.Block(call, shop, who.Subject, &api.BlockRequest{Kind: "dispute", Reason: "asked"})
+		if lapses && !errors.Is(err, fault.Unavailable) || !lapses && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // A node that was stopped between looking at its clock and at the others takes none of them for lapsed that is not.

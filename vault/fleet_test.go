@@ -31,7 +31,7 @@ type link struct {
 	dead    atomic.Bool  // the node is answered nothing any more
 }
 
-// lastWord marks the context of a call whose first Update is the last thing that the node has of the store.
+// lastWord marks the context of a call with how many of its Updates (*atomic.Int64) are the last things that the node has of the store.
 type lastWord struct{}
 
 func (l *link) wait() { l.stopped.RLock(); l.stopped.RUnlock() } //nolint:staticcheck // it waits while somebody writes
@@ -53,7 +53,10 @@ func (l *link) Update(ctx context.Context, f func(store.Writer) error) error {
 		return store.ErrUnavailable
 	}
 	err := l.Store.Update(ctx, f)
-	if ctx.Value(lastWord{}) != nil {
+	if then, ok := ctx.Value(afterwards{}).(func()); ok {
+		then()
+	}
+	if left, ok := ctx.Value(lastWord{}).(*atomic.Int64); ok && left.Add(-1) == 0 {
 		l.dead.Store(true)
 		return store.ErrUnavailable
 	}
