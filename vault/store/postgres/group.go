@@ -7,117 +7,11 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/overlay"
 )
-
-// Limits of groups.
-const (
-	groupsAtOnce = 2         // more than one, so that a connection that hangs does not hold up all
-	groupMembers = 64        // in a group
-	groupBytes   = 512 << 10 // that Updates of a group write: a long COMMIT would hold up those beside it
-
-	groupPatience = 50 * time.Millisecond // with an f of a member, which is to be short, when others wait for that
-)
-
-// groups has small Updates that come at about the same time share a transaction, or small Views a snapshot: one statement reads for
-// all, and of Updates one writes, and one COMMIT answers. Nobody waits for others to come. Who finds a group free to begin begins one;
-// who does not is gathered into the next.
-//
-// Members take effect in the order of their coming. Each f reads the state before the group: so an Update that has read what one
-// before it writes does not count, and runs again in a transaction of its own. So do all when the group's is known to have written
-// nothing. What is wrong with one is thus settled by its own transaction, and only the lost answer to a COMMIT is that of all who wrote.
-type groups struct {
-	store  *Store
-	writes bool // of Updates
-	keys   int  // that a group of Updates reads: what the server locks one by one
-
-	mu       sync.Mutex // guards the stages and the places of members, too
-	waiting  []*member  // for a group to begin
-	underWay int        // groups that keep others from beginning: of Updates until they have ended, of Views until they have read once
-}
-
-// reach notes that a member has come to a stage; false when its group has gone on without it. One that is in no group waits for one, and
-// begins it if that is free.
-func (g *groups) reach(m *member, at stage) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch m.stage {
-	case late:
-		return false
-	case running:
-		m.group.rest(at == waiting)
-	}
-	m.stage = at
-	if m.group != nil {
-		return true
-	}
-	g.waiting = append(g.waiting, m)
-	if g.underWay < groupsAtOnce {
-		g.underWay++
-		g.next()
-	}
-	return true
-}
-
-// leave takes a member out of its group, or from among those who wait for one, and reports that; not when what it writes is on the way, or it
-// has its outcome.
-func (g *groups) leave(m *member) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if m.stage == counted || m.stage == settled {
-		return false
-	}
-	if m.stage == running {
-		m.group.rest(false)
-	}
-	m.stage = gone
-	if m.group != nil && !m.group.counts() {
-		m.group.cancel()
-	}
-	return true
-}
-
-// forgo takes a member from among those who wait for a group to begin.
-func (g *groups) forgo(m *member) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if m.group != nil {
-		return false
-	}
-	m.stage = gone
-	return true
-}
-
-// over reports whether a member that has left was the last of its group.
-func (g *groups) over(m *member) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return m.group != nil && !m.group.counts()
-}
-
-// next begins the next group, if anybody waits for it. The lock is held.
-func (g *groups) next() {
-	o := &group{groups: g, locked: map[string]bool{}, changed: make(chan struct{}, 1), over: make(chan struct{})}
-	o.ctx, o.cancel = context.WithCancel(context.Background())
-	for len(g.waiting) > 0 {
-		m := g.waiting[0]
-		if m.stage != gone && !o.admit(m) {
-			break
-		}
-		g.waiting[0], g.waiting = nil, g.waiting[1:]
-	}
-	if len(o.members) == 0 {
-		o.cancel()
-		g.waiting = nil
-		g.underWay--
-		return
-	}
-	g.store.running.Go(o.carryOut) // for which Close waits; it does not yet, as a member is running
-}
 
 // group is some Updates in one transaction, or some Views of one snapshot.
 type group struct {
@@ -129,6 +23,8 @@ type group struct {
 	changed chan struct{}   // one token: a member asks, or no f runs any more
 	over    chan struct{}   // closed when the connection is given back
 	busy    int             // members whose f runs; guarded by groups.mu
+	holds   bool            // others from beginning; likewise
+	turn    *time.Timer     // ends that
 }
 
 // admit takes a member in, if there is room. The lock is held.
@@ -176,13 +72,12 @@ func (o *group) carryOut() {
 		defer cancel()
 		t.patience = patience
 	}
-	holds := true // others from beginning
+	defer o.pass()
 	for asking := o.asking(); len(asking) > 0; asking = o.asking() {
 		if err := o.answer(t, asking); err != nil {
 			o.settle(t.failure())
 		}
-		if holds && !g.writes {
-			holds = false
+		if !g.writes {
 			o.pass()
 		}
 	}
@@ -193,16 +88,17 @@ func (o *group) carryOut() {
 	t.end()
 	close(o.over)
 	o.settle(v, err)
-	if holds {
-		o.pass()
-	}
 }
 
-// pass lets another group begin.
+// pass lets another group begin, once.
 func (o *group) pass() {
 	o.groups.mu.Lock()
 	defer o.groups.mu.Unlock()
-	o.groups.next()
+	if o.holds {
+		o.holds = false
+		o.turn.Stop()
+		o.groups.next()
+	}
 }
 
 // asking waits until members ask, and returns them; none once all have ended. It gives those who are about to ask, too, the time for that.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/postgres/pgserver"
 )
@@ -30,7 +32,7 @@ func together(t *testing.T, s *Store, seen *commits, meanwhile func(), each ...f
 	t.Helper()
 	g := &s.updates
 	g.mu.Lock()
-	g.underWay += groupsAtOnce // all the groups that there may be
+	g.held = true
 	g.mu.Unlock()
 	outcomes = make([]error, len(each))
 	var work sync.WaitGroup
@@ -54,8 +56,7 @@ func together(t *testing.T, s *Store, seen *commits, meanwhile func(), each ...f
 	}
 	before := seen.made.Load()
 	g.mu.Lock()
-	g.next() // in the place of one that was held
-	g.underWay--
+	g.next()
 	g.mu.Unlock()
 	work.Wait()
 	return outcomes, seen.made.Load() - before
@@ -227,7 +228,7 @@ func TestGroupHungUp(t *testing.T) {
 	s := open(t, Options{DSN: database(t)})
 	free := make(chan struct{})
 	var work, under sync.WaitGroup
-	for range groupsAtOnce {
+	for range 2 {
 		under.Add(1)
 		began := sync.OnceFunc(under.Done)
 		work.Go(func() {
@@ -254,12 +255,66 @@ func TestGroupHungUp(t *testing.T) {
 	work.Wait()
 }
 
+// TestGroupBlocked: a group whose COMMIT waits for another's lock holds up no other group for long.
+func TestGroupBlocked(t *testing.T) {
+	dsn := database(t)
+	s := open(t, Options{DSN: dsn})
+	put(t, s, "a", "0")
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	other, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Exec(t.Context(), `select from sandyq_rows where key = 'a' for update`); err != nil {
+		t.Fatal(err)
+	}
+	blocked := make(chan error, 1)
+	go func() { blocked <- s.Update(t.Context(), adding("a")) }()
+	for waiting := 0; waiting == 0; { // for the lock
+		const locks = `select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`
+		if err := other.QueryRow(t.Context(), locks).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Update(t.Context(), adding("b")); err != nil {
+		t.Error(err)
+	}
+	free := func() bool {
+		s.updates.mu.Lock()
+		defer s.updates.mu.Unlock()
+		return !s.updates.held
+	}
+	for began := time.Now(); !free(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > 30*time.Second {
+			t.Fatal("the group that waits keeps others from beginning")
+		}
+	}
+	select {
+	case err := <-blocked:
+		t.Errorf("the one that was blocked came to its end first: %v", err)
+	default:
+	}
+	if err := other.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-blocked; err != nil {
+		t.Error(err)
+	}
+	if a, b := get(t, s, "a"), get(t, s, "b"); a != "1" || b != "1" {
+		t.Errorf("the rows count %q and %q", a, b)
+	}
+}
+
 // TestViewsTogether: Views share a snapshot, each sees what was acknowledged before it began, and one that lasts holds up no other.
 func TestViewsTogether(t *testing.T) {
 	s := open(t, Options{DSN: database(t)})
 	put(t, s, "k", "0")
 	free, work := make(chan struct{}), sync.WaitGroup{}
-	for range 2 * groupsAtOnce {
+	for range 4 {
 		work.Go(func() {
 			err := s.View(t.Context(), func(r store.Reader) error {
 				before, err := r.Get([]byte("k"))
