@@ -34,7 +34,11 @@ type engine interface {
 // openEngine opens the store that the configuration names.
 func openEngine(ctx context.Context, c config, log *slog.Logger, reg *metrics.Registry) (engine, error) {
 	if c.Store.Engine == enginePostgres {
-		return openPostgres(ctx, c, log, reg, !c.Store.Postgres.Migrate)
+		s, err := openPostgres(ctx, c, log, reg, !c.Store.Postgres.Migrate)
+		if err != nil {
+			return nil, err // and not a nil *postgres.Store, which is an engine
+		}
+		return s, nil
 	}
 	s, err := badgerdb.Open(badgerdb.Options{Dir: c.storeDir(), Logger: log, Observer: reg})
 	if err == nil {

@@ -115,7 +115,7 @@ func (n *node) serveUntil(ctx context.Context, c config, log *slog.Logger, f *fr
 		log.Error("the store has failed; nothing is acknowledged any more", "error", n.Store.Err())
 		f.cut()
 		return true, hinted(fmt.Errorf("%w: %w", errStoreFailed, n.Store.Err()),
-			"what was acknowledged is safe; start again once the disk is well")
+			"what was acknowledged is safe; start again once the disk, or the database server, is well")
 	case err := <-f.failed:
 		return false, errors.Join(fmt.Errorf("serve: %w", err), f.stop(c.ShutdownTimeout))
 	}
