@@ -28,12 +28,6 @@ const (
 	alertWithheldKey = "withheld_key" // the key provider is set not to open a living person's key
 )
 
-// alertKinds lists them, for the metrics' labels.
-var alertKinds = []string{alertCanary, alertBudget, alertBreakGlass, alertCredential, alertDrill, alertMissingKey, alertWithheldKey}
-
-// AlertKinds lists the kinds of alerts there are.
-func AlertKinds() []string { return append([]string(nil), alertKinds...) }
-
 const alertPrefix = "alr_"
 
 // alertRow is an alert that has not reached every receiver, of all that gave the same cause in one minute: the same

@@ -89,7 +89,7 @@ type Observer interface {
 	Removals(pending int, oldest time.Duration)
 	// MissingKey reports that a living person's key was not at the provider.
 	MissingKey()
-	// Alert reports an alert of one of AlertKinds.
+	// Alert reports an alert of a kind.
 	Alert(kind string)
 	// NoBasis reports a permitted use that rests on nothing on record.
 	NoBasis()

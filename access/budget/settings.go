@@ -1,51 +1,15 @@
 package budget
 
 import (
-	"errors"
-	"fmt"
-	"io"
 	"slices"
-
-	"go.yaml.in/yaml/v4"
 
 	"github.com/sandyq/sandyq/access"
 )
 
-const maxFile = 1 << 20 // bytes
-
-// Config is a configuration file: one YAML document.
+// Config is the section of a configuration file. [New] checks it.
 type Config struct {
 	Mode   Mode    `yaml:"mode"`
 	Limits []Limit `yaml:"limits"`
-}
-
-// Parse reads a configuration strictly. A file that names no mode observes. Without limits it is refused: there is no
-// telling whether that is meant.
-func Parse(r io.Reader) (Config, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxFile+1))
-	if err != nil {
-		return Config{}, fmt.Errorf("budget: read: %w", err)
-	}
-	if len(b) > maxFile {
-		return Config{}, fmt.Errorf("budget: read: more than %d bytes", maxFile)
-	}
-	var c Config
-	if err := yaml.Load(b, &c, yaml.WithKnownFields(), yaml.WithUniqueKeys()); err != nil {
-		return Config{}, fmt.Errorf("budget: read: %w", err)
-	}
-	if c.Mode == "" {
-		c.Mode = Observe
-	}
-	switch {
-	case c.Mode != Observe && c.Mode != Enforce:
-		return Config{}, fmt.Errorf("budget: a mode is %s or %s", Observe, Enforce)
-	case len(c.Limits) == 0:
-		return Config{}, errors.New("budget: no limits")
-	}
-	if err := check(c.Limits); err != nil {
-		return Config{}, err
-	}
-	return c, nil
 }
 
 // Default is what applies without a configuration. It only observes: what is usual differs from operator to operator.

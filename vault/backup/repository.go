@@ -54,9 +54,6 @@ func Open(ctx context.Context, objects Objects) (*Repository, error) {
 	return r, nil
 }
 
-// Vault is the id of the vault whose backups these are; empty in a new repository.
-func (r *Repository) Vault() string { return r.config.Vault }
-
 // isFor sees that all that the repository has is encrypted to these recipients: a snapshot for others would rest on what they
 // cannot open.
 func (r *Repository) isFor(recipients []string) error {

@@ -77,8 +77,5 @@ const (
 	Unreachable Outcome = "unreachable" // no answer in time
 )
 
-// Outcomes are all of them.
-func Outcomes() []Outcome { return []Outcome{Cosigned, Contradicts, Refused, Invalid, Unreachable} }
-
 // Skew is how far the time of a cosignature may be from ours.
 const Skew = 5 * time.Minute
