@@ -62,6 +62,8 @@ type trap struct {
 	dead    bool
 	settled bool // the vault knows its title: looking whether it still does is no step
 	late    sync.WaitGroup
+	landed  chan struct{} // closed when what lands late has; nil before there is such a thing
+	struck  time.Time     // when that was
 }
 
 // next counts a step, and says what is to happen to it.
@@ -92,8 +94,13 @@ func (t *trap) step(as error, mayLandLate bool, do func() error) error {
 	case dead, hit && t.mishap == failsBefore:
 		return fails
 	case hit && t.mishap == landsLate && mayLandLate:
+		landed := make(chan struct{})
+		t.mu.Lock()
+		t.landed, t.struck = landed, time.Now()
+		t.mu.Unlock()
 		t.late.Go(func() {
-			time.Sleep(5 * time.Millisecond)
+			defer close(landed)
+			time.Sleep(settle / 8)
 			_ = do()
 		})
 		return fails
@@ -107,6 +114,19 @@ func (t *trap) step(as error, mayLandLate bool, do func() error) error {
 	}
 	return err
 }
+
+// settles waits for what lands late, if the time that it may take is over: a machine that is busy does not make it later.
+func (t *trap) settles() {
+	t.mu.Lock()
+	landed, struck := t.landed, t.struck
+	t.mu.Unlock()
+	if landed != nil && time.Since(struck) >= settle {
+		<-landed
+	}
+}
+
+// settle is what the key provider may take with what it has said to have failed.
+const settle = 40 * time.Millisecond
 
 type trappedStore struct {
 	store.Store
@@ -175,6 +195,7 @@ func (k trappedKeys) Destroy(ctx context.Context, claim kms.Claim, ids ...kms.ID
 	if !k.isDead() {
 		k.sees.destroys(ids)
 	}
+	k.settles()
 	return k.step(kms.ErrUnavailable, true, func() error {
 		return k.Provider.Destroy(context.WithoutCancel(ctx), claim, ids...)
 	})
@@ -277,7 +298,7 @@ func (s *site) start(tr *trap) error {
 		Decider:    cedar.Default(cedar.Options{Category: schema.Default().CategoryOf, Now: s.clock.Now}),
 		SweepEvery: 20 * time.Millisecond, UploadLife: time.Minute,
 	}
-	o.Keyring.PoolSize, o.Keyring.Settle = 4, 40*time.Millisecond
+	o.Keyring.PoolSize, o.Keyring.Settle = 4, settle
 	service, err := vault.Open(ctx, o)
 	if err != nil {
 		return err
