@@ -12,12 +12,12 @@ FUZZTIME ?= 10s
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sandyq
 LINTER := $(CACHE)/golangci-lint-$(shell cat .ci/tools/go.mod .ci/tools/go.sum | sha256sum | cut -c1-16)
 
-.PHONY: test lint check-deploy vault s3 fips bench fuzz generate test-store
+.PHONY: test lint check-deploy vault s3 postgres fips bench fuzz generate test-store
 
 test: lint check-deploy vault s3
 	@echo "==> the tests, on real Badger, real files, a real HashiCorp Vault server and a real S3 server"
 	SANDYQ_REQUIRE_SERVERS=1 $(GO) test -timeout $(TIMEOUT) ./...
-	@$(MAKE) --no-print-directory fips
+	@$(MAKE) --no-print-directory postgres fips
 
 # A HashiCorp Vault server: an installed one, or one built once from its pinned module into the cache.
 vault:
@@ -26,6 +26,13 @@ vault:
 # An S3 server, likewise.
 s3:
 	@$(GO) run ./vault/blob/s3server/ensure >/dev/null
+
+# What rests on the store's promises most, which runs on Badger by default.
+ON_POSTGRES := ^Test(LikeTheModel|NothingIsDisclosedInAStorm|ErasuresOfSlicesInAStorm|ABlockIsFeltOnEveryNodeBeforeItsAnswer|AStoppedNodeGivesNothingOut|AStoppedLeaderIsFollowed|NodesAreOneVault|TheStoreIsTakenOnWhenEveryNodeCan|BlockSuspendsReadingAndDestruction|TokensForDataAndBack|StolenTokenIsStoppedAtItsBudget)$$
+
+postgres:
+	@echo "==> the domain again, on PostgreSQL"
+	SANDYQ_TEST_STORE=postgres SANDYQ_REQUIRE_SERVERS=1 $(GO) test -count=1 -run '$(ON_POSTGRES)' ./vault
 
 # What uses every primitive once more: values, documents, the index, backup and restore, erasure with its certificate, HashiCorp Vault.
 FIPS := ^Test(LikeTheModel|TokensForDataAndBack|DocumentRanges|RotateIndex|CertificateOfSlices|ADrillPasses|ErasureInHashiCorpVault)

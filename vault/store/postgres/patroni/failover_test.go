@@ -55,6 +55,10 @@ type fault struct {
 }
 
 var faults = []fault{
+	{"a paused machine", func(t *testing.T, _ *patroni.Cluster, leader *patroni.Node) func() {
+		leader.Pause(t)
+		return func() { leader.Resume(t) }
+	}, func(t *testing.T, leader *patroni.Node) { leader.ResumePostgres(t) }},
 	{"kill -9 of PostgreSQL and Patroni", func(t *testing.T, _ *patroni.Cluster, leader *patroni.Node) func() {
 		leader.Kill(t)
 		return func() { leader.Start(t) }
@@ -63,10 +67,6 @@ var faults = []fault{
 		c.Switchover(t)
 		return func() {}
 	}, nil},
-	{"a paused machine", func(t *testing.T, _ *patroni.Cluster, leader *patroni.Node) func() {
-		leader.Pause(t)
-		return func() { leader.Resume(t) }
-	}, func(t *testing.T, leader *patroni.Node) { leader.ResumePostgres(t) }},
 	{"kill -9 of PostgreSQL", func(t *testing.T, _ *patroni.Cluster, leader *patroni.Node) func() {
 		leader.KillPostgres(t)
 		return func() {}
