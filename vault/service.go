@@ -194,6 +194,9 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	s.uploads.init()
 	s.uses.init()
 
+	if err := s.Store.View(ctx, s.atForm); err != nil { // before any other row is read
+		return nil, fmt.Errorf("vault: open: %w", err)
+	}
 	if err := s.openMeter(); err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
@@ -213,10 +216,6 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	}
 	if s.keyring, err = keyring.New(k); err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
-	}
-	if err := s.Store.View(ctx, s.atForm); err != nil {
-		s.keyring.Close()
-		return nil, fmt.Errorf("vault: open: %w", err)
 	}
 	if err := s.fleet.join(ctx); err != nil {
 		s.leave()

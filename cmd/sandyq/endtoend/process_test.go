@@ -56,6 +56,7 @@ func scaled(n int) int {
 type server struct {
 	*client.Client
 	home, address, ops string
+	program            string // that it runs; empty: the one that is tested
 	output             *output
 	cmd                *exec.Cmd
 	ended              chan error

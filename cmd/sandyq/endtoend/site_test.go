@@ -134,8 +134,12 @@ func (s *site) start(n *server) {
 // launch begins to run a node's process.
 func (s *site) launch(n *server) {
 	s.t.Helper()
-	path, err := binary()
-	check(s.t, err)
+	path := n.program
+	if path == "" {
+		var err error
+		path, err = binary()
+		check(s.t, err)
+	}
 	n.output, n.ended = &output{}, make(chan error, 1)
 	n.cmd = exec.Command(path, "serve", "--config", s.config, "--home", n.home, "--listen", n.address, "--ops", n.ops)
 	n.cmd.Stdout, n.cmd.Stderr = n.output, n.output
