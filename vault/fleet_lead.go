@@ -29,7 +29,9 @@ type fenceKey struct{}
 // errDeposed ends an Update of a leader that is none any more. Nothing was written.
 var errDeposed = errors.New("another node leads by now")
 
-// fencedStore has every Update in a leader's context expect that it still leads.
+// fencedStore has every Update in a leader's context expect that it still leads: in the store when it begins, and by what this node knows
+// when it is about to be written. The first alone would not do where Updates run side by side, as in PostgreSQL: one that was stopped in its
+// middle comes before the Update by which another took the lead, in the order of the store, and could be written after it.
 type fencedStore struct {
 	store.Store
 	fleet *fleet
@@ -49,7 +51,13 @@ func (s fencedStore) Update(ctx context.Context, f func(store.Writer) error) err
 		case row == nil || *row != leaderRow{s.fleet.id, fence}:
 			return errDeposed
 		}
-		return f(w)
+		if err := f(w); err != nil {
+			return err
+		}
+		if s.fleet.fence.Load() != fence || s.fleet.hold() != nil {
+			return errDeposed
+		}
+		return nil
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"github.com/sandyq/sandyq/vault/store"
 )
@@ -15,9 +16,19 @@ const latestFormat = 1
 
 // metaFormat is the row that says which form the store's rows may have: a number, big-endian in four bytes; without it, 1.
 //
-// It goes up by the leader's hand, when every node at work knows the next form, so that old and new versions work side by side
-// during an upgrade; and it never goes down. Whoever does not know the store's form does not open it.
+// It goes up by the leader's hand, when every node at work knows the next form and has for formTerms, so that old and new versions work
+// side by side during an upgrade, and the last old node may come back for a while; and it never goes down. Whoever does not know the
+// store's form does not open it.
 const metaFormat = "format"
+
+// formTerms is for how many terms of the nodes every one of them has known the next form before the store is taken on: ten minutes.
+const formTerms = 100
+
+// unanimity is since when a leader has seen that every node knows a form.
+type unanimity struct {
+	form  uint32
+	since time.Time
+}
 
 // errNewer refuses a store that a newer version has taken further.
 var errNewer = errors.New("vault: a newer version has worked on this store, and this one cannot read what it wrote: use that version")
@@ -49,18 +60,22 @@ func (s *Service) atForm(r store.Reader) error {
 	return nil
 }
 
-// raise takes the store to the form that every node knows. It is the leader's to do. A node that joins reads the form when its row
-// is there, or before: then it is counted here.
+// raise takes the store to the form that every node knows, and has for a while. It is the leader's to do. A node that joins reads the
+// form when its row is there, or before: then it is counted here.
 func (s *Service) raise(ctx context.Context) error {
 	if s.form.Load() >= s.latest {
 		return nil
 	}
+	now := s.Clock()
 	err := s.Store.Update(ctx, func(w store.Writer) error {
 		known, err := s.fleet.knows(w)
 		if err != nil {
 			return err
 		}
-		if err := s.atForm(w); err != nil || s.form.Load() >= known {
+		if known != s.known.form {
+			s.known = unanimity{known, now}
+		}
+		if err := s.atForm(w); err != nil || s.form.Load() >= known || now.Sub(s.known.since) < formTerms*s.fleet.term {
 			return err
 		}
 		return w.Set(s.rows.meta(metaFormat), binary.BigEndian.AppendUint32(nil, known))

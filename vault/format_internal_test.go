@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -15,11 +16,9 @@ import (
 	"github.com/sandyq/sandyq/vault/store/memory"
 )
 
-// A store is taken on to the next form when the last node that does not know it has gone, and whoever does not know it neither
-// opens the store nor comes back to it.
-func TestTheStoreIsTakenOnWhenEveryNodeCan(t *testing.T) {
-	ctx := context.Background()
-	shared := memory.New()
+// bareNode makes nodes on a store that know a form: as much of a vault as takes part in a fleet.
+func bareNode(t *testing.T, shared store.Store, now clock.Clock, term time.Duration) func(latest uint32) *Service {
+	t.Helper()
 	dir := t.TempDir()
 	if err := local.NewKeyFile(dir + "/key"); err != nil {
 		t.Fatal(err)
@@ -28,24 +27,35 @@ func TestTheStoreIsTakenOnWhenEveryNodeCan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer provider.Close()
+	t.Cleanup(func() { provider.Close() })
 	keys, err := keyring.New(keyring.Options{
 		KMS: provider, MAC: provider, Pool: &poolRows{}, Claim: func() (kms.Claim, bool) { return kms.Claim{}, false }, Now: clock.System,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer keys.Close()
-	node := func(latest uint32) *Service {
-		s := &Service{Options: Options{Tenant: "test", Store: shared, Clock: clock.System, Nodes: &Nodes{Term: time.Hour}, Observer: nobody{}}, rows: layout{"test"}, latest: latest}
+	t.Cleanup(func() { keys.Close() })
+	return func(latest uint32) *Service {
+		s := &Service{
+			Options: Options{Tenant: "test", Store: shared, Clock: now, Nodes: &Nodes{Term: term}, Observer: nobody{}, Log: slog.New(slog.DiscardHandler)},
+			rows:    layout{"test"}, latest: latest, kick: make(chan struct{}, 1), keyring: keys,
+		}
 		s.streams.init()
 		s.uploads.init()
 		s.index.init(s)
-		s.kick = make(chan struct{}, 1)
 		s.fleet.init(s)
-		s.keyring = keys
 		return s
 	}
+}
+
+// A store is taken on to the next form when the last node that does not know it has been gone for a while, in which it may come back; and
+// whoever does not know it then neither opens the store nor comes back to it.
+func TestTheStoreIsTakenOnWhenEveryNodeCan(t *testing.T) {
+	ctx := context.Background()
+	shared := memory.New()
+	now := time.Now()
+	const term = time.Hour
+	node := bareNode(t, shared, func() time.Time { return now }, term)
 	form := func() (form uint32) {
 		t.Helper()
 		err := shared.View(ctx, func(r store.Reader) error {
@@ -66,15 +76,34 @@ func TestTheStoreIsTakenOnWhenEveryNodeCan(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := next.raise(ctx); err != nil || form() != 1 {
-		t.Fatalf("form %d beside a node that knows 1: %v", form(), err)
+	raise := func(want uint32, when string) {
+		t.Helper()
+		if err := next.raise(ctx); err != nil || form() != want {
+			t.Fatalf("form %d %s: %v", form(), when, err)
+		}
+	}
+	raise(1, "beside a node that knows 1")
+	now = now.Add(2 * formTerms * term)
+	raise(1, "beside a node that knows 1, after long")
+	for range 2 {
+		if err := old.fleet.leave(ctx); err != nil {
+			t.Fatal(err)
+		}
+		raise(1, "where all know 2 since now")
+		now = now.Add(formTerms*term - 1)
+		raise(1, "where all know 2 since a while")
+		if err := old.fleet.beat(ctx, &survey{}); err != nil {
+			t.Fatalf("a node that knows the form did not come back: %v", err)
+		}
+		now = now.Add(1)
+		raise(1, "where it came back")
 	}
 	if err := old.fleet.leave(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := next.raise(ctx); err != nil || form() != 2 {
-		t.Fatalf("form %d where all know 2: %v", form(), err)
-	}
+	raise(1, "where it has gone again")
+	now = now.Add(formTerms * term)
+	raise(2, "where all have known 2 for long enough")
 	if err := old.fleet.beat(ctx, &survey{}); !errors.Is(err, errNewer) {
 		t.Errorf("a node that does not know the form came back: %v", err)
 	}

@@ -191,6 +191,7 @@ func TestMissingKeysAreListed(t *testing.T) {
 	if r.seen.keys.Load() == 0 {
 		t.Error("there was no alarm")
 	}
+	eventually(t, "an alert is sent", func() bool { return r.told.count("missing_key") > 0 })
 	for _, subject := range lost {
 		if who := must[*api.Subject](t)(r.Subject(ctx, r.shop, subject)); who.State != api.StateActive {
 			t.Errorf("somebody whose key is lost is %s", who.State)

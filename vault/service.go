@@ -139,6 +139,7 @@ type Service struct {
 	fleet     fleet
 	latest    uint32        // form of rows that this version knows
 	form      atomic.Uint32 // of the store's rows
+	known     unanimity     // owned by the sweeper
 	translog  *translog.Log
 	unsigned  atomic.Bool // the log is not signed, or not published, because of its anchor or its witnesses
 	accord    accord

@@ -243,8 +243,8 @@ func (b *balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // stopAndGoOn stops a node while people are read there and documents streamed, has the other block some and erase the rest, and lets
-// it go on. Nothing of theirs comes out of it then. It returns how many answers and streams were under way.
-func (c *crowd) stopAndGoOn(t *testing.T, stops, other *server) (seen int) {
+// it go on. Nothing of theirs comes out of it then. It returns how many readings were under way.
+func (c *crowd) stopAndGoOn(t *testing.T, stops, other *server) (readings int) {
 	t.Helper()
 	const people, readers = 4, 16
 	var who []api.TokenizeResult
@@ -329,7 +329,7 @@ func (c *crowd) stopAndGoOn(t *testing.T, stops, other *server) (seen int) {
 			check(t, err)
 		}
 	}
-	return int(underWay.Load()) + len(streams)
+	return int(underWay.Load())
 }
 
 // streaming is a document on its way.
