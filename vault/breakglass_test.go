@@ -56,6 +56,18 @@ func (r *pager) of(object string) (operations []string) {
 	return operations
 }
 
+// heard reports whether an alert of a kind has come.
+func (r *pager) heard(kind string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range r.got {
+		if a.Kind == kind {
+			return true
+		}
+	}
+	return false
+}
+
 // guarded is a vault that decides by the policies of production, needs reviews, and tells the pager.
 func guarded(t *testing.T, to *pager) *vaulttest.Vault {
 	t.Helper()
