@@ -241,6 +241,9 @@ func (m *Rekeying) unended(ctx context.Context) (*rekeyRow, error) {
 	if mark.Old != old || mark.New != next || mark.To != m.To.Place {
 		return nil, ErrOtherMove
 	}
+	if current.Instance == departing(old, current) { // which the mark of a source that was restored from before the step does not tell
+		return nil, errSuperseded
+	}
 	return mark, nil
 }
 

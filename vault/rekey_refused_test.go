@@ -255,3 +255,32 @@ func TestOfTwoThatBeginAtOnceOneMoves(t *testing.T) {
 	}
 	r.live(r.to)
 }
+
+// TestASupersededSourceIsNotAbandoned, though it was restored from a moment of the move at which no last step was told yet.
+func TestASupersededSourceIsNotAbandoned(t *testing.T) {
+	r := newRehousing(t)
+	l := &tardy{Provider: r.from.keys.Provider, advances: true}
+	r.from.keys.Provider = l
+	m := r.move()
+	rows, err := r.begin(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	backup := copied(t, r.from.store) // while all is copied
+	if err := r.end(m, rows); !errors.Is(err, kms.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	if _, err := r.begin(r.move()); err != nil { // again, and cut off
+		t.Fatal(err)
+	}
+	if err := l.then(); err != nil {
+		t.Fatal(err)
+	}
+	r.from.store = backup
+	if err := r.move().Abandon(ctx); err == nil {
+		t.Error("given up")
+	}
+	if opens(t, r.to) == 0 {
+		t.Error("no new key is left, and the source is superseded")
+	}
+}
