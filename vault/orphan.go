@@ -29,7 +29,7 @@ const (
 // in the store looks for them, for all. The sweeper owns it.
 //
 // Two vaults must not keep their documents in one place. Should they, each would take the other's for lost: so each leaves a marker
-// there, a blob that its own rows name, and whoever meets a marker that is not its own removes nothing.
+// there, a blob that its own rows name, and whoever meets a marker that is not its own, of whatever age, removes nothing.
 type orphans struct {
 	due   time.Time // when to look next; a day after the start at first
 	parts uint64    // of the ids, in turn; a power of two
@@ -72,8 +72,13 @@ func (s *Service) sweepOrphans(ctx context.Context) error {
 	if old, err = s.unknown(ctx, tenants, old); err != nil {
 		return err
 	}
-	if err := s.adopt(ctx, old); err != nil {
-		return err
+	if len(old) > 0 {
+		if err := s.alone(ctx, tenants); err != nil {
+			return err
+		}
+		if err := s.adopt(ctx, old); err != nil {
+			return err
+		}
 	}
 	o.due, o.part = now.Add(orphansEvery), (o.part+1)%o.parts
 	return nil
@@ -191,6 +196,36 @@ func (s *Service) unknown(ctx context.Context, tenants []layout, ids []blob.ID) 
 	return lost, nil
 }
 
+// alone looks through all blobs, of any age and part, for the marker of another vault: whose documents may be old where its marker
+// is young. What is as long as a marker is read.
+func (s *Service) alone(ctx context.Context, tenants []layout) error {
+	ours := map[blob.ID]bool{}
+	if err := s.Store.View(ctx, func(r store.Reader) error {
+		for _, of := range tenants {
+			row, err := getRow[markersRow](r, of.meta(metaDocuments))
+			if err != nil {
+				return err
+			}
+			if row != nil {
+				ours[row.Marker] = true
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return s.Blobs.List(ctx, func(i blob.Info) error {
+		if i.Partial || i.Size != int64(len(markerText)) || ours[i.ID] {
+			return nil
+		}
+		foreign, err := s.isMarker(ctx, i.ID)
+		if err == nil && foreign {
+			err = errForeignDocuments
+		}
+		return err
+	})
+}
+
 // eachBlob calls f with the blobs that rows of a kind name, and with the tenant's marker.
 func (s *Service) eachBlob(ctx context.Context, of layout, kind byte, f func(blob.ID)) error {
 	return s.Store.View(ctx, func(r store.Reader) error {
@@ -224,15 +259,6 @@ func (s *Service) eachBlob(ctx context.Context, of layout, kind byte, f func(blo
 
 // adopt gives lost blobs rows of uploads that have lapsed, for sweepUploads to remove: of nobody, and so maybe of anybody.
 func (s *Service) adopt(ctx context.Context, lost []blob.ID) error {
-	for _, id := range lost {
-		foreign, err := s.isMarker(ctx, id)
-		if err != nil {
-			return err
-		}
-		if foreign {
-			return errForeignDocuments
-		}
-	}
 	for some := range slices.Chunk(lost, 50) {
 		if err := s.Store.Update(ctx, func(w store.Writer) error {
 			for _, id := range some {
@@ -245,9 +271,7 @@ func (s *Service) adopt(ctx context.Context, lost []blob.ID) error {
 			return err
 		}
 	}
-	if len(lost) > 0 {
-		s.Log.WarnContext(ctx, "blobs of documents that no row knows of are removed", "blobs", len(lost))
-	}
+	s.Log.WarnContext(ctx, "blobs of documents that no row knows of are removed", "blobs", len(lost))
 	return nil
 }
 

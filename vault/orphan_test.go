@@ -91,6 +91,58 @@ func TestDocumentsOfAnotherVaultAreLeftAlone(t *testing.T) {
 	}
 }
 
+// monthOld is a place of documents of which some have been there for a month.
+type monthOld struct {
+	blob.Store
+	old atomic.Pointer[blob.ID]
+}
+
+func (m *monthOld) List(ctx context.Context, f func(blob.Info) error) error {
+	return m.Store.List(ctx, func(i blob.Info) error {
+		if old := m.old.Load(); old != nil && *old == i.ID {
+			i.Modified = i.Modified.Add(-30 * 24 * time.Hour)
+		}
+		return f(i)
+	})
+}
+
+// A vault is given the place of another, whose documents are old and whose marker is young: they are not taken for lost. What
+// its own rows do not know of goes once the other's documents are elsewhere.
+func TestAYoungMarkerKeepsOldDocuments(t *testing.T) {
+	place := &monthOld{Store: documentsFor(t)}
+	with := vaulttest.With(func(o *vault.Options) { o.Blobs = place })
+	theirs := vaulttest.New(t, with)
+	shop := app(theirs)
+	who := register(t, theirs, shop, aigul())
+	token := must[*api.Document](t)(theirs.PutDocument(ctx, shop, upload(who.Subject, jpeg(5000)))).Token
+	document := blobs(t, theirs)[0].ID
+	eventually(t, "their marker is left", func() bool {
+		theirs.Clock.Advance(30 * time.Minute) // a day counts from its first sweep
+		return len(blobs(t, theirs)) == 2
+	})
+	place.old.Store(&document)
+	marker := blobs(t, theirs)[0].ID
+	if marker == document {
+		marker = blobs(t, theirs)[1].ID
+	}
+
+	other := vaulttest.New(t, with)
+	eventually(t, "the other has left its marker", func() bool {
+		other.Clock.Advance(30 * time.Minute) // a day counts from its first sweep
+		return len(blobs(t, other)) == 3
+	})
+	time.Sleep(500 * time.Millisecond) // ten sweeps
+	if got := len(blobs(t, other)); got != 3 {
+		t.Errorf("%d blobs, want their document and two markers", got)
+	}
+	openDocument(t, theirs, shop, token, 0)
+	theirs.Stop()
+	if err := place.Remove(ctx, marker); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what no row knows of goes once nobody else is there", func() bool { return !stands(t, other, document) })
+}
+
 // keeping is a place of documents that keeps what is removed until it is let go.
 type keeping struct {
 	blob.Store

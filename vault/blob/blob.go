@@ -57,7 +57,8 @@ type Store interface {
 type Info struct {
 	ID       ID
 	Modified time.Time
-	Partial  bool // begun and not committed
+	Size     int64 // bytes, of what is committed
+	Partial  bool  // begun and not committed
 }
 
 // Writer takes the bytes of a new blob. It is used by one goroutine.

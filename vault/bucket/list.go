@@ -17,6 +17,7 @@ type Object struct {
 	Version  string // empty where there are none
 	Marker   bool   // a version that says that the object was removed
 	Modified time.Time
+	Size     int64 // bytes; 0 of a delete marker
 }
 
 // Listing says what is listed.
@@ -63,7 +64,7 @@ func (b *Bucket) list(ctx context.Context, what Listing, yield func(Object, erro
 			return begun, classify(info.Err)
 		}
 		begun = true
-		if !yield(Object{strings.TrimPrefix(info.Key, b.prefix), info.VersionID, info.IsDeleteMarker, info.LastModified}, nil) {
+		if !yield(Object{strings.TrimPrefix(info.Key, b.prefix), info.VersionID, info.IsDeleteMarker, info.LastModified, info.Size}, nil) {
 			return begun, nil
 		}
 		waiting.Reset(2 * b.timeout)

@@ -62,8 +62,8 @@ func listed(t *testing.T, s blob.Store) {
 	}
 	for id, partial := range want {
 		info, ok := got[id]
-		if !ok || info.Partial != partial || info.Modified.IsZero() {
-			t.Errorf("%s: listed %t as %+v, want Partial = %t and a time", id, ok, info, partial)
+		if !ok || info.Partial != partial || info.Modified.IsZero() || !partial && info.Size != 10 {
+			t.Errorf("%s: listed %t as %+v, want Partial = %t, a time and its 10 bytes", id, ok, info, partial)
 		}
 	}
 }

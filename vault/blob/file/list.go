@@ -48,7 +48,7 @@ func (s *Store) listFolder(ctx context.Context, name string, f func(blob.Info) e
 		if err != nil {
 			return fmt.Errorf("blob/file: list %s: %w", info.ID, err)
 		}
-		info.Modified = stat.ModTime()
+		info.Modified, info.Size = stat.ModTime(), stat.Size()
 		if err := f(info); err != nil {
 			return err
 		}

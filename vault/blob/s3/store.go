@@ -108,7 +108,7 @@ func (s *Store) List(ctx context.Context, f func(blob.Info) error) error {
 			continue
 		}
 		last = id
-		if err := f(blob.Info{ID: id, Modified: o.Modified}); err != nil {
+		if err := f(blob.Info{ID: id, Modified: o.Modified, Size: o.Size}); err != nil {
 			return err
 		}
 	}
