@@ -58,10 +58,11 @@ func (c *Recast) Anew() {
 
 // Make implements move.Recast.
 func (c *Recast) Make(ctx context.Context, source store.Reader, rows []store.Pair) ([][]byte, error) {
-	read, ids, err := c.read(source, rows)
+	read, err := c.rows.sealedInAll(source, rows)
 	if err != nil {
 		return nil, err
 	}
+	ids := keysOf(read)
 	old, err := c.old.open(ctx, ids)
 	if err != nil {
 		return nil, err
@@ -109,7 +110,7 @@ func present(keys map[kms.ID]kms.Key, ids []kms.ID) (there []kms.ID) {
 
 // Says implements move.Recast.
 func (c *Recast) Says(ctx context.Context, source store.Reader, target bool, rows []store.Pair) ([][]byte, error) {
-	read, ids, err := c.read(source, rows)
+	read, err := c.rows.sealedInAll(source, rows)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +118,7 @@ func (c *Recast) Says(ctx context.Context, source store.Reader, target bool, row
 	if target {
 		side = c.new
 	}
-	keys, err := side.open(ctx, ids)
+	keys, err := side.open(ctx, keysOf(read))
 	if err != nil {
 		return nil, err
 	}
@@ -166,23 +167,6 @@ func (c *Recast) say(one sealedRow, keys map[kms.ID]kms.Key, target bool) (opens
 		s.set(mac.Sum(nil))
 	}
 	return opens
-}
-
-// read decodes rows, and names the keys that they are sealed under.
-func (c *Recast) read(source store.Reader, rows []store.Pair) (read []sealedRow, ids []kms.ID, err error) {
-	read = make([]sealedRow, len(rows))
-	seen := map[kms.ID]bool{}
-	for i, p := range rows {
-		if read[i], err = c.rows.sealedIn(source, p); err != nil {
-			return nil, nil, err
-		}
-		for _, s := range read[i].seals {
-			if !seen[s.key] {
-				seen[s.key], ids = true, append(ids, s.key)
-			}
-		}
-	}
-	return read, ids, nil
 }
 
 // Recasts are those of several tenants of one store, by the prefixes of their rows. It is a move.Recast.

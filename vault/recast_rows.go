@@ -81,6 +81,38 @@ func (l layout) sealedIn(source store.Reader, p store.Pair) (row sealedRow, err 
 	return sealedRow{encode: func() []byte { return p.Value }}, nil
 }
 
+// sealedUnder are the prefixes of all rows that sealedIn finds something sealed in, people first.
+func (l layout) sealedUnder() (prefixes [][]byte) {
+	for _, kind := range []byte{kindSubject, kindRecord, kindHolding, kindDocument, kindHandle, kindConsent, kindProof} {
+		prefixes = append(prefixes, l.key(kind))
+	}
+	return append(prefixes, l.key(kindMeta, []byte(onceKeyPrefix)))
+}
+
+// sealedInAll is sealedIn of some rows.
+func (l layout) sealedInAll(source store.Reader, rows []store.Pair) (read []sealedRow, err error) {
+	read = make([]sealedRow, len(rows))
+	for i, p := range rows {
+		if read[i], err = l.sealedIn(source, p); err != nil {
+			return nil, err
+		}
+	}
+	return read, nil
+}
+
+// keysOf are the keys that rows are sealed under, each once.
+func keysOf(read []sealedRow) (ids []kms.ID) {
+	seen := map[kms.ID]bool{}
+	for _, one := range read {
+		for _, s := range one.seals {
+			if !seen[s.key] {
+				seen[s.key], ids = true, append(ids, s.key)
+			}
+		}
+	}
+	return ids
+}
+
 // after is what follows the kind in a key.
 func (l layout) after(key []byte) []byte { return key[2+len(l.tenant):] }
 

@@ -27,7 +27,7 @@ import (
 //  3. The new provider gets the old one's mark: it never had a key of anybody whom the ledger lists up to there. The target gets a title to it
 //     and is the live vault.
 //
-// Last, Retire destroys the old keys, once it has seen that the new ones are there. That they are gone is told by a key at the new provider,
+// Last, Retire destroys the old keys, once it has opened all that is sealed at the target with the new ones. That they are gone is told by a key at the new provider,
 // because a backup of the target still has the mark.
 //
 // # Invariants

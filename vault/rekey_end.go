@@ -24,7 +24,7 @@ func (m *Rekeying) Retired(ctx context.Context) (bool, error) {
 	return mark == nil, err
 }
 
-// Retire destroys every old key, when the target is the live vault and the new provider has every key of living people. Nothing that was
+// Retire destroys every old key, when the target is the live vault and all that is sealed there opens with the new ones. Nothing that was
 // written before, no copy of the source and no backup of it, opens any more. Then it makes a key at the new provider by which
 // a target that is restored from before knows it. After a try that was cut off it takes as long as Settles says. It may be repeated.
 func (m *Rekeying) Retire(ctx context.Context) error {
@@ -73,45 +73,6 @@ func (m *Rekeying) arrived(ctx context.Context) error {
 		err = ErrNotLive
 	}
 	return err
-}
-
-// kept sees that the new provider has the keys of all living people that the target's rows name, and that what the old ones were sealed under
-// by the move opens with them. It may have been rolled back, or have lost some: the old ones are the last ones then.
-func (m *Rekeying) kept(ctx context.Context, mark *rekeyRow) error {
-	rows := layout{m.Tenant}
-	seals := map[kms.ID]seal{}
-	living := func(p store.Pair) (ids []kms.ID, err error) {
-		one, err := rows.sealedInSubject(p)
-		for _, s := range one.seals {
-			seals[s.key] = s
-			ids = append(ids, s.key)
-		}
-		return ids, err
-	}
-	return keysUnder(ctx, m.To.Store, rows.key(kindSubject), living, func(ids []kms.ID) error {
-		defer clear(seals)
-		open := newOpenKeys(m.New, mark.New, m.Clock)
-		defer open.forget()
-		keys, err := open.open(ctx, ids)
-		if err != nil {
-			return err
-		}
-		for _, k := range ids {
-			if keys[k].Missing() {
-				return fmt.Errorf("at the new provider: %w", ErrMissingKeys)
-			}
-			s := seals[k]
-			if s.sealed == nil {
-				continue // whoever was registered there
-			}
-			was, err := s.open(keys[k].Secret, true)
-			clear(was)
-			if err != nil {
-				return fmt.Errorf("at the new provider, others are in their place: %w", ErrMissingKeys)
-			}
-		}
-		return nil
-	})
 }
 
 // destroyNamed destroys at one provider every key that rows of stores name.

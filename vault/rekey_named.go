@@ -33,32 +33,42 @@ func keysIn(ctx context.Context, s store.Store, rows layout, f func([]kms.ID) er
 }
 
 func keysUnder(ctx context.Context, s store.Store, prefix []byte, named func(store.Pair) ([]kms.ID, error), f func([]kms.ID) error) error {
+	var ids []kms.ID
+	return pagesUnder(ctx, s, prefix, func(_ store.Reader, pairs []store.Pair) error {
+		ids = ids[:0]
+		for _, p := range pairs {
+			some, err := named(p)
+			if err != nil {
+				return err
+			}
+			ids = append(ids, some...)
+		}
+		return nil
+	}, func() error { return f(ids) })
+}
+
+// pagesUnder reads the rows under a prefix, some at a time: what read makes of them, which may be called again, then is for when the store is
+// not held any more.
+func pagesUnder(ctx context.Context, s store.Store, prefix []byte, read func(store.Reader, []store.Pair) error, then func() error) error {
 	const page = 256
 	var after []byte
 	for ended := false; !ended; {
-		var ids []kms.ID
+		var next []byte
 		err := s.View(ctx, func(r store.Reader) error {
-			ids = ids[:0]
 			pairs, err := r.Scan(prefix, after, page)
 			if err != nil {
 				return err
 			}
-			for _, p := range pairs {
-				some, err := named(p)
-				if err != nil {
-					return err
-				}
-				ids = append(ids, some...)
-			}
 			if ended = len(pairs) < page; !ended {
-				after = append([]byte(nil), pairs[page-1].Key...)
+				next = append([]byte(nil), pairs[page-1].Key...)
 			}
-			return nil
+			return read(r, pairs)
 		})
 		if err != nil {
 			return err
 		}
-		if err := f(ids); err != nil {
+		after = next
+		if err := then(); err != nil {
 			return err
 		}
 	}
