@@ -30,7 +30,10 @@ type caller struct {
 }
 
 func newCaller(b testing.TB, s *server) *caller {
-	token := strings.TrimSpace(string(read(b, filepath.Join(s.home, "dev.token"))))
+	return callerAs(b, s, strings.TrimSpace(string(read(b, filepath.Join(s.home, "dev.token")))))
+}
+
+func callerAs(b testing.TB, s *server, token string) *caller {
 	transport := &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}
 	b.Cleanup(transport.CloseIdleConnections)
 	return &caller{&http.Client{Transport: transport}, "http://" + s.address, "Bearer " + token}
@@ -124,7 +127,7 @@ func item(n int) api.TokenizeItem {
 }
 
 // people registers n people with five values each and returns the tokens of them all.
-func people(b *testing.B, s *server, n int) []string {
+func people(b testing.TB, s *server, n int) []string {
 	b.Helper()
 	var tokens []string
 	req := &api.TokenizeRequest{Purpose: "registration"}

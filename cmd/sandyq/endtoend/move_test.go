@@ -99,7 +99,7 @@ func (h *house) move(from, to string) *server {
 func (h *house) serve(name string) *server { return h.begin("serve", "--config", h.file(name)) }
 
 // until waits until something is so, while the process runs.
-func (s *server) until(t *testing.T, what string, so func() bool) {
+func (s *server) until(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	for began := time.Now(); !so(); time.Sleep(5 * time.Millisecond) {
 		select {

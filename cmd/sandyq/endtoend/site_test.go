@@ -22,7 +22,7 @@ import (
 // site is what several nodes have in common: rows in PostgreSQL, keys in HashiCorp Vault, documents, ledger and anchor in a bucket, and
 // one configuration file with the credentials beside it.
 type site struct {
-	t      *testing.T
+	t      testing.TB
 	config string
 	token  string // the administrator's, who may do everything there
 	dsn    string
@@ -30,7 +30,7 @@ type site struct {
 }
 
 // newSite sets a vault up as docs/operations.md has it. More is added to the configuration.
-func newSite(t *testing.T, more string) *site {
+func newSite(t testing.TB, more string) *site {
 	t.Helper()
 	s := virginSite(t, more)
 	s.init()
@@ -38,7 +38,7 @@ func newSite(t *testing.T, more string) *site {
 }
 
 // virginSite is a site whose servers are prepared, and on whose store nothing has worked yet.
-func virginSite(t *testing.T, more string) *site {
+func virginSite(t testing.TB, more string) *site {
 	t.Helper()
 	dir := t.TempDir()
 	s := &site{t: t, config: filepath.Join(dir, "sandyq.yaml"), dsn: pgserver.Shared(t).Database(t), keys: vaultserver.Start(t)}

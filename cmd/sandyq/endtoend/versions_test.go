@@ -103,7 +103,7 @@ func (s *site) formOf() (form string, next int) {
 
 // callers register, read and erase people over nodes in turn.
 type callers struct {
-	t    *testing.T
+	t    testing.TB
 	stop context.CancelFunc
 	all  sync.WaitGroup
 
