@@ -36,7 +36,11 @@ func (s *Service) destroy(ctx context.Context, entries ...ledger.Entry) error {
 		return err
 	}
 	for batch := range slices.Chunk(doomed, destroysAtOnce) {
-		if err := s.keyring.Destroy(ctx, batch...); err != nil {
+		err := s.keyring.Destroy(ctx, batch...)
+		if ctx.Err() == nil {
+			s.fleet.can(destroying, err == nil)
+		}
+		if err != nil {
 			return err
 		}
 	}

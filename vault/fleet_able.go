@@ -13,14 +13,15 @@ import (
 type task int
 
 const (
-	reaching  task = iota // the keys and the erasure ledger; every node tries it at every sweep
-	listing               // writing to the erasure ledger, which only a leader does
-	anchoring             // keeping the log's checkpoints, which only a leader does
+	reaching   task = iota // the keys and the erasure ledger; every node tries it at every sweep
+	listing                // writing to the erasure ledger, which only a leader does
+	anchoring              // keeping the log's checkpoints, which only a leader does
+	destroying             // keys, for which a node may have a login of its own; likewise
 	tasks
 )
 
 func (t task) String() string {
-	return [tasks]string{"reach the keys or the erasure ledger", "write to the erasure ledger", "keep the anchor of the log"}[t]
+	return [tasks]string{"reach the keys or the erasure ledger", "write to the erasure ledger", "keep the anchor of the log", "destroy keys"}[t]
 }
 
 // failing is a task that failed the last time it was tried.

@@ -19,10 +19,10 @@ import (
 	"github.com/sandyq/sandyq/vault/vaulttest"
 )
 
-// cutOff is a provider that one node does not reach, while it is so.
+// cutOff is a provider that one node does not reach, or that lets it destroy nothing, while it is so.
 type cutOff struct {
 	kms.Provider
-	now *atomic.Bool
+	now, keep *atomic.Bool
 }
 
 func (c cutOff) why() error {
@@ -49,6 +49,9 @@ func (c cutOff) Mark(ctx context.Context) (kms.Mark, error) {
 func (c cutOff) Destroy(ctx context.Context, claim kms.Claim, ids ...kms.ID) error {
 	if err := c.why(); err != nil {
 		return err
+	}
+	if c.keep.Load() {
+		return errReadOnly
 	}
 	return c.Provider.Destroy(ctx, claim, ids...)
 }
@@ -86,7 +89,7 @@ func (f fixedAnchor) Keep(ctx context.Context, was, note []byte) (bool, error) {
 }
 
 // ways are a node's to what a leader works with: each is cut off while it is true.
-type ways struct{ keys, ledger, listing, anchor atomic.Bool }
+type ways struct{ keys, ledger, listing, anchor, destroying atomic.Bool }
 
 // nodesApart starts some on one store, each of which can lose its way to the keys, the ledger and the anchor.
 func nodesApart(t *testing.T, count int) (all []*node, lost []*ways) {
@@ -98,7 +101,7 @@ func nodesApart(t *testing.T, count int) (all []*node, lost []*ways) {
 	all = nodesOf(t, count, func(i int, o *vault.Options) {
 		right := vaulttest.Ledger(folder, "test", o.Keys)
 		o.Log = slog.New(slog.DiscardHandler)
-		o.Keys = cutOff{o.Keys, &lost[i].keys}
+		o.Keys = cutOff{o.Keys, &lost[i].keys, &lost[i].destroying}
 		o.Anchor = fixedAnchor{anchor.InFolder(folder, "test"), &lost[i].anchor}
 		o.Ledger = func(ctx context.Context, use ledger.Use) (ledger.Ledger, error) {
 			l, err := right(ctx, use)
@@ -125,7 +128,7 @@ func somebody(t *testing.T, n *node, call vault.Call) (who api.TokenizeResult) {
 	return who
 }
 
-// A leader that beats and does not reach the keys or the ledger, or cannot write to the ledger or the anchor of the log, lets another go
+// A leader that beats and does not reach the keys or the ledger, or cannot write to the ledger or the anchor of the log or destroy keys, lets another go
 // on, which does not wait for it to come back.
 func TestALeaderThatCannotWorkIsFollowed(t *testing.T) {
 	for name, way := range map[string]func(*ways) *atomic.Bool{
@@ -133,6 +136,7 @@ func TestALeaderThatCannotWorkIsFollowed(t *testing.T) {
 		"ledger":  func(w *ways) *atomic.Bool { return &w.ledger },
 		"listing": func(w *ways) *atomic.Bool { return &w.listing },
 		"anchor":  func(w *ways) *atomic.Bool { return &w.anchor },
+		"erase":   func(w *ways) *atomic.Bool { return &w.destroying },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -246,7 +250,7 @@ func TestEveryNodeLooksAtTheAnchor(t *testing.T) {
 	var logs [2]logLines
 	all := nodesOf(t, 2, func(i int, o *vault.Options) {
 		anchors[i].Anchor = anchor.InFolder(filepath.Join(home, "ledger"), "test")
-		o.Keys, o.Anchor, o.Log = cutOff{o.Keys, &away[i]}, &anchors[i], slog.New(slog.NewTextHandler(&logs[i], nil))
+		o.Keys, o.Anchor, o.Log = cutOff{o.Keys, &away[i], new(atomic.Bool)}, &anchors[i], slog.New(slog.NewTextHandler(&logs[i], nil))
 	})
 	shop := app(all[0].Vault)
 	who := somebody(t, all[0], shop)
