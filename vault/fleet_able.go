@@ -35,13 +35,18 @@ type abilities struct {
 	failed [tasks]failing // zero: it went well
 }
 
-// note notes how a task went. What failed while the ledger was out of reach may go well now that it is not.
+// note notes how a task went. What failed only since keys or ledger were out of reach may go well now that they are not.
 func (a *abilities) note(t task, able bool, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch f := &a.failed[t]; {
 	case able && t == reaching && !f.last.IsZero():
-		a.failed = [tasks]failing{}
+		away := f.since
+		for i, other := range a.failed {
+			if !other.since.Before(away) {
+				a.failed[i] = failing{}
+			}
+		}
 	case able:
 		*f = failing{}
 	case now.Sub(f.last) >= a.while:

@@ -135,8 +135,8 @@ func (s *Service) extendLog(ctx context.Context) error {
 		return nil
 	}
 	status, err := s.translog.Flush(ctx)
-	if ctx.Err() == nil {
-		s.fleet.can(anchoring, !errors.Is(err, translog.ErrAnchor))
+	if ctx.Err() == nil && (err == nil || errors.Is(err, translog.ErrAnchor)) {
+		s.fleet.can(anchoring, err == nil)
 	}
 	s.Observer.Log(status.Size, status.Waiting, status.Signed)
 	restored := errors.Is(err, translog.ErrRestored)

@@ -2,16 +2,23 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // run runs one command line and gives the exit code.
 func run(ctx context.Context, e *env, args []string) int {
 	root := newRootCmd(e)
 	root.SetArgs(args)
-	return e.report(root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	if err != nil && !e.started && strings.HasPrefix(err.Error(), "unknown command ") { // and then which: it may be a value
+		err = errors.New("unknown command of sandyq")
+	}
+	return e.report(err)
 }
 
 func newRootCmd(e *env) *cobra.Command {
@@ -29,6 +36,7 @@ A person is erased by destroying the key.`,
 	root.SetOut(e.out)
 	root.SetErr(e.err)
 	root.SetUsageTemplate(usage)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return flagError(c, err) })
 	root.PersistentFlags().BoolVar(&e.json, "json", false, "answer in JSON, one value a line")
 	root.AddCommand(
 		newServeCmd(e), newInitCmd(e), newKeysCmd(e), newDoctorCmd(e), newPromoteCmd(e), newRestoreCmd(e), newLedgerCmd(e), newMigrateCmd(e), newMigrateStoreCmd(e), newVersionCmd(e), newDemoCmd(e),
@@ -57,6 +65,19 @@ Flags of every command:
 Examples:
 {{.Example}}{{end}}
 `
+
+// flagError says what is wrong with a flag, and not what it was given: that may be a value.
+func flagError(c *cobra.Command, err error) error {
+	help := "see " + c.CommandPath() + " --help"
+	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		f := wrong.GetFlag()
+		return fmt.Errorf("--%s does not take that value: it is of the type %s; %s", f.Name, f.Value.Type(), help)
+	}
+	if lacking, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
+		return fmt.Errorf("--%s needs a value; %s", lacking.GetFlag().Name, help)
+	}
+	return fmt.Errorf("unknown flag of %s; %s", c.CommandPath(), help)
+}
 
 // noteStart has every command note that it runs: what cobra refuses before is a matter of usage. A command that takes no
 // arguments does not repeat one: who gives it a value as an argument would find it in whatever keeps standard error.

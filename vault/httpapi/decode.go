@@ -111,7 +111,7 @@ func (x *exchange) readBody(call *vault.Call) ([]byte, error) {
 	}
 	scope := x.in.Len()
 	x.in.Grow(int(max(0, min(x.r.ContentLength, firstRead))) + bytes.MinRead)
-	n, err := x.in.ReadFrom(io.LimitReader(x.r.Body, api.MaxBody+1))
+	n, err := x.in.ReadFrom(io.LimitReader(x.body(), api.MaxBody+1))
 	switch {
 	case n > api.MaxBody:
 		return nil, tooLarge(api.MaxBody)

@@ -28,7 +28,7 @@ func upload() shape {
 		}
 		body := &pacedReader{
 			pace: pace{deadline: x.control().SetReadDeadline},
-			body: x.r.Body, left: x.front.MaxDocument, limit: x.front.MaxDocument,
+			body: x.body(), left: x.front.MaxDocument, limit: x.front.MaxDocument,
 		}
 		up.Body = body
 		_ = x.control().SetWriteDeadline(time.Time{}) // the answer's time begins when the body has come

@@ -31,6 +31,7 @@ type exchange struct {
 	principal access.Principal
 	query     query
 	in        *bytes.Buffer // the body, pooled; nil when none was read
+	listening bool          // to the body: whoever waited to be told to go on has been
 
 	status  int          // as sent; zero before
 	bytes   int64        // of the answer's body

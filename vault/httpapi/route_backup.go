@@ -34,7 +34,7 @@ func takeBackup(x *exchange, call vault.Call) error {
 	if kind, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type")); err != nil || kind != backup.MediaType {
 		return fault.New(fault.Unsupported, "the Content-Type must be "+backup.MediaType)
 	}
-	body := &pacedReader{pace: pace{deadline: x.control().SetReadDeadline}, body: x.r.Body, left: maxBackupAsk, limit: maxBackupAsk}
+	body := &pacedReader{pace: pace{deadline: x.control().SetReadDeadline}, body: x.body(), left: maxBackupAsk, limit: maxBackupAsk}
 	_ = x.control().SetWriteDeadline(time.Time{}) // the answer's time begins when the body has come
 	request, err := backup.ReadRequest(body)
 	if err != nil {

@@ -37,20 +37,26 @@ alter table sandyq_rows set (fillfactor = 90, autovacuum_vacuum_scale_factor = 0
 // migrate takes the tables to the version that steps lead to, leaves newer ones that bear it, or refuses them. Several processes may do
 // so at once, without any lock: a step and its version are one transaction, and of several that insert the same version one wins.
 func migrate(ctx context.Context, conn *pgx.Conn, steps []step, may bool) error {
-	for {
+	for met, last := 0, -1; ; {
 		version, err := schemaVersion(ctx, conn)
+		if version != last {
+			met, last = 0, version
+		}
 		switch {
 		case err != nil:
 			return fmt.Errorf("postgres: reading the version of the tables: %w", err)
 		case version == len(steps):
 			return nil
 		case version > len(steps):
-			return borne(ctx, conn, version, len(steps))
+			return borne(ctx, conn, len(steps))
 		case !may:
 			return fmt.Errorf("%w: they are at %d, and this program needs %d: run `sandyq migrate`", ErrSchema, version, len(steps))
 		}
-		if err := advance(ctx, conn, steps[version], version+1); err != nil && !raced(err) {
-			return fmt.Errorf("postgres: taking the tables to version %d: %w", version+1, err)
+		if err := advance(ctx, conn, steps[version], version+1); err != nil {
+			if met++; !raced(err) || met == races {
+				return fmt.Errorf("postgres: taking the tables to version %d: %w", version+1, err)
+			}
+			pause(ctx, lost, met)
 		}
 	}
 }
@@ -64,16 +70,32 @@ func schemaVersion(ctx context.Context, conn *pgx.Conn) (version int, err error)
 	return version, err
 }
 
+// races is how often another process may be in the way of a step that nobody then has taken.
+const races = 10
+
 // borne refuses newer tables that do not bear a program that knows so many steps.
-func borne(ctx context.Context, conn *pgx.Conn, version, known int) error {
-	var bears int
-	if err := conn.QueryRow(ctx, "select bears from sandyq_schema where version = $1", version).Scan(&bears); err != nil {
+func borne(ctx context.Context, conn *pgx.Conn, known int) error {
+	var version, bears int
+	const newest = "select version, bears from sandyq_schema order by version desc limit 1"
+	if err := conn.QueryRow(ctx, newest).Scan(&version, &bears); err != nil {
 		return fmt.Errorf("postgres: reading which programs the tables bear: %w", err)
 	}
 	if bears > known {
 		return fmt.Errorf("%w: they are at %d and bear programs that know %d or more; this one knows %d: use a newer one", ErrSchema, version, bears, known)
 	}
 	return nil
+}
+
+// stillBorne stops a store whose tables others have taken to where they do not bear it.
+func (s *Store) stillBorne(ctx context.Context, conn *pgx.Conn) error {
+	version, err := schemaVersion(ctx, conn)
+	if err != nil || version <= len(s.opt.steps) {
+		return err
+	}
+	if err = borne(ctx, conn, len(s.opt.steps)); errors.Is(err, ErrSchema) {
+		s.fail(err)
+	}
+	return err
 }
 
 // versions makes the table that keeps them, before a step and not with it: not every server lets a transaction use a column that it adds.

@@ -108,8 +108,8 @@ func (s *Store) look(ctx context.Context) error {
 		return err
 	}
 	defer conn.Release()
-	if !isPostgres(conn.Conn()) || s.opt.unsynced {
-		return nil
+	if err := s.stillBorne(ctx, conn.Conn()); err != nil || !isPostgres(conn.Conn()) || s.opt.unsynced {
+		return err
 	}
 	return s.inspect(ctx, conn.Conn())
 }
