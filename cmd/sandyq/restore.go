@@ -22,10 +22,11 @@ func newRestoreCmd(e *env) *cobra.Command {
 		Use:   "restore --from DIR --identity FILE --home DIR",
 		Short: "Restore a backup into a home that has no store",
 		Long: `Restore a backup into a home that has no store. Everything is read and checked first: when anything is not what was backed
-up, nothing is restored. The keys are in no backup; they are where they were, or in a backup of their own.
+up, no store is made. The keys are in no backup; they are where they were, or in a backup of their own.
 
 Documents go where the configuration says: into a folder that has none, or into a bucket, where those that are there already are
-read, held against the backup and left as they are.
+read, held against the backup and left as they are. A bucket may have documents of a restore that did not come to its end; the next
+uses them.
 
 What was restored is a copy: it can be read and nothing else. sandyq promote, or --promote here, makes it the live one, and
 whatever was live before a copy: see that it is stopped for good.`,
