@@ -88,8 +88,8 @@ var (
 	ErrClaim = errors.New("kms: sentinel or generation disagree with the claim")
 	// ErrCorrupt: what the provider stored under an id does not open.
 	ErrCorrupt = errors.New("kms: stored key does not open")
-	// ErrWithheld: what the provider stored is whole, and the provider is set by its administrators not to open it, or not to answer
-	// with the version of a key that is in use. Nothing is gone, and all is as it was once the setting is.
+	// ErrWithheld: the provider is set by its administrators not to open what it stored, or not to answer with the version of a key
+	// that is in use. All is as it was once the setting is, unless that version is gone: trimmed, of which HashiCorp Vault says the same.
 	ErrWithheld = errors.New("kms: the provider is set not to use a key that is in use")
 	// ErrVersion: the signing key has no such version.
 	ErrVersion = errors.New("kms: no such version of the signing key")

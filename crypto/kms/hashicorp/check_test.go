@@ -154,7 +154,12 @@ func TestCheckFinds(t *testing.T) {
 		"key that rotates": {"key.rotates", "log-acme", func(t *testing.T, p place) {
 			write(t, server, key(p, "log")+"/config", map[string]any{"auto_rotate_period": "24h"})
 		}},
-		"old versions gone": {"key.versions", "log-acme", func(t *testing.T, p place) {
+		"trimmed versions": {"key.trimmed", "wrap-acme", func(t *testing.T, p place) {
+			write(t, server, key(p, "wrap")+"/rotate", nil)
+			write(t, server, key(p, "wrap")+"/config", map[string]any{"min_decryption_version": 2, "min_encryption_version": 2})
+			write(t, server, key(p, "wrap")+"/trim", map[string]any{"min_available_version": 2})
+		}},
+		"old versions withheld": {"key.versions", "log-acme", func(t *testing.T, p place) {
 			write(t, server, key(p, "log")+"/rotate", nil)
 			write(t, server, key(p, "log")+"/config", map[string]any{"min_decryption_version": 2})
 		}},

@@ -11,6 +11,7 @@ type checkedKey struct {
 	Rotates    int  `json:"auto_rotate_period"` // seconds
 	MinDecrypt int  `json:"min_decryption_version"`
 	MinEncrypt int  `json:"min_encryption_version"`
+	Available  int  `json:"min_available_version"` // 0 when nothing was trimmed
 }
 
 func (k *check) transit(ctx context.Context) error {
@@ -51,7 +52,8 @@ func (k *check) transitKey(ctx context.Context, want transitKeyAt) error {
 		{got.Derived, "key.derived", "is derived, which nothing here asks for"},
 		{got.Imported, "key.imported", "was made elsewhere, where it may be known"},
 		{got.Rotates != 0, "key.rotates", "rotates by itself (auto_rotate_period): versions come that nobody announced"},
-		{got.MinDecrypt > 1 || got.MinEncrypt > 1, "key.versions", "has versions that are not served any more, and what they made is lost"},
+		{got.MinDecrypt > 1 || got.MinEncrypt > 1, "key.versions", "has versions that are withheld: what they made is not served until min_decryption_version and min_encryption_version are set back"},
+		{got.Available > 1, "key.trimmed", "has versions that were trimmed: what they made is lost, and no setting brings it back"},
 	} {
 		if c.broken {
 			k.find(path, c.rule, "%s", c.found)
