@@ -70,6 +70,25 @@ func TestKeysThatAreOthersAfterTheComparison(t *testing.T) {
 	}
 }
 
+// TestATryThatWasLeftBehindWritesNothing: one that stood still while another ended the move goes on.
+func TestATryThatWasLeftBehindWritesNothing(t *testing.T) {
+	r := newRehousing(t)
+	behind := must[*move.Rows](t)(r.begin(r.move()))
+	if err := r.try(); err != nil {
+		t.Fatal(err)
+	}
+	v := r.serve(r.to)
+	who := register(t, v, r.shop, fields{"family_name": text("Оспанова")})
+	_, err := behind.Copy(ctx)
+	if !errors.Is(err, vault.ErrTaken) {
+		t.Errorf("copied once more: %v", err)
+	}
+	if _, err := v.Subject(ctx, r.shop, who.Subject); err != nil {
+		t.Errorf("what was acknowledged is gone: %v", err)
+	}
+	v.Stop()
+}
+
 // TestKeysThatCameBackAfterTheComparison: what was carried as it was is sealed under the old ones still.
 func TestKeysThatCameBackAfterTheComparison(t *testing.T) {
 	r := newRehousing(t)

@@ -52,6 +52,25 @@ var (
 	ErrUsed = errors.New("a server was started on the source while it was moved")
 )
 
+// ErrTaken: the target has a title by now. Another try has ended the move while this one stood still.
+var ErrTaken = errors.New("another try has ended this move, and the target is a vault by now: nothing more is written to it")
+
+// Untaken fails with ErrTaken when a target of moves has a title of any of the tenants. It is a move.Rows' Fence.
+func Untaken(tenants ...string) func(store.Reader) error {
+	return func(to store.Reader) error {
+		for _, t := range tenants {
+			title, err := getRow[titleRow](to, layout{t}.meta(metaTitle))
+			if err != nil {
+				return err
+			}
+			if title != nil {
+				return ErrTaken
+			}
+		}
+		return nil
+	}
+}
+
 // metaMove names the mark: from where a store is being filled. Each side has its own; it is never carried.
 const metaMove = "move"
 

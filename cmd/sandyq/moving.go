@@ -84,12 +84,15 @@ func (m *moving) begin(ctx context.Context) error {
 		}
 	}
 	m.rows = &move.Rows{From: m.source.Store, To: m.target.Store, Own: vault.StaysBehind, Kind: vault.KindOfRow, Progress: m.pace.add}
+	var tenants []string
 	for _, r := range m.left {
 		if err := r.Begin(ctx); err != nil {
 			return occupied(err)
 		}
 		m.rows.Under = append(m.rows.Under, r.Prefix())
+		tenants = append(tenants, r.tenant)
 	}
+	m.rows.Fence = vault.Untaken(tenants...)
 	if m.rekeys {
 		return m.recast(ctx)
 	}

@@ -17,7 +17,7 @@
 //
 // # Invariants
 //
-//   - The target is written by nobody else.
+//   - The target is written by nobody else: a Fence ends a move that was left behind.
 //   - A key is noted in the Journal before whoever wrote it is answered, and a round takes the noted keys and the state that it reads
 //     between two Updates. So what a round does not see, the next one does.
 //   - Nothing that is carried is decoded here, and no key or value is in an error.

@@ -19,6 +19,8 @@ type Rows struct {
 	Journal  *Journal                // of From; nil while nobody writes there, or others do
 	Recast   Recast                  // nil: the target holds the bytes that the source holds
 	Progress func(rows, bytes int64) // is told of what was read of From; may be nil
+	// Fence fails when To is not to be written any more. It is asked in each Update, of what that Update sees; nil when nobody else writes there.
+	Fence func(to store.Reader) error
 
 	from, to Tallies // of both sides, kept since Verify; nil before
 }
@@ -34,7 +36,7 @@ func (m *Rows) Copy(ctx context.Context) (c Changes, err error) {
 	m.anew()
 	err = m.view(ctx, func(r store.Reader, _ []string) error {
 		return m.To.View(ctx, func(t store.Reader) error {
-			w := writing{to: m.To, changes: &c}
+			w := writing{to: m.To, fence: m.Fence, changes: &c}
 			for _, prefix := range m.Under {
 				err := m.compare(ctx, r, t, prefix, func(rows []row) error {
 					for _, one := range rows {
@@ -236,7 +238,7 @@ func (m *Rows) carry(ctx context.Context, r store.Reader, keys []string, c *Chan
 				m.count(c, key, is[i])
 				rows[i] = row{key: key, is: is[i], was: was[i]}
 			}
-			w := writing{to: m.To, changes: c}
+			w := writing{to: m.To, fence: m.Fence, changes: c}
 			if err := m.make(ctx, r, &w, rows); err != nil {
 				return err
 			}
@@ -301,6 +303,7 @@ func same(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, 
 // writing gathers what is to be written into Updates of a good size.
 type writing struct {
 	to      store.Store
+	fence   func(store.Reader) error
 	changes *Changes
 	pairs   []store.Pair // a nil value: to be deleted
 	bytes   int
@@ -324,6 +327,11 @@ func (w *writing) flush(ctx context.Context) error {
 		return nil
 	}
 	err := w.to.Update(ctx, func(out store.Writer) error {
+		if w.fence != nil {
+			if err := w.fence(out); err != nil {
+				return err
+			}
+		}
 		for _, p := range w.pairs {
 			if p.Value == nil {
 				if err := out.Delete(p.Key); err != nil {
