@@ -124,8 +124,8 @@ func (x *index) refSource(r store.Reader, one *lostEntry, system string) error {
 	return nil
 }
 
-// reopen opens the values and has them MACed. Those whose key is missing, or does not open them, fall out; again tells that
-// one was purged meanwhile, with whatever changed.
+// reopen opens the values and has them MACed. Those whose key is missing or withheld, or does not open them, fall out; the next
+// rotation tries them again. again tells that one was purged meanwhile, with whatever changed.
 func (x *index) reopen(ctx context.Context, permit permit, lost []*lostEntry) (opened []*lostEntry, again bool, err error) {
 	s := x.service
 	ids := make([]kms.ID, len(lost))
@@ -144,7 +144,10 @@ func (x *index) reopen(ctx context.Context, permit permit, lost []*lostEntry) (o
 		case errors.Is(err, keyring.ErrPurged):
 			again = true
 			continue
-		case errors.Is(err, keyring.ErrMissing), errors.Is(err, kms.ErrCorrupt):
+		case errors.Is(err, keyring.ErrMissing), errors.Is(err, kms.ErrWithheld):
+			_ = s.keyTrouble(err) // which is told, and holds nobody else up
+			continue
+		case errors.Is(err, kms.ErrCorrupt):
 			s.missed()
 			continue
 		case err != nil:

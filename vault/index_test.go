@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -531,4 +532,55 @@ func everyStepOfIndex(t *testing.T, older bool) {
 	if reached < 6 {
 		t.Error("it has hardly begun")
 	}
+}
+
+// withholding is a provider that is set not to open some keys.
+type withholding struct {
+	kms.Provider
+	ids atomic.Pointer[[]kms.ID]
+}
+
+func (w *withholding) Open(ctx context.Context, ids ...kms.ID) ([]kms.Key, error) {
+	if not := w.ids.Load(); not != nil && slices.ContainsFunc(ids, func(id kms.ID) bool { return slices.Contains(*not, id) }) {
+		return nil, kms.ErrWithheld
+	}
+	return w.Provider.Open(ctx, ids...)
+}
+
+// One whose key is withheld does not keep the others from being found, is alarmed, and is found after the rotation that follows
+// on the key's being opened again.
+func TestAWithheldKeyDoesNotHoldUpARebuilding(t *testing.T) {
+	v := vaulttest.New(t)
+	shop, root := app(v), administrator(v)
+	whose := tokenize1(t, v, shop, api.TokenizeItem{Fields: fields{"iin": text(benchIIN(0))}})
+	theirs := keysOfTenant(t, v)
+	other := tokenize1(t, v, shop, api.TokenizeItem{Fields: fields{"iin": text(benchIIN(1))}})
+	before := copied(t, v.Store)
+	rotated(t, v, root)
+	keys := &withholding{Provider: v.Keys}
+	keys.ids.Store(&theirs)
+	var heard kindsHeard
+	again := vaulttest.At(t, t.TempDir(), v.SameLedger(), vaulttest.With(func(o *vault.Options) {
+		o.Store, o.Place, o.Keys, o.Observer = before, "restored", keys, &heard
+	}))
+	if err := again.Promote(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the index is rebuilt", func() bool {
+		_, err := searched(again, shop, "iin", benchIIN(1))
+		return err == nil
+	})
+	if shown := whole(t, again, root); shown.EntriesLeft != 1 {
+		t.Errorf("%d entries are left, want the one", shown.EntriesLeft)
+	}
+	finds(t, again, shop, "iin", benchIIN(1), other.Subject)
+	eventually(t, "it is alarmed", func() bool { return heard.count("withheld_key") > 0 })
+	if heard.count("missing_key") > 0 {
+		t.Error("a key that is there counts as missing")
+	}
+	keys.ids.Store(nil)
+	if shown := rotated(t, again, root); shown.EntriesLeft != 0 {
+		t.Errorf("%d entries are left after a rotation", shown.EntriesLeft)
+	}
+	finds(t, again, shop, "iin", benchIIN(0), whose.Subject)
 }
