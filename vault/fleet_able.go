@@ -41,7 +41,7 @@ func (a *abilities) note(t task, able bool, now time.Time) {
 	defer a.mu.Unlock()
 	switch f := &a.failed[t]; {
 	case able && t == reaching && !f.last.IsZero():
-		away := f.since
+		away := f.since.Add(-a.while / 50) // two terms: an append may have found it before the sweep did
 		for i, other := range a.failed {
 			if !other.since.Before(away) {
 				a.failed[i] = failing{}
