@@ -30,12 +30,7 @@ type place struct {
 // setUp sets a mount of its own up in server. With two, erasing has an identity of its own.
 func setUp(t testing.TB, server *vaultserver.Server, two bool) place {
 	t.Helper()
-	p := place{server: server, files: t.TempDir(), config: hashicorp.Config{
-		Address: server.Address,
-		Mount:   fmt.Sprintf("m%d", mounts.Add(1)),
-		Tenant:  "acme",
-	}}
-	p.config.Auth = approle(p.credentials("serve"))
+	p := placeAt(t, server)
 	c := p.setupConfig()
 	if two {
 		erase := p.credentials("erase")
@@ -46,6 +41,18 @@ func setUp(t testing.TB, server *vaultserver.Server, two bool) place {
 	if _, err := hashicorp.Setup(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
+	return p
+}
+
+// placeAt is a place that is not set up yet.
+func placeAt(t testing.TB, server *vaultserver.Server) place {
+	t.Helper()
+	p := place{server: server, files: t.TempDir(), config: hashicorp.Config{
+		Address: server.Address,
+		Mount:   fmt.Sprintf("m%d", mounts.Add(1)),
+		Tenant:  "acme",
+	}}
+	p.config.Auth = approle(p.credentials("serve"))
 	return p
 }
 

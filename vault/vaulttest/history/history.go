@@ -7,11 +7,15 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,7 +118,27 @@ func (h *History) Check() error {
 	case porcupine.Unknown:
 		return ErrUndecided
 	}
-	return fmt.Errorf("%d calls have no serial order that keeps real time", len(h.ops))
+	return fmt.Errorf("%d calls have no serial order that keeps real time; those about one person:\n%s", len(h.ops), h.culprit())
+}
+
+// culprit writes out the shortest history of one person that has no order, in the order of the calls.
+func (h *History) culprit() string {
+	var worst []porcupine.Operation
+	for _, ops := range model.Partition(h.ops) {
+		if (worst == nil || len(ops) < len(worst)) && porcupine.CheckOperationsTimeout(model, ops, checkTime) == porcupine.Illegal {
+			worst = ops
+		}
+	}
+	slices.SortFunc(worst, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+	var b strings.Builder
+	for _, op := range worst {
+		ended := strconv.FormatInt(op.Return, 10)
+		if op.Return == math.MaxInt64 {
+			ended = "?"
+		}
+		fmt.Fprintf(&b, "%d–%s client %d: %s\n", op.Call, ended, op.ClientId, model.DescribeOperation(op.Input, op.Output))
+	}
+	return b.String()
 }
 
 // Vault is what calls are made of: a service as one caller, or a client of a server.
