@@ -107,14 +107,14 @@ func (s *Service) changeBlocks(ctx context.Context, call Call, a access.Action, 
 
 // blockEffect drafts the change, unless it is refused or there is nothing to change.
 func (s *Service) blockEffect(who *person, o *once, decide func(*person) (func(*change), *fault.Error)) (*draft, *fault.Error) {
-	if who.row.state != stateActive {
-		return nil, fault.New(fault.Erased, "this person is erased")
-	}
 	if e := o.earlier(0); e != nil {
 		if e.Subject != who.id {
 			return nil, errAnotherCall()
 		}
 		return nil, nil // done before: recorded again and not done again
+	}
+	if who.row.state != stateActive {
+		return nil, fault.New(fault.Erased, "this person is erased")
 	}
 	f, refusal := decide(who)
 	if refusal != nil {

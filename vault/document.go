@@ -215,7 +215,7 @@ func (s *Service) content(ctx context.Context, call Call, name string) (*Content
 	if row == nil {
 		return nil, nothing
 	}
-	c := &Content{service: s, handle: row, caller: call.Principal, lapses: s.fleet.lapses.Load()}
+	c := &Content{service: s, handle: row, caller: call.Principal}
 	s.streams.enter(c) // before it is looked at whether the person and the rules permit it: what changes later cuts it
 	good, err := s.stream(ctx, call, c)
 	if err == nil && !good {

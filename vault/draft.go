@@ -23,6 +23,7 @@ type draft struct {
 type expectation struct {
 	key, value []byte
 	prefix     bool
+	otherwise  error // what the whole Update ends with when it fails; nil: the draft is stale
 }
 
 // expect demands that the row under key is exactly value; nil demands that there is none.
@@ -73,15 +74,28 @@ func (d *draft) holds(r store.Reader) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	holds := true
 	for i, e := range d.expects {
-		switch {
-		case e.value == nil && rows[i] != nil, e.value != nil && rows[i] == nil:
-			return false, nil
-		case e.prefix && !bytes.HasPrefix(rows[i], e.value), !e.prefix && !bytes.Equal(rows[i], e.value):
-			return false, nil
+		if e.met(rows[i]) {
+			continue
 		}
+		if e.otherwise != nil {
+			return false, e.otherwise
+		}
+		holds = false
 	}
-	return true, nil
+	return holds, nil
+}
+
+func (e expectation) met(row []byte) bool {
+	switch {
+	case e.value == nil || row == nil:
+		return e.value == nil && row == nil
+	case e.prefix:
+		return bytes.HasPrefix(row, e.value)
+	default:
+		return bytes.Equal(row, e.value)
+	}
 }
 
 func (d *draft) write(w store.Writer) error {

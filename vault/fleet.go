@@ -149,6 +149,13 @@ func (f *fleet) since(lapses uint64) error {
 	return nil
 }
 
+// Lapsing tells from now on whether the other nodes may have gone on without this one since: then nothing of what was decided
+// meanwhile may be given out or acknowledged any more.
+func (s *Service) Lapsing() (lapsed func() bool) {
+	lapses := s.fleet.lapses.Load()
+	return func() bool { return s.fleet.since(lapses) != nil }
+}
+
 // elapsed is the time between two readings of the clock, by whichever of the monotonic and the wall clock says more: one may stand
 // still while the machine does, the other may be set back.
 func elapsed(from, to time.Time) time.Duration {

@@ -25,7 +25,6 @@ type Content struct {
 	handle  *handleRow
 	caller  access.Principal
 	ends    time.Time
-	lapses  uint64      // of this node, before it was looked at whether it may be read
 	cut     atomic.Bool // block, withdrawal, erasure, other rules, or shutdown
 }
 
@@ -42,12 +41,6 @@ func (c *Content) Read(p []byte) (int, error) {
 		return 0, errCut
 	}
 	return n, err
-}
-
-// Lapsed reports whether the other nodes may have gone on without this one since the reading began: nothing of what was read then
-// may go out any more.
-func (c *Content) Lapsed() bool {
-	return c.service.fleet.since(c.lapses) != nil
 }
 
 // Seek moves, as io.Seeker has it.

@@ -66,6 +66,9 @@ func (s *Service) tokenize(ctx context.Context, call Call, req *api.TokenizeRequ
 				return err
 			}
 		}
+		if slices.ContainsFunc(results, func(r api.TokenizeResult) bool { return r.Error != nil }) {
+			return s.overtaken(ctx, o)
+		}
 		return nil
 	})
 }

@@ -47,6 +47,7 @@ func (x *exchange) answer(out any, err error) error {
 	if change, ok := out.(*api.Change); ok && x.route.Waits && change.State == api.ChangeWaiting {
 		status = http.StatusAccepted
 	}
+	x.guard(x.lapsed)
 	return x.write(status, typeJSON, out)
 }
 

@@ -70,7 +70,7 @@ func content() shape {
 			return err
 		}
 		defer func() { _ = content.Close() }() // it was only read
-		x.guard(content.Lapsed)
+		x.guard(x.lapsed)
 		x.stream(handle, content.MediaType, content.Size, content)
 		return nil
 	}}

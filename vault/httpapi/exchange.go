@@ -29,6 +29,7 @@ type exchange struct {
 	route     *Route  // nil until the mux has chosen
 	service   Service // the tenant's whose credential was shown
 	principal access.Principal
+	lapsed    func() bool // whether what the tenant decides may be answered no more
 	query     query
 	in        *bytes.Buffer // the body, pooled; nil when none was read
 	listening bool          // to the body: whoever waited to be told to go on has been
@@ -90,6 +91,7 @@ func (x *exchange) call() (vault.Call, error) {
 	if err := x.authenticate(shown); err != nil {
 		return vault.Call{}, err
 	}
+	x.lapsed = x.service.Lapsing()
 	call := vault.Call{Principal: x.principal, RequestID: x.id}
 	if x.query, err = readQuery(x.r.URL.RawQuery, x.route.Query); err != nil {
 		return vault.Call{}, err

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-json-experiment/json"
@@ -36,9 +37,12 @@ type service struct {
 	put        func(context.Context, vault.Call, vault.Upload) (*api.Document, error)
 	whoami     func(context.Context, vault.Call) (*api.Whoami, error)
 	putPurpose func(context.Context, vault.Call, string, *api.Purpose) (*api.Change, error)
+	lapsed     atomic.Bool // the node has, in the middle of a call
 }
 
 const goodToken = "dev_token"
+
+func (s *service) Lapsing() func() bool { return s.lapsed.Load }
 
 func (*service) Authenticate(_ context.Context, shown vault.Presented) (access.Principal, error) {
 	if shown.Bearer != goodToken {

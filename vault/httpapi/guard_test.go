@@ -1,14 +1,19 @@
 package httpapi_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/api"
+	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/httpapi"
 )
 
@@ -87,5 +92,39 @@ func TestAGuardedConnectionIsOneLikeAnother(t *testing.T) {
 		if time.Since(began) > 10*time.Second {
 			t.Fatal("a client that is gone is written to")
 		}
+	}
+}
+
+// A node that lapses after a call was decided does not send the answer; a refusal it does send.
+func TestALapsedNodeSendsNoAnswer(t *testing.T) {
+	s := &service{}
+	s.whoami = func(context.Context, vault.Call) (*api.Whoami, error) {
+		s.lapsed.Store(true)
+		return &api.Whoami{System: "crm"}, nil
+	}
+	r := run(t, s, nil)
+	t.Cleanup(func() { r.Shutdown(context.Background()) })
+	ask := func() (*http.Response, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/v1/whoami", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+goodToken)
+		return (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	}
+	if resp, err := ask(); err == nil {
+		resp.Body.Close()
+		t.Errorf("it answered %d", resp.StatusCode)
+	}
+	s.whoami = func(context.Context, vault.Call) (*api.Whoami, error) {
+		return nil, fault.New(fault.Unavailable, "this node is out of touch")
+	}
+	resp, err := ask()
+	if err != nil {
+		t.Fatalf("a refusal: %v", err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a refusal was answered by %d", resp.StatusCode)
 	}
 }

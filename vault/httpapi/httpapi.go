@@ -36,6 +36,8 @@ import (
 type Service interface {
 	// Authenticate tells who shows what is shown, or fails with fault.Unauthenticated.
 	Authenticate(context.Context, vault.Presented) (access.Principal, error)
+	// Lapsing returns what tells whether what is decided from now on may be answered no more.
+	Lapsing() (lapsed func() bool)
 
 	Tokens
 	Documents

@@ -176,6 +176,9 @@ func Do(ctx context.Context, v Vault, op Op) (*Answer, error) {
 	case Erase:
 		_, err = v.RequestErasure(ctx, &api.ErasureRequest{Subject: op.Subject, Ground: "request", Reason: "asked"})
 	}
+	if e := fault.From(err); e != nil && e.Code == fault.Conflict && e.RetryAfter > 0 {
+		return nil, fault.Wrap(fault.Unavailable, err, "another try of this call is under way") // it is no refusal
+	}
 	for _, code := range []fault.Code{fault.Blocked, fault.Erased, fault.Conflict, fault.NotFound} {
 		if errors.Is(err, code) {
 			return &Answer{Code: code}, nil
