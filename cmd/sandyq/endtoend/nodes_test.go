@@ -18,6 +18,7 @@ import (
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/client"
 	"github.com/sandyq/sandyq/vault/fault"
+	"github.com/sandyq/sandyq/vault/store/postgres/pgserver"
 )
 
 // register makes a person with a given name, and returns whom.
@@ -86,7 +87,7 @@ func TestTheSecondNodeNeedsNothing(t *testing.T) {
 // TestNodesBeginAStoreTogether: two processes that start at one moment on a database that is empty are one vault, which a token is then
 // made for beside them: one leads, both are live, what one does the other sees, and no key is left that is nobody's.
 func TestNodesBeginAStoreTogether(t *testing.T) {
-	s := virginSite(t, "")
+	s := virginSite(t, pgserver.Shared(t).Database(t), "")
 	first := []*server{s.place(), s.place()}
 	for _, n := range first {
 		s.launch(n)

@@ -32,16 +32,16 @@ type site struct {
 // newSite sets a vault up as docs/operations.md has it. More is added to the configuration.
 func newSite(t testing.TB, more string) *site {
 	t.Helper()
-	s := virginSite(t, more)
+	s := virginSite(t, pgserver.Shared(t).Database(t), more)
 	s.init()
 	return s
 }
 
-// virginSite is a site whose servers are prepared, and on whose store nothing has worked yet.
-func virginSite(t testing.TB, more string) *site {
+// virginSite is a site whose servers are prepared, and on whose store, in the database of a DSN, nothing has worked yet.
+func virginSite(t testing.TB, dsn, more string) *site {
 	t.Helper()
 	dir := t.TempDir()
-	s := &site{t: t, config: filepath.Join(dir, "sandyq.yaml"), dsn: pgserver.Shared(t).Database(t), keys: vaultserver.Start(t)}
+	s := &site{t: t, config: filepath.Join(dir, "sandyq.yaml"), dsn: dsn, keys: vaultserver.Start(t)}
 	objects := s3server.Start(t)
 	bucket := objects.Bucket(t, s3server.Locking)
 	check(t, os.Mkdir(filepath.Join(dir, "policies"), 0o700))
