@@ -24,9 +24,10 @@ const metaFormat = "format"
 // formTerms is for how many terms of the nodes every one of them has known the next form before the store is taken on: ten minutes.
 const formTerms = 100
 
-// unanimity is since when a leader has seen that every node knows a form.
+// unanimity is since when a leader has seen that every node knows a form. It has not seen who came and went while another led.
 type unanimity struct {
 	form  uint32
+	fence uint64 // by which it leads
 	since time.Time
 }
 
@@ -66,14 +67,14 @@ func (s *Service) raise(ctx context.Context) error {
 	if s.form.Load() >= s.latest {
 		return nil
 	}
-	now := s.Clock()
+	now, fence := s.Clock(), s.fleet.fence.Load()
 	err := s.Store.Update(ctx, func(w store.Writer) error {
 		known, err := s.fleet.knows(w)
 		if err != nil {
 			return err
 		}
-		if known != s.known.form {
-			s.known = unanimity{known, now}
+		if known != s.known.form || fence != s.known.fence {
+			s.known = unanimity{known, fence, now}
 		}
 		if err := s.atForm(w); err != nil || s.form.Load() >= known || now.Sub(s.known.since) < formTerms*s.fleet.term {
 			return err

@@ -102,6 +102,9 @@ func TestTheStoreIsTakenOnWhenEveryNodeCan(t *testing.T) {
 		t.Fatal(err)
 	}
 	raise(1, "where it has gone again")
+	next.fleet.fence.Add(2) // another led meanwhile, beside whom an old node may have been
+	now = now.Add(formTerms * term)
+	raise(1, "which was not looked at all the while")
 	now = now.Add(formTerms * term)
 	raise(2, "where all have known 2 for long enough")
 	if err := old.fleet.beat(ctx, &survey{}); !errors.Is(err, errNewer) {
