@@ -119,7 +119,7 @@ func (f *fleet) init(s *Service) {
 		return
 	}
 	f.term = cmp.Or(s.Nodes.Term, defaultTerm)
-	f.able.while = untriedTerms * f.term
+	f.able.term = f.term
 	s.Store = fencedStore{s.Store, f}
 }
 

@@ -24,13 +24,16 @@ func (t task) String() string {
 	return [tasks]string{"reach the keys or the erasure ledger", "write to the erasure ledger", "keep the anchor of the log", "destroy keys"}[t]
 }
 
+// untriedTerms is for how many terms a node that could not do something is taken for one that still cannot.
+const untriedTerms = 100
+
 // failing is a task that failed the last time it was tried.
 type failing struct{ since, last time.Time }
 
-// abilities is what this node could not do when it last tried. What was not tried within a while counts no more: who does not lead
-// cannot find out otherwise that it could again. The zero value can everything.
+// abilities is what this node could not do when it last tried. What was not tried for untriedTerms counts no more: who does not lead
+// cannot find out otherwise that it could again. One that has failed at nothing can do everything.
 type abilities struct {
-	while  time.Duration
+	term   time.Duration
 	mu     sync.Mutex
 	failed [tasks]failing // zero: it went well
 }
@@ -41,7 +44,7 @@ func (a *abilities) note(t task, able bool, now time.Time) {
 	defer a.mu.Unlock()
 	switch f := &a.failed[t]; {
 	case able && t == reaching && !f.last.IsZero():
-		away := f.since.Add(-a.while / 50) // two terms: an append may have found it before the sweep did
+		away := f.since.Add(-2 * a.term) // an append may have found it before the sweep did
 		for i, other := range a.failed {
 			if !other.since.Before(away) {
 				a.failed[i] = failing{}
@@ -49,7 +52,7 @@ func (a *abilities) note(t task, able bool, now time.Time) {
 		}
 	case able:
 		*f = failing{}
-	case now.Sub(f.last) >= a.while:
+	case now.Sub(f.last) >= untriedTerms*a.term:
 		*f = failing{now, now}
 	default:
 		f.last = now
@@ -61,7 +64,7 @@ func (a *abilities) lacks(now time.Time) (worst task, long time.Duration, lacks 
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for t, f := range a.failed {
-		if l := f.last.Sub(f.since); now.Sub(f.last) < a.while && (!lacks || l > long) {
+		if l := f.last.Sub(f.since); now.Sub(f.last) < untriedTerms*a.term && (!lacks || l > long) {
 			worst, long, lacks = task(t), l, true
 		}
 	}
@@ -78,9 +81,6 @@ func (f *fleet) canList(ctx context.Context, err error) {
 		f.can(listing, err == nil)
 	}
 }
-
-// untriedTerms is for how many terms a node that could not do something is taken for one that still cannot.
-const untriedTerms = 100
 
 // lacks is what this node cannot do of a leader's work, and for how long it has tried.
 func (f *fleet) lacks() (task, time.Duration, bool) { return f.able.lacks(f.service.Clock()) }

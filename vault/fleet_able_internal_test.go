@@ -8,7 +8,7 @@ import (
 // TestABlipOfTheKeysIsNoAbilityToList: a leader that can never write to the ledger, and for which the keys are away for a moment now and then, still cannot write.
 func TestABlipOfTheKeysIsNoAbilityToList(t *testing.T) {
 	const term = 6 * time.Second
-	a := abilities{while: untriedTerms * term}
+	a := abilities{term: term}
 	at := time.Unix(0, 0)
 	for i := range 720 { // an hour of sweeps
 		at = at.Add(5 * time.Second)
