@@ -158,8 +158,20 @@ func (s *Service) removeAll(ctx context.Context, row *erasureRow) error {
 
 // removeKind deletes all rows under a prefix, in pages, after drop has dealt with what each points at.
 func (s *Service) removeKind(ctx context.Context, prefix []byte, drop func(*draft, store.Pair) error) error {
+	return s.eachRow(ctx, prefix, func(d *draft, p store.Pair) error {
+		if err := drop(d, p); err != nil {
+			return err
+		}
+		d.delete(p.Key)
+		return nil
+	})
+}
+
+// eachRow has drop draft what becomes of each row under a prefix, in pages.
+func (s *Service) eachRow(ctx context.Context, prefix []byte, drop func(*draft, store.Pair) error) error {
+	var after []byte
 	for {
-		pairs, err := s.pageAfter(ctx, prefix, nil)
+		pairs, err := s.pageAfter(ctx, prefix, after)
 		if err != nil || len(pairs) == 0 {
 			return err
 		}
@@ -168,10 +180,17 @@ func (s *Service) removeKind(ctx context.Context, prefix []byte, drop func(*draf
 			if err := drop(&d, p); err != nil {
 				return err
 			}
-			d.delete(p.Key)
 		}
-		if _, err := commit(ctx, s.Store, &d); err != nil {
+		after = pairs[len(pairs)-1].Key
+		if len(d.writes) == 0 {
+			continue
+		}
+		written, err := commit(ctx, s.Store, &d)
+		if err != nil {
 			return err
+		}
+		if !written[0] {
+			return errContended // the sweeper comes again
 		}
 	}
 }

@@ -55,34 +55,6 @@ func (s *Service) removeSlices(ctx context.Context, row *erasureRow) error {
 	return nil
 }
 
-// eachRow has drop draft what becomes of each row under a prefix, in pages.
-func (s *Service) eachRow(ctx context.Context, prefix []byte, drop func(*draft, store.Pair) error) error {
-	var after []byte
-	for {
-		pairs, err := s.pageAfter(ctx, prefix, after)
-		if err != nil || len(pairs) == 0 {
-			return err
-		}
-		var d draft
-		for _, p := range pairs {
-			if err := drop(&d, p); err != nil {
-				return err
-			}
-		}
-		after = pairs[len(pairs)-1].Key
-		if len(d.writes) == 0 {
-			continue
-		}
-		written, err := commit(ctx, s.Store, &d)
-		if err != nil {
-			return err
-		}
-		if !written[0] {
-			return errContended // the sweeper comes again
-		}
-	}
-}
-
 // dropEvidence takes from a consent, which stays, the evidence that a destroyed key sealed.
 func dropEvidence(c *draft, p store.Pair, d *doomed) error {
 	row, err := decodeRow[consentRow](p.Value)
