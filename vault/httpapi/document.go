@@ -137,7 +137,8 @@ func (w *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// control reaches the connection's deadlines.
+// control reaches the connection's deadlines. What comes of setting one is not looked at: it fails where a connection has none or is gone, and
+// the request goes on without, or ends by itself.
 func (x *exchange) control() *http.ResponseController {
 	return http.NewResponseController(x.ResponseWriter)
 }

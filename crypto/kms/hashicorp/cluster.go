@@ -147,7 +147,7 @@ func (r route) node(ctx context.Context) int {
 // Of callers at the same time one looks.
 func (r route) leave(ctx context.Context, failed int) int {
 	c := r.cluster
-	_, _, _ = c.looks.Do("", func() (any, error) {
+	_, _, _ = c.looks.Do("", func() (any, error) { // a look comes to nothing but another current node
 		if c.is(failed) {
 			r.look(ctx, failed)
 		}

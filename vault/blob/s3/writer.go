@@ -110,6 +110,6 @@ func (w *writer) Abort() {
 	if w.upload == nil {
 		return
 	}
-	_ = w.upload.Abort(context.WithoutCancel(w.ctx))
+	_ = w.upload.Abort(context.WithoutCancel(w.ctx)) // the orphan sweep finds what stays
 	w.upload, w.part = nil, nil
 }

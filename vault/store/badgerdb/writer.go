@@ -52,7 +52,7 @@ func (w *writer) run() {
 			w.s.fail(errors.New("a function given to Update ended its goroutine"))
 		}
 		w.refuse()
-		_ = w.folder.file.Close()
+		_ = w.folder.file.Close() // nothing was written through it
 	}()
 	for w.gather() {
 		w.write()

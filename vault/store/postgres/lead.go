@@ -146,6 +146,6 @@ func (s *Store) seek(ctx context.Context) {
 			continue // a standby, or away
 		}
 		_ = s.obey(ctx, conn) // what it finds it has told
-		_ = conn.Close(ctx)
+		_ = conn.Close(ctx)   // it was only asked
 	}
 }

@@ -185,7 +185,7 @@ func (l *line) close() {
 	defer l.limit(statementLimit)()
 	conn := l.conn.Conn()
 	if !l.synced && !conn.IsClosed() { // one that is closed may still be saying goodbye
-		_ = l.send(nil, true)
+		_ = l.send(nil, true) // if it cannot be told, the connection is closed below
 	}
 	_ = l.pipeline.Close() // what it failed with was answered before
 	l.unwatch()

@@ -192,7 +192,7 @@ func (t *tx) release(v verdict) {
 	if v == lost {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), time.Second)
 		defer cancel()
-		_ = t.conn.Conn().Close(ctx)
+		_ = t.conn.Conn().Close(ctx) // it is given up, whether it could still say goodbye or not
 	}
 	if t.line != nil {
 		t.line.close()
