@@ -1,7 +1,5 @@
 package main
 
-import ()
-
 // sameVault refuses configurations that differ in more than where rows, documents and keys lie: the ledger stays. rekeys tells whether the
 // keys move, which they do of all tenants or of none.
 func sameVault(from, to config) (rekeys bool, err error) {

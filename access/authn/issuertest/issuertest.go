@@ -51,14 +51,14 @@ func Start(t testing.TB) *Server {
 		t.Fatalf("build the provider: %v", err)
 	}
 	s := &Server{t: t, binary: binary}
-	s.start("127.0.0.1:0")
+	s.start()
 	t.Cleanup(s.Stop)
 	return s
 }
 
-func (s *Server) start(address string) {
+func (s *Server) start() {
 	s.t.Helper()
-	s.process = exec.Command(s.binary, "-listen", address) //nolint:gosec // the binary is built here
+	s.process = exec.Command(s.binary, "-listen", "127.0.0.1:0") //nolint:gosec // the binary is built here
 	out, err := s.process.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
@@ -82,13 +82,6 @@ func (s *Server) Stop() {
 	_ = s.process.Process.Kill() // it may have ended
 	_ = s.process.Wait()
 	s.process = nil
-}
-
-// Restart starts the provider again, where it was, with other keys.
-func (s *Server) Restart() {
-	s.t.Helper()
-	s.Stop()
-	s.start(strings.TrimPrefix(s.Issuer, "http://"))
 }
 
 // Rotate gives the provider a new key, which signs from now on. The old ones still verify until Forget.
