@@ -153,8 +153,8 @@ func (v *Vault) beginShed(ctx context.Context) (_ context.Context, end func(), e
 	return ctx, func() { finish(); <-v.room }, nil
 }
 
-// Health reports whether keys can be had: it reads the sentinel and computes a MAC. It is for readiness probes, and fails
-// at once while the server is known to be away.
+// Health reports whether keys can be had: it reads the sentinel and computes a MAC. It fails at once
+// while the server is known to be away.
 func (v *Vault) Health(ctx context.Context) error {
 	if _, err := v.Sentinel(ctx); err != nil {
 		return err
