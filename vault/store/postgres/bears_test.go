@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -10,16 +11,23 @@ import (
 	"github.com/sandyq/sandyq/vault/store"
 )
 
-// A program that has begun goes on when the tables are taken two versions further, to where they do not bear it.
+// A program that has begun stops when others take the tables to where they do not bear it.
 func TestARunningProgramStopsOnTablesThatDoNotBearIt(t *testing.T) {
 	dsn := database(t)
 	old := open(t, Options{DSN: dsn, check: 50 * time.Millisecond})
 	write(t, old, "before")
 	open(t, Options{DSN: dsn, steps: next(len(steps) + 1)})
 	refused(t, Options{DSN: dsn})
-	time.Sleep(time.Second)
-	if err := old.Update(t.Context(), func(w store.Writer) error { return w.Set([]byte("old"), []byte("old")) }); err == nil {
-		t.Error("it writes to tables that do not bear it")
+	select {
+	case <-old.Failed():
+	case <-time.After(30 * time.Second):
+		t.Fatal("it goes on on tables that do not bear it")
+	}
+	if err := old.Err(); !errors.Is(err, ErrSchema) {
+		t.Errorf("it stopped because of %v", err)
+	}
+	if err := old.Update(t.Context(), func(w store.Writer) error { return w.Set([]byte("old"), []byte("old")) }); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("it writes to tables that do not bear it: %v", err)
 	}
 }
 
@@ -35,10 +43,13 @@ func TestRowsWithoutVersions(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), "drop table sandyq_schema"); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	_, err = Open(ctx, Options{DSN: dsn, Logger: quiet})
-	t.Log(err)
+	s, err := Open(ctx, Options{DSN: dsn, Logger: quiet})
+	if err == nil {
+		s.Close()
+		t.Error("it is opened")
+	}
 	if ctx.Err() != nil {
 		t.Error("it goes round and round")
 	}

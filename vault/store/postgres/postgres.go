@@ -176,7 +176,7 @@ func (s *Store) enter() error {
 }
 
 // Failed is closed when the store has stopped because the server no longer promises that what it acknowledges is kept, or is
-// another one. The process should exit: what was acknowledged until then is as safe as the server.
+// another one, or its tables were taken to where they do not bear this program. The process should exit: what was acknowledged until then is as safe as the server.
 func (s *Store) Failed() <-chan struct{} { return s.failed }
 
 // Err returns why the store stopped, an error that is [store.ErrClosed]; nil while it serves.
