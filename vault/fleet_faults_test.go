@@ -13,7 +13,6 @@ import (
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
-	"github.com/sandyq/sandyq/vault/store/badgerdb"
 	"github.com/sandyq/sandyq/vault/vaulttest"
 )
 
@@ -167,9 +166,7 @@ func (m *meanwhile) Advance(ctx context.Context, from, next kms.Generation) erro
 // Nodes that start at one moment on a new store, or on one that there was, are all live.
 func TestNodesStartTogether(t *testing.T) {
 	home := t.TempDir()
-	disk := must[*badgerdb.Store](t)(badgerdb.Open(badgerdb.Options{Dir: filepath.Join(home, "store")}))
-	t.Cleanup(func() { disk.Close() })
-	place := must[string](t)(disk.Place())
+	disk, place := vaulttest.Engine(t, home)
 	keys := must[kms.Provider](t)(vaulttest.Keyring(filepath.Join(home, "keyring")))
 	t.Cleanup(func() { keys.Close() })
 	start := func(k kms.Provider) *vaulttest.Vault {

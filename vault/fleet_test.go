@@ -16,7 +16,6 @@ import (
 	"github.com/sandyq/sandyq/vault/api"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/store"
-	"github.com/sandyq/sandyq/vault/store/badgerdb"
 	"github.com/sandyq/sandyq/vault/vaulttest"
 )
 
@@ -101,9 +100,7 @@ func nodes(t *testing.T, count int) []*node {
 func nodesOf(t *testing.T, count int, own func(i int, o *vault.Options)) []*node {
 	t.Helper()
 	home := t.TempDir()
-	disk := must[*badgerdb.Store](t)(badgerdb.Open(badgerdb.Options{Dir: filepath.Join(home, "store")}))
-	t.Cleanup(func() { disk.Close() })
-	place := must[string](t)(disk.Place())
+	disk, place := vaulttest.Engine(t, home)
 	keys := must[kms.Provider](t)(vaulttest.Keyring(filepath.Join(home, "keyring")))
 	t.Cleanup(func() { keys.Close() })
 	var all []*node

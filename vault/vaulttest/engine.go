@@ -25,6 +25,16 @@ var databases struct {
 	of map[string]string
 }
 
+// Engine opens the store of a home for vaults that share it, and says where it lies. It is closed after the test.
+func Engine(t testing.TB, home string) (shared store.Store, place string) {
+	t.Helper()
+	s := openEngine(t, home)
+	t.Cleanup(func() { check(t, s.Close()) })
+	place, err := s.Place()
+	check(t, err)
+	return s, place
+}
+
 // openEngine opens the store of a home, which may have been opened before.
 func openEngine(t testing.TB, home string) engine {
 	t.Helper()
