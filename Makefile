@@ -28,7 +28,7 @@ s3:
 	@$(GO) run ./vault/blob/s3server/ensure >/dev/null
 
 # What rests on the store's promises most, which runs on Badger by default.
-ON_POSTGRES := ^Test(LikeTheModel|NothingIsDisclosedInAStorm|ErasuresOfSlicesInAStorm|ABlockIsFeltOnEveryNodeBeforeItsAnswer|AStoppedLeaderIsFollowed|AStoppedNodeGivesNothingOut|OfTwoTriesOneComesToSomething|NodesAreOneVault|TheStoreIsTakenOnWhenEveryNodeCan|BlockSuspendsReadingAndDestruction|TokensForDataAndBack|StolenTokenIsStoppedAtItsBudget)$$
+ON_POSTGRES := ^Test(LikeTheModel|NothingIsDisclosedInAStorm|ErasuresOfSlicesInAStorm|ABlockIsFeltOnEveryNodeBeforeItsAnswer|AStoppedLeaderIsFollowed|AStoppedNodeGivesNothingOut|OfTwoTriesOneComesToSomething|TriesOverMidnightAreOfOneCall|NodesAreOneVault|TheStoreIsTakenOnWhenEveryNodeCan|BlockSuspendsReadingAndDestruction|TokensForDataAndBack|StolenTokenIsStoppedAtItsBudget)$$
 
 postgres:
 	@echo "==> the domain again, on PostgreSQL"

@@ -210,6 +210,9 @@ func TestCopyBringsNobodyBack(t *testing.T) {
 	wantCode(t, err, fault.Unavailable)
 	_, err = old.RequestErasure(ctx, shop, &api.ErasureRequest{Subject: stays.Subject, Ground: "request", Reason: "asked"})
 	wantCode(t, err, fault.Unavailable)
+	keyed := shop
+	keyed.Key, keyed.Body = "dry", []byte("dry") // which a copy has no key to remember it by
+	must[*api.Erasure](t)(old.RequestErasure(ctx, keyed, &api.ErasureRequest{Subject: stays.Subject, Ground: "request", Reason: "asked", DryRun: true}))
 	time.Sleep(200 * time.Millisecond) // the copy's sweeper has had its chance
 	if after := keyFiles(t, v); len(after) != len(before) {
 		t.Fatalf("a copy destroyed or made keys: %d before, %d after", len(before), len(after))

@@ -5,18 +5,13 @@ import (
 	"cmp"
 	"context"
 	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"strconv"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/sandyq/sandyq/access"
-	"github.com/sandyq/sandyq/crypto/keyring"
-	"github.com/sandyq/sandyq/crypto/kms"
-	"github.com/sandyq/sandyq/crypto/secret"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/id"
 	"github.com/sandyq/sandyq/vault/store"
@@ -144,103 +139,87 @@ func (s *Service) onceIfPossible(ctx context.Context, call Call, a access.Action
 	return run(&once{})
 }
 
-// findOnce makes this try the latest under its key, of today or yesterday, and tells what earlier ones came to.
+// findOnce makes this try the latest under its key, of today or yesterday, and tells what earlier ones came to. It is tomorrow as soon as
+// one node has it so: two tries must not be noted on two days, each where the other does not look.
 func (s *Service) findOnce(ctx context.Context, scope, body []byte) (*once, error) {
-	today := dayOf(s.Clock())
-	o, err := s.findOnceOf(ctx, today-1, scope, body)
-	if err != nil || o != nil {
-		return o, err
+	for today := dayOf(s.Clock()); ; today++ {
+		o, err := s.findOnceOn(ctx, today, scope, body)
+		if !errors.Is(err, errStale) {
+			return o, err
+		}
 	}
-	prefix, digest, err := s.onceMACs(ctx, today, scope, body)
+}
+
+// findOnceOn is findOnce on a day, or errStale when that has gone. The day's key is there before anybody looks for yesterday's: whoever
+// still makes that one finds it.
+func (s *Service) findOnceOn(ctx context.Context, today uint32, scope, body []byte) (*once, error) {
+	now, err := s.onceMACs(ctx, today, scope, body)
 	if err != nil {
 		return nil, err
 	}
-	return s.claimOnce(ctx, prefix, digest)
-}
-
-// findOnceOf is findOnce under the key of a day that has gone; nil when there was no such call.
-func (s *Service) findOnceOf(ctx context.Context, day uint32, scope, body []byte) (*once, error) {
-	name, err := s.names.find(ctx, onceKeyName(day))
-	if err != nil || name == nil {
-		return nil, err
-	}
-	prefix, digest, err := s.onceMACs(ctx, day, scope, body)
+	name, err := s.names.find(ctx, onceKeyName(today-1))
 	if err != nil {
 		return nil, err
 	}
-	var row *onceRow
-	err = s.Store.View(ctx, func(r store.Reader) error {
-		row, err = getRow[onceRow](r, prefix)
-		return err
-	})
-	if err != nil || row == nil {
+	if name == nil {
+		return s.claimOnce(ctx, today, []onceMACs{now})
+	}
+	before, err := s.onceMACs(ctx, today-1, scope, body)
+	if err != nil {
 		return nil, err
 	}
-	return s.claimOnce(ctx, prefix, digest)
+	return s.claimOnce(ctx, today, []onceMACs{before, now})
 }
 
-// claimOnce writes that this try is the latest, and reads what earlier ones came to. That is one Update: an earlier try whose own is still
-// under way at the server comes before it, and is read, or does not come at all.
-func (s *Service) claimOnce(ctx context.Context, prefix, digest []byte) (*once, error) {
-	o := &once{prefix: prefix, row: encodeRow(onceRow{digest, id.New()})}
+// claimOnce writes that this try is the latest, on the first of the days on which there was one, or else on the last, and reads what
+// earlier ones came to. That is one Update: an earlier try whose own is still under way at the server comes before it, and is read, or
+// does not come at all.
+func (s *Service) claimOnce(ctx context.Context, today uint32, days []onceMACs) (*once, error) {
+	o, try := &once{}, id.New()
+	keys := [][]byte{s.rows.meta(onceKeyName(today + 1))}
+	for _, day := range days {
+		keys = append(keys, day.prefix)
+	}
 	return o, s.Store.Update(ctx, func(w store.Writer) error {
-		o.before = map[int]*done{}
-		row, err := getRow[onceRow](w, prefix)
+		rows, err := w.Get(keys...)
 		switch {
 		case err != nil:
 			return err
-		case row == nil:
-			return w.Set(prefix, o.row)
-		case !hmac.Equal(row.Digest, digest):
-			return fault.New(fault.Unprocessable, "this idempotency key came before with another body")
+		case rows[0] != nil:
+			return errStale
 		}
-		err = scanAll(w, prefix, func(p store.Pair) error {
-			if len(p.Key) == len(prefix) {
-				return nil
+		at := slices.IndexFunc(rows[1:], func(row []byte) bool { return row != nil })
+		if at < 0 {
+			at = len(days) - 1
+		}
+		*o = once{prefix: days[at].prefix, row: encodeRow(onceRow{days[at].digest, try}), before: map[int]*done{}}
+		if raw := rows[1+at]; raw != nil {
+			if err := o.readEarlier(w, raw, days[at].digest); err != nil {
+				return err
 			}
-			what, err := decodeRow[done](p.Value)
-			o.before[int(slotOf(p.Key))] = what
-			return err
-		})
-		if err != nil {
-			return err
 		}
-		return w.Set(prefix, o.row)
+		return w.Set(o.prefix, o.row)
 	})
 }
 
-// errNoDayKey is that the key of a day cannot be had. That a node has just forgotten the keys it knew is no reason: in a moment it has this
-// one again, and meanwhile nothing is done.
-var errNoDayKey = errors.New("the key of idempotency rows is out of reach")
-
-// onceMACs makes the row's key and the body's digest under the key of a day.
-func (s *Service) onceMACs(ctx context.Context, day uint32, scope, body []byte) (prefix, digest []byte, err error) {
-	const patience = 2 * time.Second
-	opening, stop := context.WithTimeoutCause(ctx, patience, kms.ErrUnavailable)
-	defer stop()
-	err = s.names.use(opening, onceKeyName(day), func(key secret.Bytes) error {
-		sum := func(what string, b []byte) []byte {
-			h := hmac.New(sha256.New, key.Expose())
-			h.Write(lengthPrefixed(what))
-			h.Write(b)
-			return h.Sum(nil)
-		}
-		prefix = s.rows.key(kindOnce, binary.BigEndian.AppendUint32(nil, day), sum("key", scope))
-		digest = sum("body", body)
-		return nil
-	})
-	if ctx.Err() == nil && !errors.Is(err, keyring.ErrPurged) && (keysAway(err) || errors.Is(err, kms.ErrClaim)) {
-		err = fmt.Errorf("%w: %w", errNoDayKey, err)
+// readEarlier reads what the tries before came to, whose row is raw, if their body was the same.
+func (o *once) readEarlier(r store.Reader, raw, digest []byte) error {
+	row, err := decodeRow[onceRow](raw)
+	if err != nil {
+		return err
 	}
-	return prefix, digest, err
+	if !hmac.Equal(row.Digest, digest) {
+		return fault.New(fault.Unprocessable, "this idempotency key came before with another body")
+	}
+	return scanAll(r, o.prefix, func(p store.Pair) error {
+		if len(p.Key) == len(o.prefix) {
+			return nil
+		}
+		what, err := decodeRow[done](p.Value)
+		o.before[int(slotOf(p.Key))] = what
+		return err
+	})
 }
-
-const onceKeyPrefix = "once-"
-
-func onceKeyName(day uint32) string { return onceKeyPrefix + strconv.FormatUint(uint64(day), 10) }
-
-// dayOf counts days since 1970 in UTC.
-func dayOf(t time.Time) uint32 { return uint32(t.Unix() / 86400) }
 
 // lengthPrefixed joins parts injectively.
 func lengthPrefixed(parts ...string) []byte {
@@ -250,45 +229,4 @@ func lengthPrefixed(parts ...string) []byte {
 		b = append(b, p...)
 	}
 	return b
-}
-
-// expireOnce removes the rows of the days before yesterday, destroys their keys, and then forgets the days: a day whose key
-// could not be destroyed is found again the next time.
-func (s *Service) expireOnce(ctx context.Context) error {
-	today := dayOf(s.Clock())
-	if today < 2 {
-		return nil
-	}
-	days, err := s.onceDays(ctx)
-	if err != nil {
-		return err
-	}
-	for _, day := range days {
-		if day >= today-1 {
-			continue
-		}
-		prefix := s.rows.key(kindOnce, binary.BigEndian.AppendUint32(nil, day))
-		if err := s.removeKind(ctx, prefix, func(*draft, store.Pair) error { return nil }); err != nil {
-			return err
-		}
-		if err := s.names.forget(ctx, onceKeyName(day)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// onceDays lists the days that have a key.
-func (s *Service) onceDays(ctx context.Context) (days []uint32, err error) {
-	all := s.rows.key(kindMeta)
-	prefix := append(bytes.Clone(all), onceKeyPrefix...)
-	err = s.Store.View(ctx, func(r store.Reader) error {
-		days = nil
-		return scanAll(r, prefix, func(p store.Pair) error {
-			day, err := strconv.ParseUint(string(p.Key[len(prefix):len(p.Key)-1]), 10, 32)
-			days = append(days, uint32(day))
-			return err
-		})
-	})
-	return days, err
 }
