@@ -44,6 +44,12 @@ const goodToken = "dev_token"
 
 func (s *service) Lapsing() func() bool { return s.lapsed.Load }
 
+// LogCheckpoint is of a node that lapses meanwhile.
+func (s *service) LogCheckpoint(context.Context, vault.Call) ([]byte, error) {
+	s.lapsed.Store(true)
+	return []byte("checkpoint"), nil
+}
+
 func (*service) Authenticate(_ context.Context, shown vault.Presented) (access.Principal, error) {
 	if shown.Bearer != goodToken {
 		return access.Principal{}, fault.New(fault.Unauthenticated, "this token is not known")

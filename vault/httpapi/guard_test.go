@@ -104,22 +104,25 @@ func TestALapsedNodeSendsNoAnswer(t *testing.T) {
 	}
 	r := run(t, s, nil)
 	t.Cleanup(func() { r.Shutdown(context.Background()) })
-	ask := func() (*http.Response, error) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/v1/whoami", nil)
+	ask := func(path string) (*http.Response, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		req.Header.Set("Authorization", "Bearer "+goodToken)
 		return (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
 	}
-	if resp, err := ask(); err == nil {
-		resp.Body.Close()
-		t.Errorf("it answered %d", resp.StatusCode)
+	for _, path := range []string{"/v1/whoami", "/v1/audit/checkpoint"} {
+		s.lapsed.Store(false)
+		if resp, err := ask(path); err == nil {
+			resp.Body.Close()
+			t.Errorf("%s: it answered %d", path, resp.StatusCode)
+		}
 	}
 	s.whoami = func(context.Context, vault.Call) (*api.Whoami, error) {
 		return nil, fault.New(fault.Unavailable, "this node is out of touch")
 	}
-	resp, err := ask()
+	resp, err := ask("/v1/whoami")
 	if err != nil {
 		t.Fatalf("a refusal: %v", err)
 	}

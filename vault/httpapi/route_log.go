@@ -55,6 +55,7 @@ func raw(contentType []string, do func(*exchange, vault.Call) ([]byte, error)) s
 		h["Content-Type"] = contentType
 		h["Content-Length"] = []string{strconv.Itoa(len(data))}
 		x.ours = true
+		x.guard(x.lapsed)
 		x.WriteHeader(x.route.Status)
 		_, _ = x.Write(data) // a client that is gone misses its answer; there is nobody else to tell
 		return nil
