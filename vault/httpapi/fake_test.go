@@ -37,16 +37,19 @@ type service struct {
 	put        func(context.Context, vault.Call, vault.Upload) (*api.Document, error)
 	whoami     func(context.Context, vault.Call) (*api.Whoami, error)
 	putPurpose func(context.Context, vault.Call, string, *api.Purpose) (*api.Change, error)
-	lapsed     atomic.Bool // the node has, in the middle of a call
+	lapses     atomic.Int64 // of the node
 }
 
 const goodToken = "dev_token"
 
-func (s *service) Lapsing() func() bool { return s.lapsed.Load }
+func (s *service) Lapsing() func() bool {
+	lapses := s.lapses.Load()
+	return func() bool { return s.lapses.Load() != lapses }
+}
 
 // LogCheckpoint is of a node that lapses meanwhile.
 func (s *service) LogCheckpoint(context.Context, vault.Call) ([]byte, error) {
-	s.lapsed.Store(true)
+	s.lapses.Add(1)
 	return []byte("checkpoint"), nil
 }
 

@@ -72,9 +72,14 @@ func withGuard(ctx context.Context, c net.Conn) context.Context {
 }
 
 // guard has writes on the exchange's connection fail from the moment on at which they are forbidden, until the next exchange.
-// Exchanges that share a connection (HTTP/2) share the guard: what forbids must be as good for all of them.
+// Exchanges that share a connection (HTTP/2) share the guard: what forbids must be as good for all of them. What forbids already stays,
+// as what it forbids may still be on its way, and the connection ends with its next write.
 func (x *exchange) guard(forbids func() bool) {
-	if g, ok := x.r.Context().Value(guardedKey{}).(*guarded); ok {
+	g, ok := x.r.Context().Value(guardedKey{}).(*guarded)
+	if !ok {
+		return
+	}
+	if before := g.forbids.Load(); x.r.ProtoMajor == 1 || before == nil || !(*before)() {
 		g.forbids.Store(&forbids)
 	}
 }

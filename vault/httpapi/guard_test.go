@@ -2,11 +2,15 @@ package httpapi_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -99,7 +103,7 @@ func TestAGuardedConnectionIsOneLikeAnother(t *testing.T) {
 func TestALapsedNodeSendsNoAnswer(t *testing.T) {
 	s := &service{}
 	s.whoami = func(context.Context, vault.Call) (*api.Whoami, error) {
-		s.lapsed.Store(true)
+		s.lapses.Add(1)
 		return &api.Whoami{System: "crm"}, nil
 	}
 	r := run(t, s, nil)
@@ -113,7 +117,6 @@ func TestALapsedNodeSendsNoAnswer(t *testing.T) {
 		return (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
 	}
 	for _, path := range []string{"/v1/whoami", "/v1/audit/checkpoint"} {
-		s.lapsed.Store(false)
 		if resp, err := ask(path); err == nil {
 			resp.Body.Close()
 			t.Errorf("%s: it answered %d", path, resp.StatusCode)
@@ -129,5 +132,52 @@ func TestALapsedNodeSendsNoAnswer(t *testing.T) {
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a refusal was answered by %d", resp.StatusCode)
+	}
+}
+
+// What is being sent when the node lapses is not sent on because another exchange of its connection comes after that.
+func TestALaterAnswerLetsNoEarlierOneThrough(t *testing.T) {
+	lender := httptest.NewUnstartedServer(nil) // lends its certificate
+	lender.StartTLS()
+	defer lender.Close()
+	size := 32 << 20
+	s := &service{}
+	s.whoami = func(context.Context, vault.Call) (*api.Whoami, error) {
+		return &api.Whoami{System: strings.Repeat("x", size)}, nil
+	}
+	r := run(t, s, &tls.Config{Certificates: lender.TLS.Certificates, MinVersion: tls.VersionTLS13})
+	t.Cleanup(func() { r.Shutdown(context.Background()) })
+	roots := x509.NewCertPool()
+	roots.AddCert(lender.Certificate())
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	ask := func() (*http.Response, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, strings.Replace(r.url, "http://", "https://", 1)+"/v1/whoami", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+goodToken)
+		return transport.RoundTrip(req)
+	}
+	whole := func(resp *http.Response) bool {
+		defer resp.Body.Close()
+		n, err := io.Copy(io.Discard, resp.Body)
+		return err == nil && n == resp.ContentLength
+	}
+	first, err := ask() // and its body is not read
+	if err != nil || first.ProtoMajor != 2 {
+		t.Fatalf("%v, %v", first, err)
+	}
+	s.lapses.Add(1)
+	size = 1
+	if second, err := ask(); err == nil {
+		second.Body.Close()
+	}
+	if whole(first) {
+		t.Error("what was decided before the lapse was sent to the end")
+	}
+	third, err := ask()
+	if err != nil || !whole(third) {
+		t.Errorf("on another connection: %v", err)
 	}
 }
