@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -78,23 +77,13 @@ func senderTo(receivers ...webhookConfig) (*webhook.Sender, error) {
 	return webhook.New(targets, webhook.Options{Now: clock.System})
 }
 
-const maxSigningSecret = 4 << 10 // bytes
-
 // readSigningSecret reads the one line of a file.
 func readSigningSecret(path string) (secret.Bytes, error) {
-	if err := checkSecretFile(path); err != nil {
-		return secret.Bytes{}, err
-	}
-	b, err := readSmall(path, maxSigningSecret)
+	line, err := readSecretLine(path)
 	if err != nil {
 		return secret.Bytes{}, err
 	}
-	line, rest, _ := bytes.Cut(b, []byte("\n"))
-	line = bytes.TrimSuffix(line, []byte("\r"))
-	switch {
-	case len(rest) > 0:
-		return secret.Bytes{}, fmt.Errorf("%s has more than one line", path)
-	case len(line) < webhook.MinSecret:
+	if len(line) < webhook.MinSecret {
 		return secret.Bytes{}, hinted(fmt.Errorf("the secret in %s is shorter than %d bytes", path, webhook.MinSecret),
 			"make one: openssl rand -hex 32 > %s", path)
 	}

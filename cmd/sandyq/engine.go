@@ -70,14 +70,9 @@ func openPostgres(ctx context.Context, c config, log *slog.Logger, reg postgres.
 	}
 }
 
-const maxDSNFile = 4 << 10 // bytes
-
 // readDSN reads the first line of a file, which holds a password.
 func readDSN(path string) (string, error) {
-	if err := checkSecretFile(path); err != nil {
-		return "", err
-	}
-	b, err := readSmall(path, maxDSNFile)
+	b, err := readSecretFile(path)
 	if err != nil {
 		return "", err
 	}

@@ -79,14 +79,9 @@ func (c s3Config) connect() (*bucket.Bucket, error) {
 	return bucket.New(in)
 }
 
-const maxKeyFile = 4 << 10 // bytes
-
 // readKey reads the one line of a file.
 func readKey(path string) (secret.String, error) {
-	if err := checkSecretFile(path); err != nil {
-		return secret.String{}, err
-	}
-	b, err := readSmall(path, maxKeyFile)
+	b, err := readSecretFile(path)
 	if err != nil {
 		return secret.String{}, err
 	}
