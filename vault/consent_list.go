@@ -144,13 +144,9 @@ func (s *Service) missingConsents(ctx context.Context, call Call, purpose string
 	if err != nil {
 		return nil, err
 	}
-	var after []byte
-	if cursor != "" {
-		from, err := cursorOf(cursor)
-		if err != nil {
-			return nil, err
-		}
-		after = s.rows.subject(from)
+	after, err := s.afterSubject(cursor)
+	if err != nil {
+		return nil, err
 	}
 	if !call.Principal.VaultWide() {
 		return nil, s.refuse(ctx, call, access.Request{Action: access.ListConsents}, fault.New(fault.Denied, "this list goes across systems"))
@@ -165,12 +161,16 @@ func (s *Service) missingConsents(ctx context.Context, call Call, purpose string
 	})
 }
 
-func cursorOf(cursor string) (SubjectID, error) {
-	from, err := parseID(subjectPrefix, cursor)
-	if err != nil {
-		return SubjectID{}, fault.Bad("cursor", ruleUnknown)
+// afterSubject is the row after which a page of people begins: that of the last on the page before, whom the cursor names.
+func (s *Service) afterSubject(cursor string) ([]byte, error) {
+	if cursor == "" {
+		return nil, nil
 	}
-	return from, nil
+	last, err := parseID(subjectPrefix, cursor)
+	if err != nil {
+		return nil, fault.Bad("cursor", ruleUnknown)
+	}
+	return s.rows.subject(last), nil
 }
 
 // scanMissing fills a page. Of a store full of people nobody of whom is missing anything it looks at so many only; the cursor

@@ -65,13 +65,9 @@ func (s *Service) missingKeys(ctx context.Context, call Call, limit int, cursor 
 	if err != nil {
 		return nil, err
 	}
-	var after []byte
-	if cursor != "" {
-		from, err := cursorOf(cursor)
-		if err != nil {
-			return nil, err
-		}
-		after = s.rows.subject(from)
+	after, err := s.afterSubject(cursor)
+	if err != nil {
+		return nil, err
 	}
 	if err := s.consult(ctx, call, access.ConfirmSnapshot); err != nil {
 		return nil, err
