@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/sandyq/sandyq/vault/store"
 )
 
@@ -35,14 +33,7 @@ func TestARunningProgramStopsOnTablesThatDoNotBearIt(t *testing.T) {
 func TestRowsWithoutVersions(t *testing.T) {
 	dsn := database(t)
 	write(t, open(t, Options{DSN: dsn}), "old")
-	conn, err := pgx.Connect(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	if _, err := conn.Exec(t.Context(), "drop table sandyq_schema"); err != nil {
-		t.Fatal(err)
-	}
+	alter(t, dsn, "drop table sandyq_schema")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	s, err := Open(ctx, Options{DSN: dsn, Logger: quiet})

@@ -41,6 +41,19 @@ func reads(t *testing.T, s *Store, keys ...string) {
 	}
 }
 
+// alter changes the tables as no step does.
+func alter(t *testing.T, dsn, statement string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	if _, err := conn.Exec(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // versionsOf are the versions that a database says its tables have been at; nil where there are no tables.
 func versionsOf(t *testing.T, dsn string) (versions []int) {
 	t.Helper()
@@ -181,14 +194,7 @@ func TestManyMigrateAtOnce(t *testing.T) {
 func TestTablesFromBeforeTheyToldWhomTheyBear(t *testing.T) {
 	dsn := database(t)
 	write(t, open(t, Options{DSN: dsn}), "old")
-	conn, err := pgx.Connect(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	if _, err := conn.Exec(t.Context(), "alter table sandyq_schema drop column bears"); err != nil {
-		t.Fatal(err)
-	}
+	alter(t, dsn, "alter table sandyq_schema drop column bears")
 	reads(t, open(t, Options{DSN: dsn}), "old")
 	reads(t, open(t, Options{DSN: dsn, steps: next(len(steps))}), "old")
 	reads(t, open(t, Options{DSN: dsn}), "old")
