@@ -102,7 +102,11 @@ func TestAGuardedConnectionIsOneLikeAnother(t *testing.T) {
 // A node that lapses after a call was decided does not send the answer; a refusal it does send.
 func TestALapsedNodeSendsNoAnswer(t *testing.T) {
 	s := &service{}
+	var refuses atomic.Bool
 	s.whoami = func(context.Context, vault.Call) (*api.Whoami, error) {
+		if refuses.Load() {
+			return nil, fault.New(fault.Unavailable, "this node is out of touch")
+		}
 		s.lapses.Add(1)
 		return &api.Whoami{System: "crm"}, nil
 	}
@@ -122,9 +126,7 @@ func TestALapsedNodeSendsNoAnswer(t *testing.T) {
 			t.Errorf("%s: it answered %d", path, resp.StatusCode)
 		}
 	}
-	s.whoami = func(context.Context, vault.Call) (*api.Whoami, error) {
-		return nil, fault.New(fault.Unavailable, "this node is out of touch")
-	}
+	refuses.Store(true)
 	resp, err := ask("/v1/whoami")
 	if err != nil {
 		t.Fatalf("a refusal: %v", err)
@@ -140,10 +142,11 @@ func TestALaterAnswerLetsNoEarlierOneThrough(t *testing.T) {
 	lender := httptest.NewUnstartedServer(nil) // lends its certificate
 	lender.StartTLS()
 	defer lender.Close()
-	size := 32 << 20
+	var size atomic.Int64
+	size.Store(32 << 20)
 	s := &service{}
 	s.whoami = func(context.Context, vault.Call) (*api.Whoami, error) {
-		return &api.Whoami{System: strings.Repeat("x", size)}, nil
+		return &api.Whoami{System: strings.Repeat("x", int(size.Load()))}, nil
 	}
 	r := run(t, s, &tls.Config{Certificates: lender.TLS.Certificates, MinVersion: tls.VersionTLS13})
 	t.Cleanup(func() { r.Shutdown(context.Background()) })
@@ -169,7 +172,7 @@ func TestALaterAnswerLetsNoEarlierOneThrough(t *testing.T) {
 		t.Fatalf("%v, %v", first, err)
 	}
 	s.lapses.Add(1)
-	size = 1
+	size.Store(1)
 	if second, err := ask(); err == nil {
 		second.Body.Close()
 	}
