@@ -25,10 +25,16 @@ type Recast struct {
 	old, new *openKeys
 	mac      [32]byte
 	missing  map[SubjectID]struct{}
+	held     *heldKeys
+	ahead    func(context.Context) error // fails when another try goes on with the move
 }
 
-// Recast makes the sealing anew that goes with the move. It is for one goroutine. Close forgets the keys.
+// Recast makes the sealing anew that goes with the move: there is one of each try, as HandOver goes by what it has seen. It is for one goroutine.
+// Close forgets the keys.
 func (m *Rekeying) Recast(ctx context.Context) (*Recast, error) {
+	if m.recast != nil {
+		return nil, errors.New("there is a sealing anew of this try, and all is to be copied with that one")
+	}
 	mark, err := m.mark(ctx, m.From.Store)
 	if err != nil {
 		return nil, err
@@ -38,6 +44,7 @@ func (m *Rekeying) Recast(ctx context.Context) (*Recast, error) {
 	}
 	c := &Recast{
 		rows: layout{m.Tenant}, old: newOpenKeys(m.Old, mark.Old, m.Clock), new: newOpenKeys(m.New, mark.New, m.Clock), missing: map[SubjectID]struct{}{},
+		held: newHeldKeys(), ahead: m.ahead,
 	}
 	_, _ = rand.Read(c.mac[:]) // never fails (crypto/rand)
 	m.recast = c
@@ -54,6 +61,7 @@ func (c *Recast) Close() {
 func (c *Recast) Anew() {
 	c.Close()
 	clear(c.missing)
+	clear(c.held.keys)
 }
 
 // Make implements move.Recast.
@@ -65,6 +73,9 @@ func (c *Recast) Make(ctx context.Context, source store.Reader, rows []store.Pai
 	ids := keysOf(read)
 	old, err := c.old.open(ctx, ids)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.ahead(ctx); err != nil {
 		return nil, err
 	}
 	made, err := c.new.make(ctx, present(old, ids))
@@ -127,7 +138,11 @@ func (c *Recast) Says(ctx context.Context, source store.Reader, target bool, row
 		if !target {
 			c.living(one, keys)
 		}
-		if opens := c.say(one, keys, target); !opens && !target {
+		opens, err := c.say(one, keys, target)
+		if err != nil {
+			return nil, err
+		}
+		if !opens && !target {
 			return nil, cannotOpen(rows[i].Key)
 		}
 		said[i] = one.encode()
@@ -149,8 +164,9 @@ func (c *Recast) living(one sealedRow, keys map[kms.ID]kms.Key) {
 }
 
 // say puts MACs in place of what is sealed. opens is false when something does not open under a key that is there: it is left as it is. At the
-// target that is what the source sealed, if the source does not have the key any more, or else it is to be made anew.
-func (c *Recast) say(one sealedRow, keys map[kms.ID]kms.Key, target bool) (opens bool) {
+// target that is what the source sealed, if the source does not have the key any more, or else it is to be made anew. The keys that the target's
+// opens with are held; ErrSupplanted when other things opened with others.
+func (c *Recast) say(one sealedRow, keys map[kms.ID]kms.Key, target bool) (opens bool, err error) {
 	opens = true
 	for _, s := range one.seals {
 		if keys[s.key].Missing() {
@@ -161,12 +177,18 @@ func (c *Recast) say(one sealedRow, keys map[kms.ID]kms.Key, target bool) (opens
 			opens = false
 			continue
 		}
+		if target {
+			if err := c.held.hold(s.key, keys[s.key]); err != nil {
+				clear(plain)
+				return false, err
+			}
+		}
 		mac := hmac.New(sha256.New, c.mac[:])
 		_, _ = mac.Write(plain) // never fails
 		clear(plain)
 		s.set(mac.Sum(nil))
 	}
-	return opens
+	return opens, nil
 }
 
 // Recasts are those of several tenants of one store, by the prefixes of their rows. It is a move.Recast.

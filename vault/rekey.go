@@ -41,6 +41,9 @@ import (
 //   - What is not opened with a key of the new provider by Retire is not given up: it opens by the old keys until then. And it is opened
 //     when nothing that any try asked of that provider can come to pass any more: a key that comes late might take the place of another.
 //   - An old provider's key is believed for lines of the erasure ledger up to the last one before step 2: see FormerSigners.
+//   - Of two tries at once the later one goes on: each has an id of its own in the marks, and whatever it writes to the target or the source, it writes
+//     in an Update that sees it there. The old provider is told by a try whose id was in both marks just before.
+//   - The last step is told when the new provider has every key that something at the target was read with, and no other in its place.
 //   - What is in no ledger line, no row and no provider is not needed: the same command finds out how far it was and goes on.
 type Rekeying struct {
 	Tenant   string
@@ -54,7 +57,8 @@ type Rekeying struct {
 	// it is said.
 	Settle time.Duration
 
-	since  time.Time     // when it was first looked at: what earlier tries asked for, they asked before
+	try    kms.ID        // this one's, in the marks: zero before Begin
+	since  time.Time     // when this try began to have the move to itself: what earlier ones asked for, they asked before
 	still  generationRow // of the source when it was to stand still
 	recast *Recast       // that all was copied with
 }
@@ -85,7 +89,6 @@ func StaysWithKeys(key []byte) bool {
 
 // Stage finds out how far the move has come.
 func (m *Rekeying) Stage(ctx context.Context) (Stage, error) {
-	m.looked()
 	if m.From.Place == m.To.Place {
 		return StageSource, errors.New("source and target are the same store")
 	}
@@ -128,26 +131,48 @@ func (m *Rekeying) Stage(ctx context.Context) (Stage, error) {
 }
 
 // Begin marks both stores, the source first, and takes the new provider for this move. What has another mark, or rows without one, is
-// left as it is. What an earlier try has told the old provider stays in the marks, and that there was one is in them from now on.
+// left as it is. What an earlier try has told the old provider stays in the marks, and that there was one is in them from now on. If that one is still at work it
+// ends with ErrOvertaken.
 func (m *Rekeying) Begin(ctx context.Context) error {
-	m.looked()
 	want, begun, err := m.ours(ctx)
 	if err != nil {
 		return err
 	}
-	if err := m.occupied(ctx, want, begun); err != nil {
+	told, err := m.occupied(ctx, want, begun)
+	if err != nil {
 		return err
 	}
-	if err := m.setMark(ctx, m.From.Store, want); err != nil {
+	current, err := m.Old.Generation(ctx)
+	if err != nil {
+		return fmt.Errorf("the old keys' generation: %w", err)
+	}
+	m.try = kms.NewID()
+	var mark *rekeyRow
+	err = m.setMark(ctx, m.From.Store, func(was *rekeyRow) (*rekeyRow, error) {
+		mark, err = want.again(was, m.try)
+		if err == nil && !mark.steps(current) && told.steps(current) { // a source that was restored from before the step was told
+			mark.Held, mark.Last = told.Held, told.Last
+		}
+		return mark, err
+	})
+	if err != nil {
 		return fmt.Errorf("mark the source: %w", err)
 	}
-	if err := m.New.Advance(ctx, kms.Generation{}, want.First.generation()); err != nil {
+	if err := m.New.Advance(ctx, kms.Generation{}, mark.First.generation()); err != nil {
 		if errors.Is(err, kms.ErrClaim) {
 			return ErrKeysUsed
 		}
 		return fmt.Errorf("take the new keys: %w", err)
 	}
-	return m.setMark(ctx, m.To.Store, want)
+	err = m.setMark(ctx, m.untaken(), func(was *rekeyRow) (*rekeyRow, error) {
+		_, err := mark.again(was, m.try)
+		return mark, err
+	})
+	if err != nil {
+		return fmt.Errorf("mark the target: %w", err)
+	}
+	m.since = m.Clock()
+	return nil
 }
 
 // ours is the mark that this move has, and whether the source has it already.
@@ -180,15 +205,15 @@ func (m *Rekeying) ours(ctx context.Context) (want *rekeyRow, begun bool, err er
 	if want.First, want.Ended = was.First, was.Ended; !was.is(want) {
 		return nil, false, ErrOtherMove
 	}
-	was.Again = true
 	return was, true, nil
 }
 
-// occupied refuses a target that has rows which this move did not bring, and keys that are somebody else's.
-func (m *Rekeying) occupied(ctx context.Context, want *rekeyRow, begun bool) error {
+// occupied refuses a target that has rows which this move did not bring, and keys that are somebody else's. It returns the target's mark, if
+// it is of this move.
+func (m *Rekeying) occupied(ctx context.Context, want *rekeyRow, begun bool) (mark *rekeyRow, err error) {
 	rows := layout{m.Tenant}
-	err := m.To.Store.View(ctx, func(r store.Reader) error {
-		mark, err := getRow[rekeyRow](r, rows.meta(metaRekey))
+	err = m.To.Store.View(ctx, func(r store.Reader) error {
+		mark, err = getRow[rekeyRow](r, rows.meta(metaRekey))
 		if err != nil {
 			return err
 		}
@@ -196,20 +221,24 @@ func (m *Rekeying) occupied(ctx context.Context, want *rekeyRow, begun bool) err
 		if err != nil {
 			return err
 		}
-		if len(found) > 0 && !mark.is(want) {
+		switch {
+		case mark.is(want):
+			return nil
+		case len(found) > 0:
 			return ErrOccupied
 		}
+		mark = nil
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	current, err := m.New.Generation(ctx)
 	if err != nil {
-		return fmt.Errorf("the new keys' generation: %w", err)
+		return nil, fmt.Errorf("the new keys' generation: %w", err)
 	}
 	if current != (kms.Generation{}) && (!begun || current != want.First.generation()) {
-		return ErrKeysUsed
+		return nil, ErrKeysUsed
 	}
-	return nil
+	return mark, nil
 }

@@ -145,14 +145,23 @@ func (m *Rekeying) tellEnded(ctx context.Context, mark *rekeyRow) error {
 // then. Before that it waits until nothing that an earlier try asked of a provider can come to pass any more. With ErrNotBegun there is
 // nothing to give up. It may be repeated.
 func (m *Rekeying) Abandon(ctx context.Context) error {
-	if _, err := m.unended(ctx); err != nil {
+	begun, err := m.unended(ctx)
+	if err != nil {
 		return err
 	}
+	m.try = kms.NewID() // a try that is still at work ends with ErrOvertaken
+	if err := errors.Join(m.overtake(ctx, m.From.Store, begun), m.overtake(ctx, m.untaken(), begun)); err != nil {
+		return fmt.Errorf("take the move over: %w", err)
+	}
+	m.since = m.Clock()
 	if err := m.settle(ctx); err != nil {
 		return err
 	}
 	mark, err := m.unended(ctx)
 	if err != nil {
+		return err
+	}
+	if err := m.owns(mark); err != nil { // it was begun again meanwhile
 		return err
 	}
 	if err := m.New.Advance(ctx, kms.Generation{}, mark.First.generation()); err != nil { // it may have fallen before this

@@ -21,7 +21,8 @@ func (m *Rekeying) Still(ctx context.Context) error {
 }
 
 // HandOver makes the target the live vault. It has everything of the source by now, which was seen to open. It fails with ErrUsed when the
-// source did not stand still, and with ErrMissingKeys. After any other error Stage tells which of the two is the live one.
+// source did not stand still, with ErrMissingKeys, with ErrOvertaken, and with ErrSupplanted: for that it opens each of the new keys once more. After any other
+// error Stage tells which of the two is the live one.
 func (m *Rekeying) HandOver(ctx context.Context) error {
 	if m.recast == nil || len(m.recast.missing) > 0 {
 		return fmt.Errorf("at the old provider: %w", ErrMissingKeys)
@@ -36,6 +37,9 @@ func (m *Rekeying) HandOver(ctx context.Context) error {
 	}
 	if mark == nil {
 		return ErrOccupied
+	}
+	if err := m.owns(mark); err != nil {
+		return err
 	}
 	current, err := m.Old.Generation(ctx)
 	if err != nil {
@@ -52,7 +56,11 @@ func (m *Rekeying) HandOver(ctx context.Context) error {
 		mark.Held, mark.Last = generationRow(current), generationRow(departure(current, mark.Old))
 	}
 	mark.Again = mark.Again || !m.recast.new.unanswered.IsZero()
-	if err := m.setMark(ctx, m.From.Store, mark); err != nil { // which is not promoted any more
+	if err := m.recast.held.there(ctx, m.New); err != nil {
+		return fmt.Errorf("the source is the live vault still: %w", err)
+	}
+	err = m.setMark(ctx, m.From.Store, func(was *rekeyRow) (*rekeyRow, error) { return mark, m.owns(was) })
+	if err != nil { // from here on it is not promoted
 		return fmt.Errorf("mark the source: %w", err)
 	}
 	if err := m.bequeath(ctx); err != nil {
@@ -76,7 +84,7 @@ func (m *Rekeying) complete(ctx context.Context, mark *rekeyRow) error {
 	whole := *mark
 	whole.Whole = true
 	rows := layout{m.Tenant}
-	return m.To.Store.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
+	return m.target().Update(store.With(ctx, store.Vital), func(w store.Writer) error {
 		return errors.Join(w.Set(rows.meta(metaSigners), encodeRow(signers)), w.Set(rows.meta(metaRekey), encodeRow(whole)))
 	})
 }
@@ -96,7 +104,7 @@ func (m *Rekeying) taken(ctx context.Context, mark *rekeyRow) error {
 
 // bequeath has the log of the target signed by the new provider's key from now on.
 func (m *Rekeying) bequeath(ctx context.Context) error {
-	s, err := m.writer(m.To.Store)
+	s, err := m.writer(m.target())
 	if err != nil {
 		return err
 	}
@@ -124,7 +132,7 @@ func (m *Rekeying) note(ctx context.Context, to store.Store, operation string, e
 	})
 }
 
-// Take gives the target its title, once the source is superseded.
+// Take gives the target its title, once the source is superseded. Another try than the one that handed over takes it over.
 func (m *Rekeying) Take(ctx context.Context) error {
 	mark, err := m.mark(ctx, m.To.Store)
 	if err != nil {
@@ -132,6 +140,12 @@ func (m *Rekeying) Take(ctx context.Context) error {
 	}
 	if mark == nil {
 		return ErrOccupied
+	}
+	if m.try.IsZero() {
+		m.try = kms.NewID()
+		if err := m.overtake(ctx, m.untaken(), mark); err != nil {
+			return fmt.Errorf("mark the target: %w", err)
+		}
 	}
 	if err := m.taken(ctx, mark); err != nil {
 		return err
@@ -144,7 +158,7 @@ func (m *Rekeying) Take(ctx context.Context) error {
 		return fmt.Errorf("note that at the new keys: %w", err)
 	}
 	title := titleRow{Sentinel: mark.New, Generation: mark.First, Place: m.To.Place}
-	return m.note(ctx, m.To.Store, keysMoved, func(w store.Writer) error {
+	return m.note(ctx, m.target(), keysMoved, func(w store.Writer) error {
 		return w.Set(layout{m.Tenant}.meta(metaTitle), encodeRow(title))
 	})
 }

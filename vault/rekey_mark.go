@@ -33,6 +33,8 @@ type rekeyRow struct {
 	// Again says that keys of the new provider may come late: they were asked for by an earlier try, which may have been cut off, or
 	// were not answered. See Rekeying.settle.
 	Again bool `cbor:"10,keyasint"`
+	// Try is the id of the try that has the move: another one in its place ends whichever has not got it. See Rekeying.Fence.
+	Try kms.ID `cbor:"11,keyasint"`
 }
 
 // is reports whether two marks are of one move.
@@ -46,7 +48,7 @@ func (row *rekeyRow) is(other *rekeyRow) bool {
 // begun is the mark as it was when the move began.
 func (row *rekeyRow) begun() rekeyRow {
 	was := *row
-	was.Held, was.Last, was.Whole, was.Again = generationRow{}, generationRow{}, false, false
+	was.Held, was.Last, was.Whole, was.Again, was.Try = generationRow{}, generationRow{}, false, false, kms.ID{}
 	return was
 }
 
@@ -72,16 +74,33 @@ func (m *Rekeying) mark(ctx context.Context, s store.Store) (*rekeyRow, error) {
 	return readRekey(ctx, s, layout{m.Tenant})
 }
 
-// setMark marks a store. The mark of another move is left as it is: it may have been begun since this one looked.
-func (m *Rekeying) setMark(ctx context.Context, s store.Store, row *rekeyRow) error {
+// again is the mark of a move for another try of it, which goes on from what a store has by now: nil before the first. It fails with ErrOtherMove when that is the mark of
+// another move.
+func (row *rekeyRow) again(was *rekeyRow, try kms.ID) (*rekeyRow, error) {
+	next := *row
+	if was != nil {
+		if !was.is(row) {
+			return nil, ErrOtherMove
+		}
+		next = *was
+		next.Again = true
+	}
+	next.Try = try
+	return &next, nil
+}
+
+// setMark changes the mark of a store: what it is to be is made of what is there in the same Update, as another try may have been at work since this one
+// looked. A nil one leaves the store as it is.
+func (m *Rekeying) setMark(ctx context.Context, s store.Store, change func(was *rekeyRow) (*rekeyRow, error)) error {
 	key := layout{m.Tenant}.meta(metaRekey)
 	return s.Update(store.With(ctx, store.Vital), func(w store.Writer) error {
 		was, err := getRow[rekeyRow](w, key)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case was != nil && !was.is(row):
-			return ErrOtherMove
+		}
+		row, err := change(was)
+		if err != nil || row == nil {
+			return err
 		}
 		return w.Set(key, encodeRow(row))
 	})

@@ -8,7 +8,7 @@ import (
 	"github.com/sandyq/sandyq/crypto/kms"
 )
 
-// looked notes when this move was looked at first. It has the source to itself, so earlier tries have ended.
+// looked notes when this try began to have the move to itself, unless Begin has: the target has its title then, and no try asks for keys any more.
 func (m *Rekeying) looked() {
 	if m.since.IsZero() {
 		m.since = m.Clock()
@@ -16,7 +16,7 @@ func (m *Rekeying) looked() {
 }
 
 // Settles is for how long Retire will wait before it looks whether the new keys are there: 0 when nothing that was asked of their provider
-// may come late. Two tries at work at once are kept apart by the source, which one alone has open; one that was cut off says nothing
+// may come late. Of two tries at work at once the earlier asks for nothing once the later has begun; one that was cut off says nothing
 // of what it asked for last, so it is not told apart from one that asked for nothing.
 func (m *Rekeying) Settles(ctx context.Context) (time.Duration, error) {
 	mark, err := m.mark(ctx, m.To.Store)

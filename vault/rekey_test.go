@@ -91,7 +91,7 @@ func (r *rehousing) prepare(m *vault.Rekeying) (*move.Rows, error) {
 	r.t.Cleanup(recast.Close)
 	return &move.Rows{
 		From: r.from.store, To: r.to.store, Under: [][]byte{m.Prefix()}, Own: vault.StaysWithKeys, Kind: vault.KindOfRow, Recast: recast,
-		Fence: vault.Untaken("test"),
+		Fence: m.Fence,
 	}, nil
 }
 

@@ -148,8 +148,8 @@ func (m *moving) copyOnce(ctx context.Context) error {
 		return err
 	}
 	m.log.Info("the rows were copied", "rows", changes.Rows, "written", changes.Written, "deleted", changes.Deleted)
-	if m.blobs == nil {
-		return nil
+	if err := m.ahead(ctx); err != nil || m.blobs == nil {
+		return err
 	}
 	return m.blobs.Copy(ctx)
 }
@@ -158,11 +158,15 @@ func (m *moving) verify(ctx context.Context) error {
 	if _, err := m.rows.Verify(ctx); err != nil {
 		return err
 	}
-	if m.blobs == nil {
-		return nil
+	if err := m.ahead(ctx); err != nil || m.blobs == nil {
+		return err
 	}
 	return m.blobs.Verify(ctx)
 }
+
+// ahead fails when another try goes on with the move, or has ended it. Documents have no Updates in which that could be asked, and rows have none when there
+// is nothing to write.
+func (m *moving) ahead(ctx context.Context) error { return m.target.Store.View(ctx, m.rows.Fence) }
 
 // step does one, and tells how far it is.
 func (m *moving) step(ctx context.Context, name string, do func(context.Context) error) error {

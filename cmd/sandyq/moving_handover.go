@@ -17,7 +17,7 @@ func (m *moving) handOver(ctx context.Context) error {
 	}
 	for _, r := range m.left {
 		if err := r.HandOver(ctx); err != nil {
-			return err
+			return supplanted(err)
 		}
 	}
 	if err := m.target.openTenants(ctx, m.to, m.log, m.reg); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/store"
 )
 
 // lookAtKeys finds out how far the move of a tenant's keys has come, and ends the step that makes the target the live vault if it fell in
@@ -32,15 +33,39 @@ func (m *moving) lookAtKeys(ctx context.Context, after config, r *vault.Rekeying
 // recast has the target's rows sealed under the new keys.
 func (m *moving) recast(ctx context.Context) error {
 	m.recasts = vault.Recasts{}
+	var fences []func(store.Reader) error
 	for _, r := range m.left {
-		c, err := r.relocation.(*vault.Rekeying).Recast(ctx)
+		rekeying := r.relocation.(*vault.Rekeying)
+		c, err := rekeying.Recast(ctx)
 		if err != nil {
 			return err
 		}
 		m.recasts[string(r.Prefix())] = c
+		fences = append(fences, rekeying.Fence)
 	}
 	m.rows.Recast, m.rows.Own = m.recasts, vault.StaysWithKeys
+	m.rows.Fence = func(to store.Reader) error {
+		for _, fence := range fences {
+			if err := fence(to); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	return nil
+}
+
+// lostToAnother reports whether a move failed because another try goes on with it, or has ended it.
+func lostToAnother(err error) bool {
+	return errors.Is(err, vault.ErrOvertaken) || errors.Is(err, vault.ErrTaken)
+}
+
+// supplanted says what is to be done about new keys that are not there any more.
+func supplanted(err error) error {
+	if errors.Is(err, vault.ErrSupplanted) {
+		return hinted(err, "nothing is lost: find out what happened at the new provider, and run the same command again, which seals anew what does not open")
+	}
+	return err
 }
 
 // retire destroys the old keys, unless that is left to another time, and tells whether none is left of any tenant.

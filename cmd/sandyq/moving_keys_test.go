@@ -195,3 +195,23 @@ func TestMovingTheKeysOfSeveralTenants(t *testing.T) {
 		}
 	})
 }
+
+// TestATryThatIsOvertakenEnds, and does not copy again and again beside the one that goes on.
+func TestATryThatIsOvertakenEnds(t *testing.T) {
+	q := newQuarters(t)
+	q.open(q.from, func(of *tenant, shop vault.Call) { q.register(of, shop, "Ахметова") })
+	m := q.moving(false)
+	ctx := t.Context()
+	q.must(m.open(ctx))
+	q.must(m.copyAll(ctx)) // so that nothing is left to be written, and to be refused
+	defer func() { q.must(m.Close()) }()
+	was := m.rekeyed[0]
+	later := &vault.Rekeying{
+		Tenant: was.Tenant, From: was.From, To: was.To, Old: was.Old, New: was.New, Origin: was.Origin, Clock: was.Clock, Ledger: was.Ledger,
+	}
+	q.must(later.Begin(ctx))
+	m.watch()
+	if err := m.keepCopying(ctx); !errors.Is(err, vault.ErrOvertaken) {
+		t.Errorf("it went on: %v", err)
+	}
+}

@@ -96,9 +96,10 @@ func (m *moving) serveSource(ctx context.Context) (began time.Time, abandoned bo
 	}
 	serving, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})
+	var copying error
 	go func() {
 		defer close(ended)
-		m.keepCopying(serving)
+		copying = m.keepCopying(serving)
 		began = time.Now()
 		stop()
 	}()
@@ -109,7 +110,7 @@ func (m *moving) serveSource(ctx context.Context) (began time.Time, abandoned bo
 		m.log.Warn("requests that took too long were cut off", "error", err)
 		err = nil
 	}
-	err = errors.Join(err, os.Remove(m.from.addressFile()))
+	err = errors.Join(err, copying, os.Remove(m.from.addressFile()))
 	if err == nil && ctx.Err() != nil {
 		err = hinted(errNotMoved, "the same command goes on where it ended; sandyq serve serves the source")
 	}
@@ -119,19 +120,24 @@ func (m *moving) serveSource(ctx context.Context) (began time.Time, abandoned bo
 	return began, false, m.source.closeTenants()
 }
 
-// keepCopying copies until next to nothing is left. What fails does not end the serving: it is tried again.
-func (m *moving) keepCopying(ctx context.Context) {
+// keepCopying copies until next to nothing is left. What fails does not end the serving: it is tried again, unless another try goes on with
+// the move, which is the error.
+func (m *moving) keepCopying(ctx context.Context) error {
 	for ctx.Err() == nil {
-		err := m.approach(ctx)
-		if err == nil || ctx.Err() != nil {
-			return
+		switch err := m.approach(ctx); {
+		case err == nil || ctx.Err() != nil:
+			return nil
+		case lostToAnother(err):
+			return err
+		default:
+			m.log.Error("copying failed; the source is served all the same, and it is tried again", "error", err, "in", copyAgain)
 		}
-		m.log.Error("copying failed; the source is served all the same, and it is tried again", "error", err, "in", copyAgain)
 		select {
 		case <-ctx.Done():
 		case <-time.After(copyAgain):
 		}
 	}
+	return nil
 }
 
 // approach copies and verifies everything, and then what is written meanwhile, until a round would have little to do.
@@ -169,6 +175,9 @@ func (m *moving) round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := m.ahead(ctx); err != nil {
+		return err
+	}
 	blobs := 0
 	if m.blobs != nil {
 		if blobs, err = m.blobs.CatchUp(ctx); err != nil {
@@ -191,7 +200,7 @@ func (m *moving) catchUp(ctx context.Context) error {
 		return m.copyAll(ctx)
 	}
 	if err := m.round(ctx); err != nil {
-		return err
+		return supplanted(err)
 	}
 	if n := m.pending(); n > 0 {
 		return fmt.Errorf("%d rows were written after the source was stopped", n)
