@@ -64,6 +64,10 @@ func (c *Recast) Anew() {
 	clear(c.held.keys)
 }
 
+// Look sees that the new provider has every key that something at the target opened with; ErrSupplanted when it has not. At which it has
+// looked, it does not look again: whoever looks before the switch makes that short.
+func (c *Recast) Look(ctx context.Context) error { return c.held.look(ctx, c.new.provider) }
+
 // Make implements move.Recast.
 func (c *Recast) Make(ctx context.Context, source store.Reader, rows []store.Pair) ([][]byte, error) {
 	read, err := c.rows.sealedInAll(source, rows)
@@ -199,6 +203,16 @@ func (all Recasts) Anew() {
 	for _, c := range all {
 		c.Anew()
 	}
+}
+
+// Look is that of each.
+func (all Recasts) Look(ctx context.Context) error {
+	for _, c := range all {
+		if err := c.Look(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Make implements move.Recast.

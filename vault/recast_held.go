@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/sandyq/sandyq/crypto/kms"
@@ -20,14 +19,20 @@ var ErrSupplanted = errors.New("the new provider has lost keys that were sealed 
 // told. So what was read on both sides does open with what the provider has, as long as it has these. It takes some 60 bytes of memory a key.
 type heldKeys struct {
 	mac  [32]byte
-	keys map[kms.ID]heldMark
+	keys map[kms.ID]heldKey
+}
+
+// heldKey is what is known of one.
+type heldKey struct {
+	mark   heldMark
+	looked bool // it was seen to be there since
 }
 
 // heldMark is half of an HMAC of a key, under a key of this process.
 type heldMark [16]byte
 
 func newHeldKeys() *heldKeys {
-	h := &heldKeys{keys: map[kms.ID]heldMark{}}
+	h := &heldKeys{keys: map[kms.ID]heldKey{}}
 	_, _ = rand.Read(h.mac[:]) // never fails (crypto/rand)
 	return h
 }
@@ -43,29 +48,38 @@ func (h *heldKeys) mark(k kms.Key) (m heldMark) {
 func (h *heldKeys) hold(id kms.ID, k kms.Key) error {
 	now := h.mark(k)
 	was, held := h.keys[id]
-	if held && was != now {
+	if held && was.mark != now {
 		return ErrSupplanted
 	}
-	h.keys[id] = now
+	h.keys[id] = heldKey{now, was.looked}
 	return nil
 }
 
 // heldAtOnce is how many keys are asked for in one call.
 const heldAtOnce = 512
 
-// there sees that a provider has every one of them, and no other in its place. Each is opened once, whatever is sealed under it.
-func (h *heldKeys) there(ctx context.Context, provider kms.KMS) error {
-	ids := make([]kms.ID, 0, len(h.keys))
-	for batch := range slices.Chunk(slices.AppendSeq(ids, maps.Keys(h.keys)), heldAtOnce) {
+// look sees that a provider has every one of them, and no other in its place. Each is opened once, whatever is sealed under it and however
+// often it is looked.
+func (h *heldKeys) look(ctx context.Context, provider kms.KMS) error {
+	var ids []kms.ID
+	for id, k := range h.keys {
+		if !k.looked {
+			ids = append(ids, id)
+		}
+	}
+	for batch := range slices.Chunk(ids, heldAtOnce) {
 		opened, err := provider.Open(ctx, batch...)
 		if err != nil {
 			return fmt.Errorf("open the new keys: %w", err)
 		}
 		supplanted := 0
 		for i, id := range batch {
-			if opened[i].Missing() || h.mark(opened[i]) != h.keys[id] {
+			held := h.keys[id]
+			held.looked = !opened[i].Missing() && h.mark(opened[i]) == held.mark
+			if !held.looked {
 				supplanted++
 			}
+			h.keys[id] = held
 			opened[i].Secret.Wipe()
 		}
 		if supplanted > 0 {

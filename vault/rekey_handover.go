@@ -21,7 +21,7 @@ func (m *Rekeying) Still(ctx context.Context) error {
 }
 
 // HandOver makes the target the live vault. It has everything of the source by now, which was seen to open. It fails with ErrUsed when the
-// source did not stand still, with ErrMissingKeys, with ErrOvertaken, and with ErrSupplanted: for that it opens each of the new keys once more. After any other
+// source did not stand still, with ErrMissingKeys, with ErrOvertaken, and with ErrSupplanted: for that it opens each of the new keys once more at which Recast.Look has not looked. After any other
 // error Stage tells which of the two is the live one.
 func (m *Rekeying) HandOver(ctx context.Context) error {
 	if m.recast == nil || len(m.recast.missing) > 0 {
@@ -56,7 +56,7 @@ func (m *Rekeying) HandOver(ctx context.Context) error {
 		mark.Held, mark.Last = generationRow(current), generationRow(departure(current, mark.Old))
 	}
 	mark.Again = mark.Again || !m.recast.new.unanswered.IsZero()
-	if err := m.recast.held.there(ctx, m.New); err != nil {
+	if err := m.recast.Look(ctx); err != nil {
 		return fmt.Errorf("the source is the live vault still: %w", err)
 	}
 	err = m.setMark(ctx, m.From.Store, func(was *rekeyRow) (*rekeyRow, error) { return mark, m.owns(was) })

@@ -198,10 +198,12 @@ type makings struct {
 	mu   sync.Mutex
 	made []kms.ID
 
-	loses atomic.Bool // it has no key any more
+	loses atomic.Bool  // it has no key any more
+	asked atomic.Int64 // how many keys were to be opened
 }
 
 func (w *makings) Open(ctx context.Context, ids ...kms.ID) ([]kms.Key, error) {
+	w.asked.Add(int64(len(ids)))
 	if !w.loses.Load() {
 		return w.Provider.Open(ctx, ids...)
 	}

@@ -69,6 +69,34 @@ func TestSupplantedKeysAreFoundBeforeTheSwitch(t *testing.T) {
 	}
 }
 
+// TestTheSwitchLooksAtNoKeyTwice: at what was looked at before it, it does not look again; at all else it does.
+func TestTheSwitchLooksAtNoKeyTwice(t *testing.T) {
+	original := newRehousing(t)
+	for _, before := range []bool{false, true} {
+		r := original.copied(&hazards{})
+		m := r.move()
+		rows := must[*move.Rows](t)(r.begin(m))
+		if err := m.Still(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := rows.Verify(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if before {
+			if err := rows.Recast.(*vault.Recast).Look(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		asked := r.to.keys.asked.Load()
+		if err := m.HandOver(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if asked = r.to.keys.asked.Load() - asked; before != (asked == 0) {
+			t.Errorf("looked at before: %t; in the switch %d keys are opened", before, asked)
+		}
+	}
+}
+
 // TestTheLaterOfTwoTriesGoesOn, or gives the move up; the earlier writes nothing more to either store, and asks for no key.
 func TestTheLaterOfTwoTriesGoesOn(t *testing.T) {
 	original := newRehousing(t)

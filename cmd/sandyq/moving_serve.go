@@ -153,6 +153,9 @@ func (m *moving) approach(ctx context.Context) error {
 	if err := m.copyAll(ctx); err != nil {
 		return err
 	}
+	if err := m.recasts.Look(ctx); err != nil { // of what is new in the rounds it is done in the switch
+		return supplanted(err)
+	}
 	for n := 0; n < maxRounds && m.pending() > littleLeft; n++ {
 		if err := m.round(ctx); err != nil {
 			return err
