@@ -16,7 +16,7 @@ LINTER := $(CACHE)/golangci-lint-$(shell cat .ci/tools/go.mod .ci/tools/go.sum |
 
 test: lint check-deploy vault s3
 	@echo "==> the tests, on real Badger, real files, a real HashiCorp Vault server and a real S3 server"
-	SANDYQ_REQUIRE_SERVERS=1 $(GO) test -timeout $(TIMEOUT) ./...
+	SANDYQ_REQUIRE_SERVERS=1 $(GO) test -timeout $(TIMEOUT) ./vault ./cmd/sandyq/endtoend ./... # the longest first
 	@$(MAKE) --no-print-directory postgres fips
 
 # A HashiCorp Vault server: an installed one, or one built once from its pinned module into the cache.
