@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,13 +81,23 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// free is a loopback address that nobody listens on.
+// portsTried counts the ports that free has looked at.
+var portsTried atomic.Int64
+
+// free is a loopback address that nobody listens on. Its port is below those that the system gives to connections, so that none takes it
+// before the server does, or while that is down.
 func free(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	for range 1_000 {
+		port := 10_000 + os.Getpid()%9_000 + int(portsTried.Add(1))
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		if l, err := net.Listen("tcp", address); err == nil {
+			check(t, l.Close())
+			return address
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 // serve starts a server on a home, with more arguments, and waits until it is ready.
