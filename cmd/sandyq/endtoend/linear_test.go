@@ -96,12 +96,27 @@ func (c *crowd) current() [2]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.turn.Add(1)%calls == 1 {
-		c.now = [2]string{history.IIN(), history.IIN()}
-		for _, number := range c.now {
-			c.iins.Store(number, true)
-		}
+		c.turnToOthers()
 	}
 	return c.now
+}
+
+// turnToOthers has the clients ask for others from now on. The lock is held.
+func (c *crowd) turnToOthers() {
+	c.now = [2]string{history.IIN(), history.IIN()}
+	for _, number := range c.now {
+		c.iins.Store(number, true)
+	}
+}
+
+// leave has the clients turn to others if they ask for somebody still, of whom a call has an unknown outcome: with many of these a history
+// has too many orders to be checked.
+func (c *crowd) leave(number string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if slices.Contains(c.now[:], number) {
+		c.turnToOthers()
+	}
 }
 
 // people are all whom the clients asked for.
@@ -158,6 +173,9 @@ func (c *crowd) load(loaded context.Context, n int) {
 		began := c.Now()
 		answer, err := history.Do(ctx, v, op)
 		c.Record(n, op, began, answer, err, 0)
+		if err != nil {
+			c.leave(op.IIN)
+		}
 	}
 }
 
