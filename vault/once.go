@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/id"
 	"github.com/sandyq/sandyq/vault/store"
@@ -96,6 +97,11 @@ func errAnotherCall() *fault.Error {
 // once runs a call that changes something, under its idempotency key if it has one. A call that fell before its effect
 // was written runs as if it were the first.
 func (s *Service) once(ctx context.Context, call Call, a access.Action, run func(*once) error) error {
+	return s.onceWithin(ctx, ctx, call, a, run)
+}
+
+// onceWithin is once whose keys are opened under a context of its own.
+func (s *Service) onceWithin(ctx, opening context.Context, call Call, a access.Action, run func(*once) error) error {
 	if call.Key == "" {
 		return run(&once{})
 	}
@@ -104,7 +110,7 @@ func (s *Service) once(ctx context.Context, call Call, a access.Action, run func
 		return errRunning()
 	}
 	defer s.inFlight.leave(string(scope))
-	o, err := s.findOnce(ctx, scope, call.Body)
+	o, err := s.findOnce(ctx, opening, scope, call.Body)
 	if err != nil {
 		return err
 	}
@@ -131,8 +137,11 @@ func (s *Service) overtaken(ctx context.Context, o *once) error {
 
 // onceIfPossible is once for what must work while the keys are away: then it runs unremembered.
 func (s *Service) onceIfPossible(ctx context.Context, call Call, a access.Action, run func(*once) error) error {
-	err := s.once(ctx, call, a, run)
-	if !errors.Is(err, errNoDayKey) {
+	const patience = 2 * time.Second // with the key provider: what is vital does not wait for it as long as all else does
+	opening, stop := context.WithTimeoutCause(ctx, patience, kms.ErrUnavailable)
+	defer stop()
+	err := s.onceWithin(ctx, opening, call, a, run)
+	if !errors.Is(err, errNoDayKey) || ctx.Err() != nil {
 		return err
 	}
 	s.Log.WarnContext(ctx, "a call is carried out without its idempotency key: the keys are away", "action", string(a), "request_id", call.RequestID)
@@ -141,9 +150,9 @@ func (s *Service) onceIfPossible(ctx context.Context, call Call, a access.Action
 
 // findOnce makes this try the latest under its key, of today or yesterday, and tells what earlier ones came to. It is tomorrow as soon as
 // one node has it so: two tries must not be noted on two days, each where the other does not look.
-func (s *Service) findOnce(ctx context.Context, scope, body []byte) (*once, error) {
+func (s *Service) findOnce(ctx, opening context.Context, scope, body []byte) (*once, error) {
 	for today := dayOf(s.Clock()); ; today++ {
-		o, err := s.findOnceOn(ctx, today, scope, body)
+		o, err := s.findOnceOn(ctx, opening, today, scope, body)
 		if !errors.Is(err, errStale) {
 			return o, err
 		}
@@ -152,8 +161,8 @@ func (s *Service) findOnce(ctx context.Context, scope, body []byte) (*once, erro
 
 // findOnceOn is findOnce on a day, or errStale when that has gone. The day's key is there before anybody looks for yesterday's: whoever
 // still makes that one finds it.
-func (s *Service) findOnceOn(ctx context.Context, today uint32, scope, body []byte) (*once, error) {
-	now, err := s.onceMACs(ctx, today, scope, body)
+func (s *Service) findOnceOn(ctx, opening context.Context, today uint32, scope, body []byte) (*once, error) {
+	now, err := s.onceMACs(opening, today, scope, body)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +173,7 @@ func (s *Service) findOnceOn(ctx context.Context, today uint32, scope, body []by
 	if name == nil {
 		return s.claimOnce(ctx, today, []onceMACs{now})
 	}
-	before, err := s.onceMACs(ctx, today-1, scope, body)
+	before, err := s.onceMACs(opening, today-1, scope, body)
 	if err != nil {
 		return nil, err
 	}

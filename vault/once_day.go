@@ -17,18 +17,15 @@ import (
 	"github.com/sandyq/sandyq/vault/store"
 )
 
-// errNoDayKey is that the key of a day cannot be had, or made: a copy of the store, which can be asked what it would do, makes none. That a node has just forgotten the keys it knew is no reason: in a moment it has this
-// one again, and meanwhile nothing is done.
+// errNoDayKey is that the key of a day cannot be had, or made: a copy of the store, which can be asked what it would do, makes none. That a
+// node has just forgotten the keys it knew is no reason: in a moment it has this one again, and meanwhile nothing is done.
 var errNoDayKey = errors.New("the key of idempotency rows is out of reach")
 
 // onceMACs are the key of a call's row and its body's digest, under the key of a day.
 type onceMACs struct{ prefix, digest []byte }
 
 func (s *Service) onceMACs(ctx context.Context, day uint32, scope, body []byte) (m onceMACs, err error) {
-	const patience = 2 * time.Second
-	opening, stop := context.WithTimeoutCause(ctx, patience, kms.ErrUnavailable)
-	defer stop()
-	err = s.names.use(opening, onceKeyName(day), func(key secret.Bytes) error {
+	err = s.names.use(ctx, onceKeyName(day), func(key secret.Bytes) error {
 		sum := func(what string, b []byte) []byte {
 			h := hmac.New(sha256.New, key.Expose())
 			h.Write(lengthPrefixed(what))
@@ -39,7 +36,7 @@ func (s *Service) onceMACs(ctx context.Context, day uint32, scope, body []byte) 
 		m.digest = sum("body", body)
 		return nil
 	})
-	if ctx.Err() == nil && !errors.Is(err, keyring.ErrPurged) && (keysAway(err) || errors.Is(err, kms.ErrClaim) || errors.Is(err, keyring.ErrCopy)) {
+	if !errors.Is(err, keyring.ErrPurged) && (keysAway(err) || errors.Is(err, kms.ErrClaim) || errors.Is(err, keyring.ErrCopy)) {
 		err = fmt.Errorf("%w: %w", errNoDayKey, err)
 	}
 	return m, err
