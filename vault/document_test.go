@@ -37,9 +37,9 @@ func upload(subject string, body []byte) vault.Upload {
 
 func openDocument(t testing.TB, v *vaulttest.Vault, call vault.Call, token string, part int) *api.OpenDocumentResponse {
 	t.Helper()
-	return must[*api.OpenDocumentResponse](t)(v.OpenDocument(ctx, call, &api.OpenDocumentRequest{
-		Token: token, Purpose: "service", Reason: "identity_check", Part: part,
-	}))
+	return patiently(t, v, func() (*api.OpenDocumentResponse, error) {
+		return v.OpenDocument(ctx, call, &api.OpenDocumentRequest{Token: token, Purpose: "service", Reason: "identity_check", Part: part})
+	})
 }
 
 func TestDocumentThereAndBack(t *testing.T) {

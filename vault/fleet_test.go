@@ -33,6 +33,14 @@ type link struct {
 // lastWord marks the context of a call with how many of its Updates (*atomic.Int64) are the last things that the node has of the store.
 type lastWord struct{}
 
+// stop stops the node, until it is told to go on or the test ends.
+func (l *link) stop(t *testing.T) (goOn func()) {
+	l.stopped.Lock()
+	goOn = sync.OnceFunc(l.stopped.Unlock)
+	t.Cleanup(goOn)
+	return goOn
+}
+
 func (l *link) wait() { l.stopped.RLock(); l.stopped.RUnlock() } //nolint:staticcheck // it waits while somebody writes
 
 func (l *link) View(ctx context.Context, f func(store.Reader) error) error {
@@ -145,23 +153,20 @@ func TestNodesAreOneVault(t *testing.T) {
 		}
 	}
 	leader(t, all)
-	for i, n := range all {
-		if got := n.Ready(ctx); !got.Ready || len(got.Degraded) > 0 {
-			t.Errorf("node %d: %+v", i, got)
-		}
-		if n.leads.count.Load() != 3 {
-			t.Errorf("node %d sees %d nodes", i, n.leads.count.Load())
-		}
+	for _, n := range all {
+		eventually(t, "each is ready and sees all three", func() bool {
+			got := n.Ready(ctx)
+			return got.Ready && len(got.Degraded) == 0 && n.leads.count.Load() == 3
+		})
 	}
 	for i, who := range people[:6] {
 		n := all[i%3]
 		erasure := erase(t, n.Vault, shop, who.Subject)
 		eventually(t, "it is erased, whoever was asked", func() bool {
-			return must[*api.Erasure](t)(all[(i+1)%3].Erasure(ctx, shop, erasure.Erasure)).State == api.ErasureErased
+			return erasureOf(t, all[(i+1)%3].Vault, shop, erasure.Erasure).State == api.ErasureErased
 		})
-		if _, err := all[(i+2)%3].Certificate(ctx, shop, erasure.Erasure); err != nil {
-			t.Errorf("node %d gives no certificate: %v", (i+2)%3, err)
-		}
+		third := all[(i+2)%3]
+		patiently(t, third.Vault, func() (*vault.IssuedCertificate, error) { return third.Certificate(ctx, shop, erasure.Erasure) })
 	}
 	for _, who := range people[6:] {
 		wantText(t, detokenize(t, all[1].Vault, shop, api.Plain, who.Tokens["given_name"].Items[0])[0].Value, "Айгүл")
@@ -171,13 +176,30 @@ func TestNodesAreOneVault(t *testing.T) {
 // stream reads the beginning of a document on a node.
 func stream(t *testing.T, n *node, call vault.Call, token string) *vault.Content {
 	t.Helper()
-	opened := openDocument(t, n.Vault, call, token, 0)
-	c := must[*vault.Content](t)(n.Content(ctx, call, opened.Content[len("/v1/content/"):]))
-	t.Cleanup(func() { c.Close() })
-	if _, err := io.ReadFull(c, make([]byte, 1000)); err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return patiently(t, n.Vault, func() (*vault.Content, error) {
+		opened := openDocument(t, n.Vault, call, token, 0)
+		c, err := n.Content(ctx, call, opened.Content[len("/v1/content/"):])
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(func() { c.Close() })
+		_, err = io.ReadFull(c, make([]byte, 1000))
+		return c, err
+	})
+}
+
+// put has a node take a document of somebody, and block has it block somebody.
+func put(t *testing.T, n *node, call vault.Call, subject string) *api.Document {
+	t.Helper()
+	return patiently(t, n.Vault, func() (*api.Document, error) { return n.PutDocument(ctx, call, upload(subject, jpeg(200_000))) })
+}
+
+func block(t *testing.T, n *node, call vault.Call, subject string) {
+	t.Helper()
+	call = keyed(call, "block "+subject) // so that it may be asked again
+	patiently(t, n.Vault, func() (*api.Subject, error) {
+		return n.Block(ctx, call, subject, &api.BlockRequest{Kind: "dispute", Reason: "asked"})
+	})
 }
 
 func TestABlockIsFeltOnEveryNodeBeforeItsAnswer(t *testing.T) {
@@ -185,14 +207,14 @@ func TestABlockIsFeltOnEveryNodeBeforeItsAnswer(t *testing.T) {
 	shop := app(all[0].Vault)
 	for i := range 6 {
 		who := register(t, all[0].Vault, shop, fields{"given_name": text("Айгүл")})
-		put := must[*api.Document](t)(all[0].PutDocument(ctx, shop, upload(who.Subject, jpeg(200_000))))
+		scan := put(t, all[0], shop, who.Subject)
 		var streams []*vault.Content
 		for _, n := range all {
-			streams = append(streams, stream(t, n, shop, put.Token))
+			streams = append(streams, stream(t, n, shop, scan.Token))
 		}
 		n := all[i%3]
 		if i%2 == 0 {
-			must[*api.Subject](t)(n.Block(ctx, shop, who.Subject, &api.BlockRequest{Kind: "dispute", Reason: "asked"}))
+			block(t, n, shop, who.Subject)
 		} else {
 			erase(t, n.Vault, shop, who.Subject)
 		}
@@ -211,8 +233,7 @@ func TestAStoppedNodeGivesNothingOut(t *testing.T) {
 	shop := app(one.Vault)
 	who := register(t, one.Vault, shop, fields{"given_name": text("Айгүл")})
 	stays := register(t, one.Vault, shop, fields{"given_name": text("Данияр")})
-	put := must[*api.Document](t)(one.PutDocument(ctx, shop, upload(who.Subject, jpeg(200_000))))
-	streamed := stream(t, other, shop, put.Token)
+	streamed := stream(t, other, shop, put(t, one, shop, who.Subject).Token)
 	token := who.Tokens["given_name"].Items[0]
 	detokenize(t, other.Vault, shop, api.Plain, token) // the key is open
 
@@ -244,10 +265,10 @@ func TestAStoppedNodeGivesNothingOut(t *testing.T) {
 		})
 	}
 	eventually(t, "readings are under way", func() bool { return other.link.asked.Load() > began+20 })
-	other.link.stopped.Lock()
+	goOn := other.link.stop(t)
 	close(stop)
 	from := time.Now()
-	must[*api.Subject](t)(one.Block(ctx, shop, who.Subject, &api.BlockRequest{Kind: "dispute", Reason: "asked"}))
+	block(t, one, shop, who.Subject)
 	acknowledged.Store(true)
 	if took := time.Since(from); took < nodeTerm {
 		t.Errorf("the block was acknowledged after %v, while the other node could stream", took)
@@ -255,7 +276,7 @@ func TestAStoppedNodeGivesNothingOut(t *testing.T) {
 	if _, err := streamed.Read(make([]byte, 1000)); err == nil {
 		t.Error("the stopped node streams on")
 	}
-	other.link.stopped.Unlock()
+	goOn()
 	asking.Wait()
 	close(answered)
 	count := 0
@@ -293,12 +314,12 @@ func TestAStoppedLeaderIsFollowed(t *testing.T) {
 		who := register(t, all[0].Vault, shop, fields{"given_name": text("Айгүл")})
 		at := leader(t, all)
 		was, next := all[at], all[(at+1)%3]
-		was.link.stopped.Lock()
+		goOn := was.link.stop(t)
 		erasure := erase(t, next.Vault, shop, who.Subject)
 		eventually(t, "another node carries on", func() bool {
-			return must[*api.Erasure](t)(next.Erasure(ctx, shop, erasure.Erasure)).State == api.ErasureErased
+			return erasureOf(t, next.Vault, shop, erasure.Erasure).State == api.ErasureErased
 		})
-		was.link.stopped.Unlock()
+		goOn()
 		eventually(t, "the old leader follows", func() bool { return !was.leads.mine.Load() })
 		if got := leader(t, all); got == at {
 			t.Fatalf("round %d: the stopped node leads on", round)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/sandyq/sandyq/vault"
 	"github.com/sandyq/sandyq/vault/api"
-	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/store"
 )
 
@@ -56,15 +55,9 @@ func TestTriesOverMidnightAreOfOneCall(t *testing.T) {
 	shop := app(behind.Vault)
 	create := func(n *node, key string) string {
 		t.Helper()
-		keyed := shop
-		keyed.Key, keyed.Body = key, []byte(key)
-		var made *api.Subject
-		var err error
-		eventually(t, "a node answers that may have lapsed", func() bool {
-			made, err = n.CreateSubject(ctx, keyed, &api.CreateSubjectRequest{Purpose: "registration"})
-			return !errors.Is(err, fault.Unavailable)
-		})
-		return must[*api.Subject](t)(made, err).Subject
+		return patiently(t, n.Vault, func() (*api.Subject, error) {
+			return n.CreateSubject(ctx, keyed(shop, key), &api.CreateSubjectRequest{Purpose: "registration"})
+		}).Subject
 	}
 	early := create(behind, "early")
 	now := ahead.Clock.Now().UTC()
