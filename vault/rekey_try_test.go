@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -191,10 +192,11 @@ func TestATryIsOvertakenInTheSwitch(t *testing.T) {
 			t.Fatal(err)
 		}
 		var behind *move.Rows
-		var before map[string]string
+		var target map[string]string
+		var source []storedRow
 		arm(old, next, func() {
 			behind = must[*move.Rows](t)(r.prepare(later))
-			before = values(t, r.to.store)
+			target, source = values(t, r.to.store), allRows(t, r.from.store)
 		})
 		was := must[kms.Generation](t)(r.from.keys.Generation(ctx))
 		if err := earlier.HandOver(ctx); !errors.Is(err, vault.ErrOvertaken) {
@@ -203,8 +205,11 @@ func TestATryIsOvertakenInTheSwitch(t *testing.T) {
 		if now := must[kms.Generation](t)(r.from.keys.Generation(ctx)); now != was {
 			t.Errorf("%s: the old keys went on", name)
 		}
-		if !maps.Equal(before, values(t, r.to.store)) {
+		if !maps.Equal(target, values(t, r.to.store)) {
 			t.Errorf("%s: it wrote to the target", name)
+		}
+		if !slices.Equal(source, allRows(t, r.from.store)) {
+			t.Errorf("%s: it wrote to the source", name)
 		}
 		if _, err := behind.Copy(ctx); err != nil {
 			t.Fatal(err)
