@@ -8,7 +8,7 @@ import (
 
 // However many large batches there are, they have so much room together, and calls about few tokens do not wait for it.
 func TestLargeBatchesLeaveRoom(t *testing.T) {
-	b := make(bulk, 2)
+	b := bulk{room: make(chan struct{}, 2), aside: make(chan struct{}, 1)}
 	var steps [2]chan struct{}
 	done := make(chan error, len(steps))
 	for i := range steps {
@@ -38,5 +38,31 @@ func TestLargeBatchesLeaveRoom(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// While there are calls about few tokens, large batches have half of their room.
+func TestLargeBatchesStandAsideForOthers(t *testing.T) {
+	b := bulk{room: make(chan struct{}, 2), aside: make(chan struct{}, 1)}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	alone := func() error { return b.do(ended, true, func() error { return nil }) }
+	err := b.do(t.Context(), false, func() error {
+		return b.do(t.Context(), true, func() error {
+			if err := alone(); !errors.Is(err, context.Canceled) {
+				t.Errorf("two steps at once beside a small call: %v", err)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	err = b.do(t.Context(), true, func() error { return b.do(t.Context(), true, func() error { return nil }) })
+	if err != nil {
+		t.Errorf("two steps at once beside nobody: %v", err)
+	}
+	if len(b.room)+len(b.aside) > 0 || b.few.Load() != 0 {
+		t.Error("something is not given back")
 	}
 }

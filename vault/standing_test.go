@@ -8,6 +8,7 @@ import (
 
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault"
+	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/store"
 	"github.com/sandyq/sandyq/vault/store/badgerdb"
 	"github.com/sandyq/sandyq/vault/vaulttest"
@@ -110,4 +111,29 @@ func allRows(t *testing.T, s store.Store) (all []storedRow) {
 		t.Fatalf("%d rows: %v", len(all), err)
 	}
 	return all
+}
+
+// TestPromotedWhileTheKeysGoOn: a promotion before whose last step the keys go on, because an earlier try of it comes through late or
+// another store is promoted, fails, says that it may be asked again, and then succeeds.
+func TestPromotedWhileTheKeysGoOn(t *testing.T) {
+	home := t.TempDir()
+	keys := ownKeys(t, filepath.Join(home, "keys"))
+	late := &meanwhile{Provider: keys, tells: func() {
+		now := must[kms.Generation](t)(keys.Generation(ctx))
+		if err := keys.Advance(ctx, now, kms.Generation{Number: now.Number + 1, Instance: kms.NewID()}); err != nil {
+			t.Fatal(err)
+		}
+	}}
+	disk := ownStore(t, filepath.Join(home, "store"))
+	at := func(place string, k kms.Provider) *vaulttest.Vault {
+		return vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) { o.Store, o.Place, o.Keys = disk, place, k }))
+	}
+	at("here", keys).Stop()
+	v := at("there", late)
+	wantCode(t, v.Promote(ctx), fault.Unavailable)
+	if err := v.Promote(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is live", func() bool { return len(v.Ready(ctx).Degraded) == 0 })
+	register(t, v, app(v), aigul())
 }

@@ -308,8 +308,12 @@ func (t *title) write(ctx context.Context, row *titleRow) error {
 	return err
 }
 
+// errWentOn answers a promotion that found the keys at another generation than a moment before: another store was started or promoted, or
+// an earlier try of this one came through late.
+var errWentOn = fault.New(fault.Unavailable, "the keys have gone on meanwhile: if this store is still to be the live one, promote it again")
+
 // Promote makes this store the live one for its keys, whatever it was: what was live before can destroy nothing any more.
-// The store must have been set up with these very keys.
+// The store must have been set up with these very keys. Of fault.Unavailable it may be asked again.
 func (s *Service) Promote(ctx context.Context) error {
 	t := &s.title
 	t.mu.Lock()
@@ -342,7 +346,9 @@ func (s *Service) Promote(ctx context.Context) error {
 		return fmt.Errorf("vault: promote: %w", err)
 	}
 	row.Pending = generationRow{} // whoever has a copy of this row must not find itself told
-	if err := t.advance(ctx, row, current); err != nil {
+	if err := t.advance(ctx, row, current); errors.Is(err, kms.ErrClaim) {
+		return fmt.Errorf("vault: promote: %w: %w", errWentOn, err)
+	} else if err != nil {
 		return fmt.Errorf("vault: promote: %w", err)
 	}
 	row.enter()
