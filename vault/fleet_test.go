@@ -117,6 +117,7 @@ func nodesOf(t *testing.T, count int, own func(i int, o *vault.Options)) []*node
 		n.Vault = vaulttest.At(t, home, vaulttest.With(func(o *vault.Options) {
 			o.Store, o.Place, o.Keys, o.Observer = n.link, place, keys, n.leads
 			o.Nodes = &vault.Nodes{Name: string(rune('a' + i)), Term: nodeTerm}
+			o.Keyring.Timeout = vaulttest.SlowDisk
 			own(i, o)
 		}))
 		all = append(all, n)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sandyq/sandyq/access"
+	"github.com/sandyq/sandyq/crypto/keyring"
 	"github.com/sandyq/sandyq/crypto/kms"
 	"github.com/sandyq/sandyq/vault/fault"
 	"github.com/sandyq/sandyq/vault/id"
@@ -137,8 +138,8 @@ func (s *Service) overtaken(ctx context.Context, o *once) error {
 
 // onceIfPossible is once for what must work while the keys are away: then it runs unremembered.
 func (s *Service) onceIfPossible(ctx context.Context, call Call, a access.Action, run func(*once) error) error {
-	const patience = 2 * time.Second // with the key provider: what is vital does not wait for it as long as all else does
-	opening, stop := context.WithTimeoutCause(ctx, patience, kms.ErrUnavailable)
+	// What is vital waits as long as one call to the provider may take, and not for several.
+	opening, stop := context.WithTimeoutCause(ctx, cmp.Or(s.Options.Keyring.Timeout, keyring.DefaultTimeout), kms.ErrUnavailable)
 	defer stop()
 	err := s.onceWithin(ctx, opening, call, a, run)
 	if !errors.Is(err, errNoDayKey) || ctx.Err() != nil {

@@ -64,6 +64,9 @@ var (
 	ErrClosed = errors.New("keyring: closed")
 )
 
+// DefaultTimeout is how long a call to a provider may take.
+const DefaultTimeout = 2 * time.Second
+
 // Options configure a Keyring. KMS, MAC, Pool, Claim and Now are required; a zero elsewhere means the default.
 type Options struct {
 	KMS  kms.KMS
@@ -83,7 +86,7 @@ type Options struct {
 	PoolSize  int           // keys made ahead; default 256; negative makes none ahead
 	CacheSize int           // keys kept open, spread over 64 shards; default 65536 (2 MiB); negative keeps none
 	Lease     time.Duration // how long after its permit a key stays in the cache; default 15 s
-	Timeout   time.Duration // bound of each call to the provider and of each wait for one; default 2 s
+	Timeout   time.Duration // bound of each call to the provider and of each wait for one; default DefaultTimeout
 	// PermitLife is the age at which a permit opens nothing any more; default 5 min. Purges are remembered for twice as
 	// long, at about 100 bytes each.
 	PermitLife time.Duration
@@ -146,7 +149,7 @@ func New(o Options) (*Keyring, error) {
 	or(&o.PoolSize, 256)
 	or(&o.CacheSize, 65536)
 	or(&o.Lease, 15*time.Second)
-	or(&o.Timeout, 2*time.Second)
+	or(&o.Timeout, DefaultTimeout)
 	or(&o.PermitLife, 5*time.Minute)
 	or(&o.Settle, kms.Settle)
 	if o.Lease < 0 || o.Timeout < 0 || o.PermitLife < o.Lease || o.Settle < 0 {

@@ -3,6 +3,7 @@
 package vaulttest
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"os"
@@ -42,6 +43,9 @@ type engine interface {
 	store.Store
 	Place() (string, error)
 }
+
+// SlowDisk is how long a keyring of files may take on a machine that is busy with other tests, where nothing is shown by its being slow.
+const SlowDisk = 30 * time.Second
 
 // Clock is the machine's clock with an offset that a test moves.
 type Clock struct{ ahead atomic.Int64 }
@@ -106,6 +110,7 @@ func (v *Vault) open() {
 		keys, err := Keyring(filepath.Join(v.Home, "keyring"))
 		check(v.t, err)
 		o.Keys = keys
+		o.Keyring.Timeout = cmp.Or(o.Keyring.Timeout, SlowDisk)
 	}
 	if o.Ledger == nil {
 		o.Ledger = Ledger(v.ledgerDir(), o.Tenant, o.Keys, o.Store)
