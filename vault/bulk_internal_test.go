@@ -3,7 +3,9 @@ package vault
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 )
 
 // However many large batches there are, they have so much room together, and calls about few tokens do not wait for it.
@@ -43,26 +45,41 @@ func TestLargeBatchesLeaveRoom(t *testing.T) {
 
 // While there are calls about few tokens, large batches have half of their room.
 func TestLargeBatchesStandAsideForOthers(t *testing.T) {
-	b := bulk{room: make(chan struct{}, 2), aside: make(chan struct{}, 1)}
-	ended, end := context.WithCancel(t.Context())
-	end()
-	alone := func() error { return b.do(ended, true, func() error { return nil }) }
-	err := b.do(t.Context(), false, func() error {
-		return b.do(t.Context(), true, func() error {
-			if err := alone(); !errors.Is(err, context.Canceled) {
-				t.Errorf("two steps at once beside a small call: %v", err)
+	synctest.Test(t, func(t *testing.T) {
+		b := bulk{room: make(chan struct{}, 2), aside: make(chan struct{}, 1)}
+		const steps = 3
+		var entered atomic.Int64
+		next, done := make(chan struct{}), make(chan error, steps)
+		begin := func() {
+			done <- b.do(t.Context(), true, func() error { entered.Add(1); <-next; return nil })
+		}
+		want := func(many int64, when string) {
+			t.Helper()
+			synctest.Wait()
+			if got := entered.Load(); got != many {
+				t.Errorf("%s: %d steps at once, want %d", when, got, many)
 			}
+		}
+		err := b.do(t.Context(), false, func() error {
+			for range steps - 1 {
+				go begin()
+			}
+			want(1, "beside a call about few")
 			return nil
 		})
+		if err != nil {
+			t.Error(err)
+		}
+		go begin()
+		want(2, "once there is none")
+		close(next)
+		for range steps {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		if len(b.room)+len(b.aside) > 0 || b.few.Load() != 0 {
+			t.Error("something is not given back")
+		}
 	})
-	if err != nil {
-		t.Error(err)
-	}
-	err = b.do(t.Context(), true, func() error { return b.do(t.Context(), true, func() error { return nil }) })
-	if err != nil {
-		t.Errorf("two steps at once beside nobody: %v", err)
-	}
-	if len(b.room)+len(b.aside) > 0 || b.few.Load() != 0 {
-		t.Error("something is not given back")
-	}
 }

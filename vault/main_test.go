@@ -44,19 +44,10 @@ func must[T any](t testing.TB) func(v T, err error) T {
 	}
 }
 
-// patiently is must for a call of v. One of several nodes that a busy machine keeps from its beat says that it is out of touch, and whoever
-// asked asks again.
+// patiently is must for a call of one of several nodes: see vaulttest.Patiently.
 func patiently[T any](t testing.TB, v *vaulttest.Vault, call func() (T, error)) T {
 	t.Helper()
-	got, err := call()
-	for range 1000 {
-		if v.Nodes == nil || !errors.Is(err, fault.Unavailable) {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-		got, err = call()
-	}
-	return must[T](t)(got, err)
+	return must[T](t)(vaulttest.Patiently(v, call))
 }
 
 // wantCode demands that err has the code.
