@@ -219,11 +219,11 @@ func (v *Vault) As(system string, role access.Role) vault.Call {
 // Patiently makes a call of v. One of several nodes that a busy machine keeps from its beat says that it is out of touch, and whoever
 // asked asks again; any other refusal is the outcome.
 func Patiently[T any](v *Vault, call func() (T, error)) (T, error) {
-	for until := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	for until := clock.System().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		lapsed := v.Lapsing()
 		already := lapsed()
 		got, err := call()
-		if !errors.Is(err, fault.Unavailable) || !already && !lapsed() || time.Now().After(until) {
+		if !errors.Is(err, fault.Unavailable) || !already && !lapsed() || clock.System().After(until) {
 			return got, err
 		}
 	}
